@@ -1,0 +1,328 @@
+//! The configuration: a TOML file becomes a [`Config`] that the rest can trust.
+//!
+//! [`read`] parses, checks everything and tells all mistakes at once with line, column and hint; unknown keys are
+//! mistakes. Never touches the network; reads only the files that the configuration names. Bound: a file of 1 MiB.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::cookies::{Actions, Mode};
+use crate::risk;
+
+/// Everything the gateway needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where traffic is accepted; at least one.
+    pub listeners: Vec<Listener>,
+    /// The sites served; at least one. Hosts are unique over all sites.
+    pub sites: Vec<Site>,
+    /// What is done with cookies.
+    pub cookies: Cookies,
+    /// How consent is read and kept.
+    pub consent: Consent,
+    /// Location databases.
+    pub geoip: Geoip,
+    /// Signals and actions.
+    pub risk: Risk,
+    /// What is recorded, where and how durably.
+    pub records: Records,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Waits.
+    pub timeouts: Timeouts,
+    /// How requests are made unambiguous.
+    pub ingress: Ingress,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Number of runtime threads; `0` in the file means one per core.
+    pub workers: usize,
+}
+
+/// One address that accepts traffic.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Certificate and key; `None` means cleartext.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate chain and its key, both PEM files. Reloaded when they change.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file with the chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// One website behind the gateway.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Host names in lower case, without port. Never empty.
+    pub hosts: Vec<String>,
+    /// Where the site's own server is. Never empty.
+    pub upstream: Vec<Endpoint>,
+    /// How an endpoint is picked.
+    pub balance: Balance,
+    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Path of the gateway's own endpoints, with both slashes, default `/.kelisim/`.
+    pub prefix: String,
+    /// The published policy; `None` means that there is nothing to accept and no gate.
+    pub policy: Option<Policy>,
+    /// Largest request body in bytes.
+    pub body_bytes: u64,
+}
+
+/// Where the site's own server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Host name or address literal (without brackets).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// How an endpoint is picked among several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests in flight.
+    Least,
+}
+
+/// The policy documents of a site.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// All versions and languages, in the order of the file. Never empty.
+    pub versions: Vec<PolicyVersion>,
+    /// Path prefixes that need acceptance of the version in force.
+    pub gate: Vec<String>,
+    /// Language served when the visitor's is not there: `kk`, `ru` or `en`.
+    pub default_language: String,
+}
+
+/// One document: one version in one language.
+#[derive(Clone, Debug)]
+pub struct PolicyVersion {
+    /// Version id, 1-32 of `[A-Za-z0-9-]`; several languages share one id.
+    pub id: String,
+    /// Markdown text, already read.
+    pub text: String,
+    /// Language tag of the text.
+    pub language: String,
+    /// First moment in force: seconds since 1970, midnight UTC of the day given.
+    pub effective: i64,
+}
+
+/// What is done with cookies.
+#[derive(Clone, Debug, Default)]
+pub struct Cookies {
+    /// Enforce, or only count.
+    pub mode: Mode,
+    /// The site's own rules: path (for messages) and text of the file.
+    pub rules: Option<RuleFile>,
+    /// Action per category.
+    pub actions: Actions,
+}
+
+/// The operator's cookie rules, read but not yet compiled.
+#[derive(Clone, Debug)]
+pub struct RuleFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// TOML text.
+    pub text: String,
+}
+
+/// How consent is read and kept.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    /// Sources that are read, in the file's order.
+    pub sources: Vec<ConsentSource>,
+    /// How long a choice is valid.
+    pub max_age: Duration,
+    /// Whether `Sec-GPC: 1` beats a grant given on this very site.
+    pub gpc_over_own_grant: bool,
+}
+
+/// A source of consent that can be switched on. Vendor banners and TCF come with their decoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentSource {
+    /// Our own signed record.
+    Own,
+    /// `Sec-GPC: 1`.
+    Gpc,
+    /// `DNT: 1`.
+    Dnt,
+}
+
+/// Location databases.
+#[derive(Clone, Debug)]
+pub struct Geoip {
+    /// Country database; `None` switches location off. Default: the one shipped, embedded in the binary.
+    pub country: CountryDatabase,
+    /// ASN database.
+    pub asn: Option<PathBuf>,
+    /// How often files are looked at for a change.
+    pub check_every: Duration,
+}
+
+/// Which country database is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountryDatabase {
+    /// `geoip/country.mmdb` as shipped inside the binary.
+    Shipped,
+    /// A file of the operator's.
+    File(PathBuf),
+    /// None: `country = "off"`.
+    Off,
+}
+
+/// Signals and actions.
+#[derive(Clone, Debug)]
+pub struct Risk {
+    /// What is done at each level.
+    pub actions: risk::Actions,
+    /// Signals that are switched off.
+    pub off: Vec<risk::SignalName>,
+    /// Days of observation before `deny` acts; needed when any action is `deny`.
+    pub observe_days: Option<u32>,
+    /// Path prefixes of login forms (POST to these is a login attempt).
+    pub login_paths: Vec<String>,
+    /// Bytes for the memory of subjects and counters.
+    pub memory_bytes: usize,
+}
+
+/// What is recorded, where and how durably.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// Data folder; the journal lies in `journal/` below it.
+    pub dir: PathBuf,
+    /// What a response waits for.
+    pub durability: Durability,
+    /// Longest time between two fsyncs at level `group`.
+    pub group_commit: Duration,
+    /// Bytes of one journal file.
+    pub file_bytes: u64,
+    /// Bytes of each thread's ring.
+    pub ring_bytes: usize,
+    /// How long a response is held when the ring or the disk is full, before the record is shed and counted.
+    pub hold: Duration,
+    /// Bytes of all journal files together; the oldest closed file goes first. Counted, and a gap is recorded.
+    pub max_bytes: u64,
+    /// Days that journal files are kept.
+    pub retention_days: u32,
+    /// Query keys whose values may be recorded.
+    pub query_values: Vec<String>,
+    /// Path prefixes whose requests are recorded durably before the upstream sees them.
+    pub record_before_forward: Vec<String>,
+    /// Name of this node in records.
+    pub node: String,
+}
+
+/// What the end of a response waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing: a crash of the process can lose records.
+    Memory,
+    /// The write to the file: records survive `kill -9`, and power loss after `group_commit`.
+    #[default]
+    Group,
+    /// The fsync: records survive power loss.
+    Fsync,
+}
+
+/// Sizes and counts. Units in the names or the field docs.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Fields of a request head.
+    pub head_fields: usize,
+    /// Bytes of the request target.
+    pub uri_bytes: usize,
+    /// Bytes of a request body, unless the site says otherwise.
+    pub body_bytes: u64,
+    /// Bytes read and thrown away after an early answer.
+    pub linger_bytes: u64,
+    /// Connections over all threads.
+    pub connections: usize,
+    /// Connections of one peer address (/64 for IPv6).
+    pub connections_per_client: usize,
+    /// Requests on one connection.
+    pub requests_per_connection: u64,
+    /// Concurrent streams of an HTTP/2 connection.
+    pub h2_streams: u32,
+    /// Window of one HTTP/2 stream in bytes.
+    pub h2_stream_window: u32,
+    /// Window of one HTTP/2 connection in bytes.
+    pub h2_connection_window: u32,
+    /// Connections per endpoint and thread.
+    pub upstream_connections: usize,
+    /// Requests waiting per endpoint and thread.
+    pub upstream_queue: usize,
+}
+
+/// Waits.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// TLS handshake.
+    pub tls_handshake: Duration,
+    /// From accept to the end of the head.
+    pub request_head: Duration,
+    /// Between two reads of a request body.
+    pub request_body: Duration,
+    /// Between two writes of a response.
+    pub response_write: Duration,
+    /// Idle connection.
+    pub keep_alive: Duration,
+    /// Connecting to an endpoint.
+    pub upstream_connect: Duration,
+    /// From the request written to the head of the answer.
+    pub upstream_head: Duration,
+    /// Between two reads of an answer's body.
+    pub upstream_body: Duration,
+    /// Idle pooled connection.
+    pub upstream_idle: Duration,
+    /// Age at which a pooled connection is not used again.
+    pub upstream_max_age: Duration,
+    /// Waiting for a free upstream connection.
+    pub upstream_queue: Duration,
+    /// Idle tunnel after an upgrade.
+    pub upgrade_idle: Duration,
+    /// Drain at the end.
+    pub drain: Duration,
+}
+
+/// How requests are made unambiguous.
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    /// What is done with header names that contain `_`.
+    pub underscores: Underscores,
+}
+
+/// What is done with header names that contain `_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Underscores {
+    /// The field is removed and counted.
+    #[default]
+    Drop,
+    /// The request is refused with 400.
+    Reject,
+    /// The field is passed on.
+    Pass,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Address; `None` switches it off.
+    pub address: Option<SocketAddr>,
+}

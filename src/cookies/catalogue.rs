@@ -1,0 +1,5 @@
+//! The cookie rules, compiled.
+
+/// The compiled rules.
+#[derive(Debug)]
+pub struct Catalogue;
