@@ -1,3 +1,10 @@
 //! Arguments to exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    kelisim::cli::main(std::env::args_os())
+}

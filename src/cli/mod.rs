@@ -1,1 +1,121 @@
-//! (in work)
+//! The commands: one file per verb.
+//!
+//! Reads arguments, calls the library, prints, and returns an exit code: 0 fine, 1 the answer is no, 2 wrong usage,
+//! 64 bad configuration at start, 70 our own fault. Never holds logic that a test could not reach without a terminal.
+
+pub mod check;
+pub mod config;
+pub mod cookies;
+pub mod demo;
+pub mod geoip;
+pub mod logs;
+pub mod run;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The configuration is bad, found at start.
+pub const BAD_CONFIGURATION: u8 = 64;
+/// Our own fault, or the machine's.
+pub const OWN_FAULT: u8 = 70;
+
+/// A reverse proxy that keeps a website's privacy policy by machine.
+#[derive(Debug, Parser)]
+#[command(name = "kelisim", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Try it: kelisim demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a demo site with the gateway in front of it, on loopback
+    Demo(demo::Args),
+    /// Run the gateway
+    Run(run::Args),
+    /// Check a configuration file and tell all its mistakes
+    #[command(visible_short_flag_alias = 't')]
+    Check {
+        /// Configuration file
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the mistakes as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the effective configuration, or every key that there is
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at the records
+    #[command(visible_alias = "log")]
+    Logs(logs::LogsArgs),
+    /// Explain what is done with a cookie
+    #[command(subcommand)]
+    Cookies(cookies::Command),
+    /// Ask the location databases
+    #[command(subcommand)]
+    Geoip(geoip::Command),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the effective configuration, secrets masked
+    Print {
+        /// Configuration file
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print every key with its type, unit and default
+    Reference,
+}
+
+/// Runs the program.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(logs::shield_negations(args)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let usage = error.use_stderr();
+            if error.print().is_err() {
+                return ExitCode::from(OWN_FAULT);
+            }
+            return if usage { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Check { config, json } => check::check(&config, json),
+        Command::Config(ConfigCommand::Print { config }) => config::print(&config),
+        Command::Config(ConfigCommand::Reference) => config::reference(),
+        Command::Logs(args) => Ok(ExitCode::from(logs::run(args))),
+        Command::Cookies(command) => cookies::run(&command),
+        Command::Geoip(command) => geoip::run(&command),
+    };
+    match done {
+        Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kelisim: {error}");
+            ExitCode::from(OWN_FAULT)
+        }
+    }
+}
+
+/// Sends log events to standard error: text for a terminal, JSON for everything else.
+pub fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A second call changes nothing: the first one wins, which is what tests and the demo want.
+    let _ = if io::stderr().is_terminal() {
+        builder.compact().try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+}

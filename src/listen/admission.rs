@@ -1,0 +1,94 @@
+//! How many connections may be open, in all and per client.
+//!
+//! Counted over all threads, at accept and close only; a request never comes here. Keeps addresses in memory while
+//! their connections are open, and no longer. Bound: `limits.connections` entries.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::identify::ClientAddress;
+
+/// The counters of open connections.
+#[derive(Debug)]
+pub struct Admission {
+    limit: AtomicUsize,
+    per_client: AtomicUsize,
+    open: AtomicUsize,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A place for one connection; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    admission: Arc<Admission>,
+    client: Option<IpAddr>,
+}
+
+/// This client has as many connections open as one client may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooManyOfClient;
+
+impl Admission {
+    /// Limits in connections.
+    #[must_use]
+    pub fn new(limit: usize, per_client: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicUsize::new(limit),
+            per_client: AtomicUsize::new(per_client),
+            open: AtomicUsize::new(0),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Takes over new limits; open connections stay.
+    pub fn set_limits(&self, limit: usize, per_client: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.per_client.store(per_client, Ordering::Relaxed);
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no place left for anybody: then nothing should be accepted.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.open() >= self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a connection from `peer`. `exempt` peers (trusted proxies) count in all, not per client.
+    ///
+    /// # Errors
+    /// The client has its share already.
+    pub fn enter(self: &Arc<Self>, peer: ClientAddress, exempt: bool) -> Result<Place, TooManyOfClient> {
+        let client = (!exempt).then(|| peer.net());
+        if let Some(client) = client {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = clients.entry(client).or_insert(0);
+            if *count >= self.per_client.load(Ordering::Relaxed) {
+                return Err(TooManyOfClient);
+            }
+            *count += 1;
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { admission: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = self.client else { return };
+        let mut clients = self.admission.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&client);
+            }
+        }
+    }
+}

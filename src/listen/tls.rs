@@ -1,0 +1,182 @@
+//! Certificates: loads them, serves them by rustls, and takes new ones when the files change.
+//!
+//! A half-written or bad file leaves the last good certificate in use. TLS 1.2 and 1.3 with ring; ALPN offers `h2` and
+//! `http/1.1`. Never logs a key. Bound: one certificate per listener.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use crate::config;
+
+/// A certificate in use: what rustls needs and the names it is valid for.
+#[derive(Debug)]
+pub struct Certificate {
+    /// What rustls serves connections with.
+    pub server: Arc<ServerConfig>,
+    /// The configured hosts that the leaf is valid for. Requests for others are misdirected (RFC 9110 §15.5.20):
+    /// compared with the certificate, not with SNI, since reusing a connection for another name is legal.
+    pub covered: HashSet<Box<str>>,
+}
+
+/// The certificate of one listener, replaced when its files change.
+#[derive(Debug)]
+pub struct Store {
+    files: config::Tls,
+    hosts: Vec<String>,
+    current: ArcSwap<Certificate>,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not PEM, or holds none of what it should.
+    #[error("{} holds no {what}", path.display())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// What the parser said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The leaf certificate is not X.509 as browsers accept it.
+    #[error("the certificate cannot be read")]
+    Leaf(#[source] webpki::Error),
+    /// Certificate and key do not fit each other, or rustls refuses them.
+    #[error("certificate and key cannot be used together")]
+    Refused(#[from] rustls::Error),
+}
+
+impl Store {
+    /// Loads the certificate. `hosts` are the configured host names in lower case.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds no PEM of its kind, or the two do not fit.
+    pub fn open(files: config::Tls, hosts: Vec<String>) -> Result<Self, CertificateError> {
+        let certificate = load(&files, &hosts)?;
+        Ok(Self { files, hosts, current: ArcSwap::from_pointee(certificate) })
+    }
+
+    /// The certificate in use now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Certificate> {
+        self.current.load_full()
+    }
+
+    /// Loads the files again and uses them if they are good.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`]; the certificate in use stays.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        self.current.store(Arc::new(load(&self.files, &self.hosts)?));
+        Ok(())
+    }
+
+    /// When the files were last changed: a value to compare, not to show.
+    #[must_use]
+    pub fn stamp(&self) -> (Option<SystemTime>, Option<SystemTime>) {
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        (modified(&self.files.certificate), modified(&self.files.key))
+    }
+}
+
+fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, CertificateError> {
+    let chain = read(&files.certificate)?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().map_err(|source| {
+            CertificateError::Pem { path: files.certificate.clone(), what: "certificate", source }
+        })?;
+    let leaf = chain.first().ok_or_else(|| CertificateError::Pem {
+        path: files.certificate.clone(),
+        what: "certificate",
+        source: rustls::pki_types::pem::Error::NoItemsFound,
+    })?;
+    let covered = covered_by(leaf, hosts)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|source| CertificateError::Pem {
+        path: files.key.clone(),
+        what: "private key",
+        source,
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Certificate { server: Arc::new(server), covered })
+}
+
+fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box<str>>, CertificateError> {
+    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(CertificateError::Leaf)?;
+    let covers = |host: &&String| {
+        ServerName::try_from(host.as_str()).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+    };
+    Ok(hosts.iter().filter(covers).map(|host| host.as_str().into()).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    std::fs::read(path).map_err(|source| CertificateError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, hosts: &[&str]) -> config::Tls {
+        let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let pair = rcgen::generate_simple_self_signed(names).unwrap();
+        let files = config::Tls { certificate: dir.join("site.pem"), key: dir.join("site.key") };
+        std::fs::write(&files.certificate, pair.cert.pem()).unwrap();
+        std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn knows_which_hosts_it_covers() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = write(dir.path(), &["kz.example", "*.kz.example"]);
+        let hosts = ["kz.example", "www.kz.example", "a.b.kz.example", "other.example"].map(String::from).to_vec();
+        let store = Store::open(files, hosts).unwrap();
+        let covered = store.current();
+        assert!(covered.covered.contains("kz.example"));
+        assert!(covered.covered.contains("www.kz.example"));
+        assert!(!covered.covered.contains("a.b.kz.example"));
+        assert!(!covered.covered.contains("other.example"));
+    }
+
+    #[test]
+    fn a_bad_file_leaves_the_last_good_certificate_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = write(dir.path(), &["kz.example"]);
+        let store = Store::open(files.clone(), vec!["kz.example".into()]).unwrap();
+        let before = store.current();
+        std::fs::write(&files.certificate, "-----BEGIN CERTIFICATE-----\nhalf").unwrap();
+        assert!(store.reload().is_err());
+        assert!(Arc::ptr_eq(&before, &store.current()));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let mut files = write(dir.path(), &["kz.example"]);
+        files.key = write(other.path(), &["kz.example"]).key;
+        assert!(matches!(Store::open(files, vec![]), Err(CertificateError::Refused(_))));
+    }
+}

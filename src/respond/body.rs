@@ -1,0 +1,171 @@
+//! The answer's body on its way to the client, and the promise about its end.
+//!
+//! The last bytes of an answer are held back until its record has reached the level of durability that was promised:
+//! whoever received an answer in full has a record. A body that is dropped before its end is recorded as given up.
+//! Never changes a byte. Bound: one frame at a time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::error::{Reason, Refusal};
+use crate::exchange::Exchange;
+use crate::forward::AnswerBody;
+use crate::record::emit;
+use crate::store::journal::Ticket;
+
+/// The body of every answer.
+#[derive(Debug)]
+pub enum Body {
+    /// Recorded already; what is left to send.
+    Whole(Option<Bytes>),
+    /// From the site.
+    Streaming(Box<Streaming>),
+}
+
+/// A body that comes from the site while it is sent to the client.
+#[derive(Debug)]
+pub struct Streaming {
+    source: AnswerBody,
+    exchange: Exchange,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// A frame that came with the head.
+    First(Frame<Bytes>),
+    /// Frames are passed on as they come.
+    Passing,
+    /// The last frame, if there is one, waits for its record.
+    Holding(Option<Frame<Bytes>>, Ticket),
+    /// Nothing is left.
+    Done,
+}
+
+impl Body {
+    /// A body whose record is written.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// The site's body, with its first frame if that has come already.
+    #[must_use]
+    pub fn streaming(source: AnswerBody, exchange: Exchange, first: Option<Frame<Bytes>>) -> Self {
+        let stage = first.map_or(Stage::Passing, Stage::First);
+        Self::Streaming(Box::new(Streaming { source, exchange, stage }))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Refusal;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streaming(streaming) => streaming.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Streaming(streaming) => matches!(streaming.stage, Stage::Done),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Streaming(streaming) => streaming.size_hint(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Done) {
+                Stage::First(frame) => {
+                    self.stage = Stage::Passing;
+                    if let Some(frame) = self.pass(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Stage::Passing => {
+                    self.stage = Stage::Passing;
+                    match ready!(Pin::new(&mut self.source).poll_frame(cx)) {
+                        Some(Ok(frame)) => {
+                            if let Some(frame) = self.pass(frame) {
+                                return Poll::Ready(Some(Ok(frame)));
+                            }
+                        }
+                        Some(Err(refusal)) => {
+                            self.stage = Stage::Done;
+                            self.exchange.error = Some(refusal.reason());
+                            emit::finish_without_waiting(&mut self.exchange);
+                            return Poll::Ready(Some(Err(refusal)));
+                        }
+                        None => self.hold(None),
+                    }
+                }
+                Stage::Holding(frame, mut ticket) => {
+                    if ticket.poll_done(cx).is_pending() {
+                        self.stage = Stage::Holding(frame, ticket);
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(frame.map(Ok));
+                }
+                Stage::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Counts a frame. Gives it back to be sent now, or holds it if it is the last.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        if let Some(data) = frame.data_ref() {
+            self.exchange.sent.set(self.exchange.sent.get() + data.len() as u64);
+        }
+        if frame.is_trailers() || self.source.is_end_stream() {
+            self.hold(Some(frame));
+            None
+        } else {
+            Some(frame)
+        }
+    }
+
+    fn hold(&mut self, last: Option<Frame<Bytes>>) {
+        self.stage = Stage::Holding(last, emit::finish(&mut self.exchange));
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let waiting = match &self.stage {
+            Stage::First(frame) | Stage::Holding(Some(frame), _) => frame.data_ref().map_or(0, |d| d.len() as u64),
+            _ => 0,
+        };
+        let left = self.source.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower() + waiting);
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper + waiting);
+        }
+        hint
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // The client left, or its connection was cut, before the end.
+        if !self.exchange.recorded {
+            self.exchange.error.get_or_insert(Reason::ClientGone);
+            emit::finish_without_waiting(&mut self.exchange);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Reasons become statuses here, and nowhere else.
+//!
+//! Also names the error for `Proxy-Status` (RFC 9209 §2.3) and says whether the client's connection must end. Never
+//! looks at a request. Bound: one table.
+
+use http::StatusCode;
+
+use crate::error::Reason;
+
+/// The status of our own answer. For a client that left it is the status that the log shows (499).
+#[must_use]
+pub fn status(reason: Reason) -> StatusCode {
+    use Reason as R;
+    match reason {
+        R::Malformed | R::AmbiguousFraming | R::BadHost | R::BadTarget | R::Underscore | R::BodyBroken => {
+            StatusCode::BAD_REQUEST
+        }
+        R::Denied | R::CrossSite => StatusCode::FORBIDDEN,
+        R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        R::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        R::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        R::UriTooLong => StatusCode::URI_TOO_LONG,
+        R::Expectation => StatusCode::EXPECTATION_FAILED,
+        R::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+        R::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        R::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        R::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+        R::ConnectRefused
+        | R::UpstreamClosed
+        | R::UpstreamProtocol
+        | R::UpstreamHeadTooLarge
+        | R::UpstreamBodyBroken => StatusCode::BAD_GATEWAY,
+        R::QueueFull | R::Draining | R::RecordFailed => StatusCode::SERVICE_UNAVAILABLE,
+        R::ConnectTimeout | R::Dns | R::UpstreamTimeout | R::UpstreamBodyTimeout => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// The error type of `Proxy-Status` (RFC 9209 §2.3).
+#[must_use]
+pub const fn proxy_status(reason: Reason) -> &'static str {
+    use Reason as R;
+    match reason {
+        R::Denied | R::Throttled | R::CrossSite => "kelisim; error=http_request_denied",
+        R::ConnectRefused => "kelisim; error=connection_refused",
+        R::ConnectTimeout => "kelisim; error=connection_timeout",
+        R::Dns => "kelisim; error=dns_timeout",
+        R::UpstreamClosed => "kelisim; error=connection_terminated",
+        R::UpstreamProtocol => "kelisim; error=http_protocol_error",
+        R::UpstreamHeadTooLarge => "kelisim; error=http_response_header_section_size",
+        R::UpstreamBodyBroken => "kelisim; error=http_response_incomplete",
+        R::UpstreamTimeout | R::UpstreamBodyTimeout => "kelisim; error=http_response_timeout",
+        R::QueueFull => "kelisim; error=connection_limit_reached",
+        R::Draining => "kelisim; error=destination_unavailable",
+        R::RecordFailed | R::Internal => "kelisim; error=proxy_internal_error",
+        _ => "kelisim; error=http_request_error",
+    }
+}
+
+/// Whether the client's connection ends with this answer: its next bytes cannot be trusted to be a request.
+#[must_use]
+pub const fn closes(reason: Reason) -> bool {
+    use Reason as R;
+    matches!(
+        reason,
+        R::Malformed
+            | R::AmbiguousFraming
+            | R::BadHost
+            | R::BadTarget
+            | R::TransferCoding
+            | R::Expectation
+            | R::HeadTooLarge
+            | R::UriTooLong
+            | R::BodyTooLarge
+            | R::BodyTimeout
+            | R::BodyBroken
+            | R::MethodNotAllowed
+    )
+}
+
+/// Seconds after which trying again makes sense, if it does.
+#[must_use]
+pub const fn retry_after(reason: Reason) -> Option<u32> {
+    match reason {
+        Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
+        Reason::Throttled => Some(30),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+
+    #[test]
+    fn the_status_tells_whose_fault_it_is() {
+        for &reason in Reason::ALL {
+            let status = status(reason);
+            match reason.fault() {
+                Fault::Client => assert!(
+                    status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED,
+                    "{reason:?} {status}"
+                ),
+                Fault::Site | Fault::Us => assert!(status.is_server_error(), "{reason:?} {status}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_the_policy_keeps_the_connection() {
+        assert!(!closes(Reason::Throttled) && !closes(Reason::UnknownHost));
+        assert!(closes(Reason::AmbiguousFraming));
+    }
+}

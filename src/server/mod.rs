@@ -1,0 +1,116 @@
+//! The life of the process: start, reload, drain.
+//!
+//! [`start`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
+//! ([`worker`]), one for the background ([`background`]) and one for the journal. Never handles a request. Bound: a
+//! fixed number of threads.
+
+pub mod background;
+pub mod signals;
+pub mod start;
+pub mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use start::{Source, StartError, start};
+
+use crate::admin::health::Readiness;
+use crate::snapshot::Shared;
+use crate::store::journal::Journal;
+
+/// How far the process is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Accepting and answering.
+    Running,
+    /// Nothing new is accepted; what is open is finished.
+    Draining,
+    /// Whatever is open is cut.
+    Stopping,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Server {
+    /// What its threads share.
+    pub shared: Arc<Shared>,
+    /// Addresses of the listeners, in the order of the configuration, with real ports.
+    pub addresses: Vec<SocketAddr>,
+    /// Address of the admin listener.
+    pub admin: Option<SocketAddr>,
+    source: Source,
+    readiness: Arc<Readiness>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<usize>>,
+    background: Option<JoinHandle<()>>,
+    journal: Option<Journal>,
+    drain: Duration,
+}
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every open request was answered.
+    Clean,
+    /// This many connections were cut at the deadline.
+    Cut(usize),
+}
+
+impl Server {
+    /// Reads the configuration again and swaps it in if it is good; keeps the old one otherwise.
+    ///
+    /// Listeners, worker count, data folder and admin address stay as they were at start: a change there needs a new
+    /// process, and is told in the log.
+    pub fn reload(&self) {
+        start::reload(&self.source, &self.shared);
+    }
+
+    /// Stops accepting, waits for what is open until `timeouts.drain`, then ends. Blocks.
+    #[must_use]
+    pub fn drain(mut self) -> Ended {
+        self.readiness.set_draining();
+        // Whoever balances over several gateways needs a moment to see that this one is leaving.
+        std::thread::sleep(READINESS_PAUSE);
+        self.phase.send_replace(Phase::Draining);
+        let deadline = crate::clock::monotonic() + self.drain;
+        while crate::clock::monotonic() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(POLL);
+        }
+        self.end()
+    }
+
+    /// Ends now; open requests are cut, and their records say so. Blocks until the journal is closed.
+    #[must_use]
+    pub fn stop(mut self) -> Ended {
+        self.end()
+    }
+
+    fn end(&mut self) -> Ended {
+        self.phase.send_replace(Phase::Stopping);
+        let mut cut = 0;
+        for worker in self.workers.drain(..) {
+            cut += worker.join().unwrap_or_else(|_| {
+                tracing::error!("a worker thread panicked");
+                0
+            });
+        }
+        if let Some(background) = self.background.take()
+            && background.join().is_err()
+        {
+            tracing::error!("the background thread panicked");
+        }
+        if let Some(journal) = self.journal.take() {
+            journal.stop();
+        }
+        if cut == 0 { Ended::Clean } else { Ended::Cut(cut) }
+    }
+}
+
+/// Between `/readyz` turning false and the end of accepting.
+const READINESS_PAUSE: Duration = Duration::from_millis(100);
+/// How often a drain looks whether the workers are done.
+const POLL: Duration = Duration::from_millis(10);

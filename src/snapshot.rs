@@ -1,0 +1,109 @@
+//! What all threads know: the configuration, compiled, and the state that outlives a reload.
+//!
+//! A request takes one [`Snapshot`] at its beginning and sees no other until its end. Never changes in place: a reload
+//! makes a new one. Bound: the configuration.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use ipnet::IpNet;
+
+use crate::admin::metrics::Metrics;
+use crate::admin::source::ConfigStatus;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::consent::{ConsentKeys, SiteConsent};
+use crate::cookies::CookiePolicy;
+use crate::geo::Databases;
+use crate::identify::visitor::VisitorKeys;
+use crate::listen::admission::Admission;
+use crate::risk::{Deny, SharedMemory};
+
+/// The configuration, compiled into what a request needs.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The configuration itself.
+    pub config: Config,
+    /// What the consent steps need of each site, in the order of the configuration.
+    pub consent: Vec<SiteConsent>,
+    /// Rules and actions for cookies.
+    pub cookies: CookiePolicy,
+    /// Which metric label each site's upstream has.
+    pub upstream_labels: Vec<usize>,
+    hosts: HashMap<Box<str>, Served, RandomState>,
+    trusted: Vec<IpNet>,
+}
+
+/// Where a host leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Index of the site.
+    pub site: usize,
+    /// The host's metric label; `None` is `_other`.
+    pub label: Option<usize>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration.
+    #[must_use]
+    pub fn new(config: Config, cookies: CookiePolicy, metrics: &Metrics) -> Self {
+        let mut hosts = HashMap::default();
+        for (site, of) in config.sites.iter().enumerate() {
+            for host in &of.hosts {
+                hosts.insert(host.as_str().into(), Served { site, label: metrics.host_index(host) });
+            }
+        }
+        let consent =
+            config.sites.iter().map(|site| SiteConsent::new(site, &config.consent, config.cookies.actions)).collect();
+        let upstream_labels = config
+            .sites
+            .iter()
+            .map(|site| {
+                let name = site.hosts.first().map_or("", String::as_str);
+                metrics.upstream_index(name).unwrap_or_else(|| metrics.other_upstream())
+            })
+            .collect();
+        let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
+        Self { config, consent, cookies, upstream_labels, hosts, trusted }
+    }
+
+    /// Where a host (lower case, without port) leads.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<Served> {
+        self.hosts.get(name).copied()
+    }
+
+    /// Whether this peer is a proxy that some site trusts: many visitors may share its address.
+    #[must_use]
+    pub fn is_trusted_peer(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// What outlives a reload, shared by all threads.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Location databases, replaced when their files change.
+    pub geo: ArcSwap<Databases>,
+    /// Keys of the consent record.
+    pub consent_keys: ConsentKeys,
+    /// Keys of the visitor cookie.
+    pub visitor_keys: VisitorKeys,
+    /// What the risk signals remember.
+    pub risk: SharedMemory,
+    /// Who is denied, and until when.
+    pub deny: Deny,
+    /// Since when `deny` has been observed, if it is configured.
+    pub observing_since: Option<Timestamp>,
+    /// Open connections.
+    pub admission: Arc<Admission>,
+    /// All figures.
+    pub metrics: Arc<Metrics>,
+    /// How reloads went.
+    pub status: Arc<ConfigStatus>,
+}
