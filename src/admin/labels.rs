@@ -1,0 +1,428 @@
+//! The values that labels may take, as enums.
+//!
+//! A label value is a variant, or a name from the configuration: no string from the wire can become one. Never decides
+//! anything. Bound: the variants below.
+
+use http::Method;
+
+use crate::cookies::{Category, Mode};
+use crate::error::Reason;
+
+/// A closed set of label values.
+pub trait Label: Copy + 'static {
+    /// Every value, so that `ALL[x.index()]` is `x`.
+    const ALL: &'static [Self];
+
+    /// The value as it stands on the page.
+    fn label(self) -> &'static str;
+
+    /// Its place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[repr(u8)]
+            pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+            impl Label for $name {
+                const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+                fn label(self) -> &'static str {
+                    match self { $(Self::$variant => $label,)* }
+                }
+
+                fn index(self) -> usize {
+                    self as usize
+                }
+            }
+        )*
+    };
+}
+
+labels! {
+    /// A request's method: a known one, or `_OTHER`.
+    MethodLabel {
+        /// `GET`.
+        Get = "GET",
+        /// `HEAD`.
+        Head = "HEAD",
+        /// `POST`.
+        Post = "POST",
+        /// `PUT`.
+        Put = "PUT",
+        /// `PATCH`.
+        Patch = "PATCH",
+        /// `DELETE`.
+        Delete = "DELETE",
+        /// `OPTIONS`.
+        Options = "OPTIONS",
+        /// `TRACE`, which is refused.
+        Trace = "TRACE",
+        /// `CONNECT`, which is refused.
+        Connect = "CONNECT",
+        /// Every other token.
+        Other = "_OTHER",
+    }
+
+    /// The first digit of a status.
+    StatusClass {
+        /// 100–199: switched protocols.
+        Informational = "1xx",
+        /// 200–299.
+        Success = "2xx",
+        /// 300–399.
+        Redirection = "3xx",
+        /// 400–499; also 499, the client that left.
+        ClientError = "4xx",
+        /// 500–599.
+        ServerError = "5xx",
+        /// A number that no class of HTTP has.
+        Other = "_other",
+    }
+
+    /// What a downstream connection is doing.
+    ConnectionState {
+        /// Between accept and the first request: TLS and the choice of protocol.
+        Handshake = "handshake",
+        /// Speaking HTTP, busy or idle.
+        Open = "open",
+        /// A tunnel after an upgrade.
+        Tunnel = "tunnel",
+        /// Reading and discarding after an early answer.
+        Lingering = "lingering",
+    }
+
+    /// Why a downstream connection was closed by us.
+    ConnReason {
+        /// `limits.connections` was reached.
+        Limit = "limit",
+        /// `limits.connections_per_client` was reached.
+        ClientLimit = "client_limit",
+        /// `timeouts.tls_handshake` passed.
+        TlsTimeout = "tls_timeout",
+        /// The TLS handshake failed.
+        TlsError = "tls_error",
+        /// `timeouts.request_head` passed.
+        HeadTimeout = "head_timeout",
+        /// `timeouts.response_write` passed.
+        WriteTimeout = "write_timeout",
+        /// A missing or malformed PROXY header.
+        ProxyProtocol = "proxy_protocol",
+        /// Frames that break HTTP/2, or too many resets.
+        H2Protocol = "h2_protocol",
+        /// The system did not hand over the connection.
+        AcceptError = "accept_error",
+    }
+
+    /// Why a field of a request was not passed on.
+    DropReason {
+        /// Its name has an underscore.
+        Underscore = "underscore",
+        /// Listed in `Connection` by the client, although it is one that matters.
+        ConnectionListed = "connection_listed",
+        /// A `kelisim-*` field, which only we may write.
+        Forged = "forged",
+        /// A field that claims a client address and that nobody trusted wrote.
+        ClientAddress = "client_address",
+        /// An element of the forwarding chain that does not parse; the walk ended there.
+        MalformedChain = "malformed_chain",
+        /// `Proxy`, which CGI-style sites take for a setting.
+        Proxy = "proxy",
+        /// `Upgrade` to something that is not served.
+        Upgrade = "upgrade",
+        /// A browser's advertising interface, without a permit.
+        Advertising = "advertising",
+        /// A client hint that nobody may ask for.
+        ClientHint = "client_hint",
+        /// A trailer with a name that may not be one, or that could not be passed on.
+        Trailer = "trailer",
+    }
+
+    /// How an exchange with an endpoint ended.
+    UpstreamResult {
+        /// A whole head of an answer came.
+        Ok = "ok",
+        /// None came, or not one that can be read.
+        Error = "error",
+    }
+
+    /// Why connecting to an endpoint failed.
+    ConnectError {
+        /// Refused or unreachable.
+        Refused = "refused",
+        /// `timeouts.upstream_connect` passed.
+        Timeout = "timeout",
+        /// The name does not resolve.
+        Dns = "dns",
+        /// The system would not: no descriptor, no port.
+        System = "system",
+    }
+
+    /// Why a request was sent a second time.
+    RetryReason {
+        /// Connecting failed; nothing had been written.
+        Connect = "connect",
+        /// A pooled connection turned out to be closed.
+        Stale = "stale",
+    }
+
+    /// What a pooled connection is doing.
+    PoolState {
+        /// Waiting for a request.
+        Idle = "idle",
+        /// In an exchange.
+        Busy = "busy",
+    }
+
+    /// What was done with a cookie.
+    CookieAction {
+        /// Passed on.
+        Kept = "kept",
+        /// Taken out; in mode `dry-run`: would have been.
+        Stripped = "stripped",
+        /// The browser was told to forget it.
+        Expired = "expired",
+    }
+
+    /// Which way a cookie was going.
+    Direction {
+        /// In `Cookie`, to the site.
+        Request = "request",
+        /// In `Set-Cookie`, to the browser.
+        Response = "response",
+    }
+
+    /// What was decided about advertising.
+    ConsentResult {
+        /// Yes.
+        Granted = "granted",
+        /// No.
+        Denied = "denied",
+    }
+
+    /// What the decision rests on.
+    ConsentOrigin {
+        /// Our own signed record.
+        Own = "own",
+        /// `Sec-GPC: 1`.
+        Gpc = "gpc",
+        /// `DNT: 1`.
+        Dnt = "dnt",
+        /// Nothing: the default is no.
+        None = "none",
+    }
+
+    /// What a visitor chose on our page or through our endpoint.
+    ConsentChoice {
+        /// Something was granted.
+        Granted = "granted",
+        /// Everything was refused.
+        Refused = "refused",
+        /// An earlier grant was taken back.
+        Withdrawn = "withdrawn",
+    }
+
+    /// A location database.
+    GeoDatabase {
+        /// Country.
+        Country = "country",
+        /// Network operator.
+        Asn = "asn",
+    }
+
+    /// Why a location was looked up. There is one purpose, and the figure shows it.
+    GeoPurpose {
+        /// Fraud prevention and security.
+        Security = "security",
+    }
+
+    /// What a look-up found.
+    GeoResult {
+        /// A record.
+        Hit = "hit",
+        /// None.
+        Miss = "miss",
+        /// A database that cannot be read.
+        Error = "error",
+    }
+
+    /// A signal of fraud.
+    RiskSignal {
+        /// Two places too far apart in too short a time.
+        ImpossibleTravel = "impossible-travel",
+        /// Another country within the hour.
+        CountryHop = "country-hop",
+        /// One session from many networks.
+        SessionSpread = "session-spread",
+        /// Another kind of network within a session.
+        NetworkShift = "network-shift",
+        /// Another program within a session.
+        ClientShift = "client-shift",
+        /// Too many logins.
+        Velocity = "velocity",
+        /// A network with a reputation.
+        NetworkReputation = "network-reputation",
+        /// First time from this country.
+        NewCountry = "new-country",
+        /// First time from this network.
+        NewNetwork = "new-network",
+    }
+
+    /// How bad it looks.
+    RiskLevel {
+        /// Below every threshold.
+        None = "none",
+        /// Score 20 and up.
+        Low = "low",
+        /// Score 40 and up.
+        Medium = "medium",
+        /// Score 70 and up.
+        High = "high",
+    }
+
+    /// What the risk policy does.
+    RiskAction {
+        /// Nothing but writing it down.
+        Observe = "observe",
+        /// Tell the site.
+        Tag = "tag",
+        /// 429.
+        Throttle = "throttle",
+        /// 403.
+        Deny = "deny",
+    }
+
+    /// Whether a risk action was carried out, or only counted during the days of observation.
+    Applied {
+        /// Only counted.
+        No = "false",
+        /// Carried out.
+        Yes = "true",
+    }
+
+    /// A part of the risk memory with its own budget.
+    RiskPart {
+        /// What is known of visitors that came back.
+        Subjects = "subjects",
+        /// Counters per address and network.
+        Counters = "counters",
+    }
+}
+
+impl MethodLabel {
+    /// The label of a method.
+    #[must_use]
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            Method::OPTIONS => Self::Options,
+            Method::TRACE => Self::Trace,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl StatusClass {
+    /// The class of a status.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match status {
+            100..=199 => Self::Informational,
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirection,
+            400..=499 => Self::ClientError,
+            500..=599 => Self::ServerError,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Label for Reason {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn label(self) -> &'static str {
+        Self::label(self)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for Category {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn label(self) -> &'static str {
+        Self::label(self)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for Mode {
+    const ALL: &'static [Self] = &[Self::Enforce, Self::DryRun];
+
+    fn label(self) -> &'static str {
+        Self::label(self)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn consistent<L: Label>() {
+        let distinct: BTreeSet<_> = L::ALL.iter().map(|l| l.label()).collect();
+        assert_eq!(distinct.len(), L::ALL.len(), "two variants share a label: {distinct:?}");
+        for (place, value) in L::ALL.iter().enumerate() {
+            assert_eq!(value.index(), place, "{}", value.label());
+        }
+    }
+
+    #[test]
+    fn index_and_order_agree_and_no_label_occurs_twice() {
+        consistent::<MethodLabel>();
+        consistent::<StatusClass>();
+        consistent::<ConnectionState>();
+        consistent::<ConnReason>();
+        consistent::<DropReason>();
+        consistent::<RiskSignal>();
+        consistent::<Reason>();
+        consistent::<Category>();
+        consistent::<Mode>();
+    }
+
+    #[test]
+    fn a_method_from_the_wire_never_becomes_a_label() {
+        let strange = Method::from_bytes(b"PROPFIND").unwrap();
+        assert_eq!(MethodLabel::of(&strange).label(), "_OTHER");
+        assert_eq!(MethodLabel::of(&Method::GET).label(), "GET");
+    }
+
+    #[test]
+    fn status_classes() {
+        for (status, label) in
+            [(101, "1xx"), (204, "2xx"), (304, "3xx"), (499, "4xx"), (599, "5xx"), (0, "_other")]
+        {
+            assert_eq!(StatusClass::of(status).label(), label);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The one table of figures, and the page that shows them.
+//!
+//! Each row of the table is a typed constant; nothing else can put a name on the page. [`Metrics::new`] lays the
+//! threads' counters out and hands each thread its own [`WorkerMetrics`]; they are summed when the page is asked for.
+//! Never takes a lock or writes a shared cache line on a request's way; no label comes from the wire. Bound: the table
+//! times the configured names, of which [`HOSTS_MAX`] hosts have a label of their own.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::{Encoder, Registry, TextEncoder};
+
+use super::cells::Cells;
+use super::family::{Counter, Family, Gauge, Histogram, Kind, Spec, families};
+use super::plan::Plan;
+use super::source::{Samples, Source};
+use super::worker::WorkerMetrics;
+
+families! {
+    // Traffic.
+    HTTP_REQUESTS: Counter "kelisim_http_requests_total" ["listener", "host", "method", "status_class"]
+        = "Requests answered, by us or by the site.";
+    HTTP_REQUEST_SECONDS: Histogram "kelisim_http_request_duration_seconds" ["listener"] in REQUEST_BUCKETS
+        = "Time from the first byte of a request to the end of its answer.";
+    HTTP_ACTIVE: Gauge "kelisim_http_active_requests" ["listener"]
+        = "Requests whose answer is not complete.";
+    CONNECTIONS: Gauge "kelisim_connections" ["state"]
+        = "Connections of clients.";
+    CONNECTIONS_REJECTED: Counter "kelisim_connections_rejected_total" ["reason"]
+        = "Connections of clients that were closed by a limit, a timeout or an error.";
+    REQUEST_REJECTED: Counter "kelisim_request_rejected_total" ["reason"]
+        = "Requests that the site did not answer, by the reason.";
+    DROPPED_HEADERS: Counter "kelisim_ingress_dropped_headers_total" ["reason"]
+        = "Fields of requests that were not passed on.";
+
+    // Upstream. An endpoint is its place in the configuration, from 0.
+    UPSTREAM_REQUESTS: Counter "kelisim_upstream_requests_total" ["upstream", "endpoint", "result"]
+        = "Exchanges with an endpoint, retries included.";
+    UPSTREAM_SECONDS: Histogram "kelisim_upstream_response_seconds" ["upstream"] in REQUEST_BUCKETS
+        = "Time from the request written to the head of the site's answer.";
+    UPSTREAM_CONNECT_ERRORS: Counter "kelisim_upstream_connect_errors_total" ["upstream", "endpoint", "reason"]
+        = "Connections to an endpoint that could not be made.";
+    UPSTREAM_RETRIES: Counter "kelisim_upstream_retries_total" ["upstream", "endpoint", "reason"]
+        = "Requests sent a second time; the endpoint is the one that failed.";
+    UPSTREAM_POOL: Gauge "kelisim_upstream_pool_connections" ["upstream", "endpoint", "state"]
+        = "Connections to an endpoint.";
+    UPSTREAM_QUEUED: Gauge "kelisim_upstream_queued_requests" ["upstream", "endpoint"]
+        = "Requests waiting for a connection to an endpoint.";
+    UPSTREAM_HEALTHY: Gauge "kelisim_upstream_healthy" ["upstream", "endpoint"]
+        = "1 while every thread sends requests to the endpoint, 0 while any holds it for down.";
+
+    // Cookies and consent.
+    COOKIES: Counter "kelisim_cookies_total" ["action", "category", "direction", "mode"]
+        = "Cookies seen, by what was done with them; in mode dry-run, by what would have been done.";
+    CONSENT_DECISIONS: Counter "kelisim_consent_decisions_total" ["result", "source"]
+        = "Decisions about advertising, one per request.";
+    CONSENT_CHOICES: Counter "kelisim_consent_choices_total" ["choice"]
+        = "Choices that visitors made on the consent page or through its endpoint.";
+
+    // Geo and risk.
+    GEO_LOOKUPS: Counter "kelisim_geo_lookups_total" ["database", "purpose", "result"]
+        = "Look-ups of an address in a location database.";
+    GEO_DB_BUILD: Gauge "kelisim_geo_db_build_timestamp_seconds" ["database"]
+        = "When the location database in use was built.";
+    GEO_DB_RELOADS: Counter "kelisim_geo_db_reloads_total" ["database", "result"]
+        = "Changed location databases that were opened; after an error the old one stays.";
+    RISK_ASSESSMENTS: Counter "kelisim_risk_assessments_total" ["level"]
+        = "Requests by their level of risk.";
+    RISK_SIGNALS: Counter "kelisim_risk_signals_total" ["signal", "level"]
+        = "Signals of fraud that fired.";
+    RISK_ACTIONS: Counter "kelisim_risk_actions_total" ["action", "applied"]
+        = "What the risk policy asked for, and whether it was done or only counted.";
+    RISK_MEMORY: Gauge "kelisim_risk_memory_bytes" ["part"]
+        = "Bytes held by the risk memory.";
+    RISK_ENTRIES: Gauge "kelisim_risk_memory_entries" ["part"]
+        = "Entries in the risk memory.";
+    RISK_EVICTIONS: Counter "kelisim_risk_evictions_total" ["part"]
+        = "Entries that left the risk memory because its budget was used up.";
+    RISK_SKETCHES: Gauge "kelisim_risk_sketches" []
+        = "Threads whose exact counters are full and that estimate instead.";
+
+    // Records.
+    JOURNAL_RECORDS: Counter "kelisim_journal_records_total" ["kind"]
+        = "Records written to the journal.";
+    JOURNAL_DROPPED: Counter "kelisim_journal_dropped_records_total" ["kind", "reason"]
+        = "Records that were lost; each loss is also a gap record.";
+    JOURNAL_RING_FILL: Gauge "kelisim_journal_ring_fill_ratio" []
+        = "How full the fullest thread's ring is, 0 to 1.";
+    JOURNAL_HELD: Counter "kelisim_journal_held_responses_total" []
+        = "Answers that waited because a ring was full.";
+    JOURNAL_WRITE_SECONDS: Histogram "kelisim_journal_write_seconds" [] in JOURNAL_BUCKETS
+        = "Time of one write of a batch.";
+    JOURNAL_FSYNC_SECONDS: Histogram "kelisim_journal_fsync_seconds" [] in JOURNAL_BUCKETS
+        = "Time of one fsync.";
+    JOURNAL_UNSYNCED: Gauge "kelisim_journal_oldest_unsynced_seconds" []
+        = "Age of the oldest record that would not survive a loss of power; 0 when there is none.";
+    JOURNAL_ERRORS: Counter "kelisim_journal_errors_total" ["operation"]
+        = "Failed operations on journal files.";
+    JOURNAL_TORN: Counter "kelisim_journal_torn_bytes_total" []
+        = "Bytes cut from the ends of journal files at recovery.";
+    JOURNAL_FILES: Gauge "kelisim_journal_files" []
+        = "Journal files on the disk.";
+    JOURNAL_SIZE: Gauge "kelisim_journal_size_bytes" []
+        = "Bytes of all journal files.";
+    JOURNAL_LIMIT: Gauge "kelisim_journal_limit_bytes" []
+        = "Bytes that the journal files may have together (records.max_bytes).";
+    JOURNAL_REMOVED: Counter "kelisim_journal_removed_files_total" ["reason"]
+        = "Journal files removed, because of their age or of the limit.";
+
+    // The gateway itself.
+    CONFIG_RELOADS: Counter "kelisim_config_reloads_total" ["result"]
+        = "Attempts to read the configuration anew; after an error the old one stays.";
+    CONFIG_LAST_SUCCESS: Gauge "kelisim_config_last_success_timestamp_seconds" []
+        = "When the configuration in use was read.";
+    BUILD_INFO: Gauge "kelisim_build_info" ["version"]
+        = "Always 1; the version is the label.";
+
+    // The process, with the names that all Prometheus clients use.
+    PROCESS_CPU: Counter "process_cpu_seconds_total" []
+        = "User and system CPU time spent in seconds.";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" []
+        = "Resident memory size in bytes.";
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" []
+        = "Virtual memory size in bytes.";
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" []
+        = "Number of open file descriptors.";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" []
+        = "Maximum number of open file descriptors.";
+    PROCESS_THREADS: Gauge "process_threads" []
+        = "Number of threads.";
+    PROCESS_START: Gauge "process_start_time_seconds" []
+        = "Start time of the process since the epoch in seconds.";
+}
+
+/// The names from the configuration that may be labels.
+#[derive(Clone, Debug, Default)]
+pub struct LabelSpace {
+    /// Addresses of the listeners, in the configuration's order.
+    pub listeners: Vec<String>,
+    /// Host names of all sites. Those above [`HOSTS_MAX`] share `_other`.
+    pub hosts: Vec<String>,
+    /// Upstreams by name, with their number of endpoints.
+    pub upstreams: Vec<(String, usize)>,
+}
+
+/// Every figure of the process.
+pub struct Metrics {
+    registry: Registry,
+    page: Arc<Page>,
+}
+
+impl Metrics {
+    /// Lays out the counters and makes `workers` handles, one for each thread that counts (give background threads that
+    /// count one too). The label values stay for the life of the process: hosts and upstreams that a reload adds count
+    /// as `_other`.
+    ///
+    /// # Errors
+    /// If the table contradicts itself, which its test excludes.
+    pub fn new(
+        labels: &LabelSpace,
+        workers: usize,
+    ) -> Result<(Arc<Self>, Vec<WorkerMetrics>), prometheus::Error> {
+        let plan = Arc::new(Plan::new(labels));
+        let cells: Vec<_> = (0..workers).map(|_| Arc::new(Cells::new(plan.len()))).collect();
+        let handles = cells.iter().map(|c| WorkerMetrics::new(Arc::clone(&plan), Arc::clone(c))).collect();
+        let descs = ALL.iter().map(|spec| describe(spec)).collect::<Result<_, _>>()?;
+        let page = Arc::new(Page { descs, plan, cells, sources: Mutex::new(Vec::new()) });
+        let registry = Registry::new();
+        registry.register(Box::new(SharedPage(Arc::clone(&page))))?;
+        Ok((Arc::new(Self { registry, page }), handles))
+    }
+
+    /// Adds figures that are kept elsewhere and asked for with the page.
+    pub fn add_source(&self, source: Arc<dyn Source>) {
+        self.page.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// The index of a configured host, to be found once per configuration and kept with it.
+    #[must_use]
+    pub fn host_index(&self, host: &str) -> Option<usize> {
+        self.page.plan.host_index(host)
+    }
+
+    /// The index of an upstream, likewise. `None` if it was not there at the start: count it under
+    /// [`Metrics::other_upstream`].
+    #[must_use]
+    pub fn upstream_index(&self, upstream: &str) -> Option<usize> {
+        self.page.plan.upstream_index(upstream)
+    }
+
+    /// The index of the upstream `_other`.
+    #[must_use]
+    pub fn other_upstream(&self) -> usize {
+        self.page.plan.other_upstream()
+    }
+
+    /// The page in the text exposition format 0.0.4 ([`CONTENT_TYPE`]).
+    ///
+    /// # Errors
+    /// If the encoder refuses a family.
+    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("workers", &self.page.cells.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the registry asks.
+struct Page {
+    descs: Vec<Desc>,
+    plan: Arc<Plan>,
+    cells: Vec<Arc<Cells>>,
+    sources: Mutex<Vec<Arc<dyn Source>>>,
+}
+
+/// The registry wants to own its collectors.
+struct SharedPage(Arc<Page>);
+
+impl Collector for SharedPage {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut samples = Samples::default();
+        self.0.plan.collect(&self.0.cells, &mut samples);
+        for source in self.0.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            source.collect(&mut samples);
+        }
+        samples.into_families()
+    }
+}
+
+/// The row that a series on the page belongs to: its name, or that of a histogram with one of the three suffixes.
+#[must_use]
+pub fn spec_of_series(series: &str) -> Option<&'static Spec> {
+    let find = |name: &str| ALL.iter().copied().find(|spec| spec.name == name);
+    find(series).or_else(|| {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| series.strip_suffix(suffix))?;
+        find(base).filter(|spec| spec.kind == MetricType::HISTOGRAM)
+    })
+}
+
+fn describe(spec: &Spec) -> Result<Desc, prometheus::Error> {
+    let labels = spec.labels.iter().map(|l| (*l).to_owned()).collect();
+    Desc::new(spec.name.to_owned(), spec.help.to_owned(), labels, HashMap::new())
+}
+
+/// Hosts with a label of their own.
+pub const HOSTS_MAX: usize = 500;
+
+/// The label value for every host or upstream without one of its own.
+pub const OTHER: &str = "_other";
+
+/// The content type of the page.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// 5 ms to 10 s, and two finer ones: a local site answers within 1 ms. In microseconds.
+const REQUEST_BUCKETS: &[u64] = &[
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// 50 µs, a write into the page cache, to 5 s, a disk in trouble. In microseconds.
+const JOURNAL_BUCKETS: &[u64] = &[
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000,
+];
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! The request body on its way to the endpoint: counted, limited and watched for progress.
+//!
+//! It reads nothing and changes nothing but trailers. What went wrong is kept in a cell that outlives the body, so that
+//! a client's broken upload is answered 400, 408 or 413 and not blamed on the endpoint. Bound: one frame at a time.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::timer::LazyTimer;
+use super::trailers;
+use crate::clock;
+use crate::error::{Reason, Refusal};
+
+/// What is known of a request body while it is sent and afterwards.
+#[derive(Debug)]
+pub struct Upload {
+    bytes: Cell<u64>,
+    failure: Cell<Option<Reason>>,
+    finished: Cell<bool>,
+    /// The client owes us the next frame (as opposed to: the endpoint does not take it).
+    waiting: Cell<bool>,
+    progress: Cell<Instant>,
+}
+
+impl Upload {
+    /// Body bytes handed on so far, without framing.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Why the body failed: `BodyTimeout`, `BodyTooLarge` or `BodyBroken`.
+    #[must_use]
+    pub fn failure(&self) -> Option<Reason> {
+        self.failure.get()
+    }
+
+    /// Whether the whole body was handed on.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.finished.get()
+    }
+
+    /// From when the endpoint may be called slow. Not while the client is the one who is awaited.
+    pub(super) fn endpoint_owes_since(&self, now: Instant) -> Instant {
+        if self.waiting.get() { now } else { self.progress.get() }
+    }
+}
+
+/// A request body for the endpoint.
+///
+/// Its error is a [`Refusal`] with `BodyTimeout`, `BodyTooLarge` or `BodyBroken`.
+pub struct RequestBody {
+    source: Source,
+    /// `None` if the body is empty.
+    watch: Option<Watch>,
+}
+
+enum Source {
+    Empty,
+    Client(Incoming),
+    #[cfg(test)]
+    Stub(http_body_util::combinators::UnsyncBoxBody<Bytes, Refusal>),
+}
+
+struct Watch {
+    upload: Rc<Upload>,
+    limit: u64,
+    timeout: Duration,
+    timer: Option<LazyTimer>,
+    waiting_since: Option<Instant>,
+}
+
+impl RequestBody {
+    /// No body. Allocates nothing.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { source: Source::Empty, watch: None }
+    }
+
+    /// The client's body, of at most `limit` bytes and with at most `timeout` between two reads.
+    #[must_use]
+    pub fn new(incoming: Incoming, limit: u64, timeout: Duration) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self::watched(Source::Client(incoming), limit, timeout)
+    }
+
+    #[cfg(test)]
+    pub(super) fn stub<B>(body: B, limit: u64, timeout: Duration) -> Self
+    where
+        B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
+    {
+        let body = http_body_util::combinators::UnsyncBoxBody::new(body);
+        Self::watched(Source::Stub(body), limit, timeout)
+    }
+
+    fn watched(source: Source, limit: u64, timeout: Duration) -> Self {
+        let upload = Upload {
+            bytes: Cell::new(0),
+            failure: Cell::new(None),
+            finished: Cell::new(false),
+            waiting: Cell::new(false),
+            progress: Cell::new(clock::monotonic()),
+        };
+        let watch = Watch { upload: Rc::new(upload), limit, timeout, timer: None, waiting_since: None };
+        Self { source, watch: Some(watch) }
+    }
+
+    /// The state of the upload, which outlives the body. `None` if there is nothing to send.
+    #[must_use]
+    pub fn upload(&self) -> Option<Rc<Upload>> {
+        self.watch.as_ref().map(|watch| Rc::clone(&watch.upload))
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Client(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map_err(|e| Refusal::caused_by(Reason::BodyBroken, e))
+            }
+            #[cfg(test)]
+            Self::Stub(stub) => Pin::new(stub).poll_frame(cx),
+        }
+    }
+}
+
+impl Watch {
+    /// Counts a frame and checks the limit.
+    fn took(&mut self, frame: &Frame<Bytes>) -> Result<(), Refusal> {
+        self.waiting_since = None;
+        self.upload.waiting.set(false);
+        self.upload.progress.set(clock::monotonic());
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let total = self.upload.bytes.get().saturating_add(length);
+        if total > self.limit {
+            return Err(self.failed(Refusal::from(Reason::BodyTooLarge)));
+        }
+        self.upload.bytes.set(total);
+        Ok(())
+    }
+
+    fn failed(&self, refusal: Refusal) -> Refusal {
+        self.upload.waiting.set(false);
+        self.upload.failure.set(Some(refusal.reason()));
+        refusal
+    }
+
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let since = *self.waiting_since.get_or_insert_with(clock::monotonic);
+        self.upload.waiting.set(true);
+        let due = since + self.timeout;
+        let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
+        match timer.poll_until(cx, due, |_| due) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(self.failed(Refusal::from(Reason::BodyTimeout))))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Refusal;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let this = self.get_mut();
+        let Some(watch) = &mut this.watch else {
+            return Poll::Ready(None);
+        };
+        match this.source.poll_frame(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Err(refusal) = watch.took(&frame) {
+                    return Poll::Ready(Some(Err(refusal)));
+                }
+                if let Some(fields) = frame.trailers_mut() {
+                    trailers::clean_request(fields);
+                    watch.upload.finished.set(true);
+                } else if this.source.is_end_stream() {
+                    // hyper does not ask again once it knows that this was the last frame.
+                    watch.upload.finished.set(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(refusal))) => Poll::Ready(Some(Err(watch.failed(refusal)))),
+            Poll::Ready(None) => {
+                watch.upload.waiting.set(false);
+                watch.upload.progress.set(clock::monotonic());
+                watch.upload.finished.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Pending => watch.poll_timeout(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Client(incoming) => incoming.size_hint(),
+            #[cfg(test)]
+            Source::Stub(stub) => stub.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(incoming) => incoming.is_end_stream(),
+            #[cfg(test)]
+            Self::Stub(stub) => stub.is_end_stream(),
+        }
+    }
+}

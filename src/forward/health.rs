@@ -1,0 +1,136 @@
+//! Which endpoints are taken for broken.
+//!
+//! Passive: only real requests are watched. Five failures in a row eject an endpoint for 10 s, then 20 s, 40 s and at
+//! most 60 s; after that one request may try it, and its outcome decides. Never asks the time. Bound: five words.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// What is thought of one endpoint by one thread.
+#[derive(Default)]
+pub(super) struct Health {
+    failures: Cell<u32>,
+    /// Ejected at least until then, and until a trial succeeds.
+    until: Cell<Option<Instant>>,
+    ejections: Cell<u32>,
+    /// A trial request is under way.
+    trying: Cell<bool>,
+}
+
+/// Whether an endpoint may have a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Yes.
+    Open,
+    /// One request may try it.
+    Trial,
+    /// No.
+    Ejected,
+}
+
+impl Health {
+    /// Whether the endpoint may have a request now.
+    pub(super) fn admits(&self, now: Instant) -> Admission {
+        match self.until.get() {
+            None => Admission::Open,
+            Some(until) if now >= until && !self.trying.get() => Admission::Trial,
+            Some(_) => Admission::Ejected,
+        }
+    }
+
+    /// Whether the endpoint is ejected, a trial included.
+    pub(super) fn is_ejected(&self) -> bool {
+        self.until.get().is_some()
+    }
+
+    /// A trial begins. It ends with a verdict or with [`Self::trial_over`].
+    pub(super) fn trial_begins(&self) {
+        self.trying.set(true);
+    }
+
+    /// The trial ended, perhaps without a verdict; another may begin.
+    pub(super) fn trial_over(&self) {
+        self.trying.set(false);
+    }
+
+    /// The endpoint answered.
+    pub(super) fn succeeded(&self) {
+        self.failures.set(0);
+        self.until.set(None);
+        self.ejections.set(0);
+    }
+
+    /// The endpoint could not be reached, closed without an answer, or said 502, 503 or 504.
+    pub(super) fn failed(&self, now: Instant) {
+        let failures = self.failures.get().saturating_add(1);
+        self.failures.set(failures);
+        // While ejected only a failed trial counts; requests sent because nothing else is left say nothing new.
+        let again = self.trying.replace(false);
+        if again || (failures >= FAILURES && self.until.get().is_none()) {
+            let ejections = self.ejections.get();
+            let period = FIRST_EJECTION.saturating_mul(1 << ejections.min(8)).min(LONGEST_EJECTION);
+            self.ejections.set(ejections.saturating_add(1));
+            self.until.set(Some(now + period));
+        }
+    }
+}
+
+/// Failures in a row that eject.
+pub(super) const FAILURES: u32 = 5;
+/// The first ejection.
+pub(super) const FIRST_EJECTION: Duration = Duration::from_secs(10);
+/// The longest ejection.
+const LONGEST_EJECTION: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn ejected(health: &Health, now: Instant) {
+        for _ in 0..FAILURES {
+            assert_eq!(health.admits(now), Admission::Open);
+            health.failed(now);
+        }
+        assert_eq!(health.admits(now), Admission::Ejected);
+    }
+
+    #[test]
+    fn a_success_forgets_failures() {
+        let (health, now) = (Health::default(), clock::monotonic());
+        for _ in 1..FAILURES {
+            health.failed(now);
+        }
+        health.succeeded();
+        health.failed(now);
+        assert_eq!(health.admits(now), Admission::Open);
+    }
+
+    #[test]
+    fn one_trial_at_a_time() {
+        let (health, now) = (Health::default(), clock::monotonic());
+        ejected(&health, now);
+        let later = now + FIRST_EJECTION;
+        assert_eq!(health.admits(later), Admission::Trial);
+        health.trial_begins();
+        assert_eq!(health.admits(later), Admission::Ejected);
+        health.trial_over();
+        assert_eq!(health.admits(later), Admission::Trial);
+        health.succeeded();
+        assert_eq!(health.admits(now), Admission::Open);
+    }
+
+    #[test]
+    fn ejections_double_up_to_a_minute() {
+        let (health, mut now) = (Health::default(), clock::monotonic());
+        ejected(&health, now);
+        for expected in [10, 20, 40, 60, 60] {
+            let due = now + Duration::from_secs(expected);
+            assert_eq!(health.admits(due - Duration::from_millis(1)), Admission::Ejected, "{expected}");
+            assert_eq!(health.admits(due), Admission::Trial, "{expected}");
+            health.trial_begins();
+            now = due;
+            health.failed(now);
+        }
+    }
+}
