@@ -43,6 +43,14 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListen
     Ok(sockets)
 }
 
+/// One handed-over socket for several workers: they share its queue.
+///
+/// # Errors
+/// No descriptor is left.
+pub fn share(socket: &TcpListener, workers: usize) -> io::Result<Vec<TcpListener>> {
+    (0..workers).map(|_| socket.try_clone()).collect()
+}
+
 /// The sockets that systemd handed over, by address; empty when there are none.
 ///
 /// # Errors

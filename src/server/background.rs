@@ -1,0 +1,114 @@
+//! The background thread: the admin listener, and watching files for change.
+//!
+//! Location databases and certificates are replaced here while requests go on with the old ones. Never touches a
+//! request. Bound: one thread.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::sync::watch;
+
+use super::Phase;
+use crate::admin;
+use crate::admin::health::Readiness;
+use crate::clock;
+use crate::geo::watch::Watcher;
+use crate::listen::tls::Store;
+use crate::snapshot::Shared;
+
+/// What the background works on.
+#[derive(Debug)]
+pub struct Background {
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Whether traffic should come.
+    pub readiness: Arc<Readiness>,
+    /// The admin listener's socket.
+    pub admin: Option<TcpListener>,
+    /// The certificates of the listeners.
+    pub certificates: Vec<Option<Arc<Store>>>,
+}
+
+/// Starts the thread; it ends with [`Phase::Stopping`].
+///
+/// # Errors
+/// The operating system gives no thread.
+pub fn spawn(background: Background, phase: watch::Receiver<Phase>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("background".into()).spawn(move || {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(run(background, phase)),
+            Err(error) => tracing::error!(%error, "the background thread cannot start its runtime"),
+        }
+    })
+}
+
+async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
+    let Background { shared, readiness, admin, certificates } = background;
+    let metrics = Arc::clone(&shared.metrics);
+    let serving = async {
+        match admin {
+            Some(socket) => {
+                if let Err(error) = admin::server::serve(socket, metrics, readiness).await {
+                    tracing::error!(%error, "the admin listener ended");
+                }
+            }
+            None => std::future::pending().await,
+        }
+    };
+    select! {
+        () = async { tokio::join!(serving, watch_certificates(&certificates), watch_geo(&shared)); } => {}
+        _ = phase.wait_for(|now| *now == Phase::Stopping) => {}
+    }
+}
+
+async fn watch_certificates(certificates: &[Option<Arc<Store>>]) {
+    let stores: Vec<&Arc<Store>> = certificates.iter().flatten().collect();
+    let mut stamps: Vec<_> = stores.iter().map(|store| store.stamp()).collect();
+    loop {
+        tokio::time::sleep(CERTIFICATES_EVERY).await;
+        for (store, stamp) in stores.iter().zip(&mut stamps) {
+            let now = store.stamp();
+            if now == *stamp {
+                continue;
+            }
+            match store.reload() {
+                Ok(()) => {
+                    tracing::info!("a certificate was reloaded");
+                    *stamp = now;
+                }
+                // The stamp stays old: the file may be half-written, so it is tried again.
+                Err(error) => tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays"),
+            }
+        }
+    }
+}
+
+async fn watch_geo(shared: &Shared) {
+    let config = shared.snapshot.load().config.geoip.clone();
+    let mut watcher = Watcher::new(&config);
+    loop {
+        tokio::time::sleep(config.check_every).await;
+        let outcome = watcher.check(&shared.geo.load(), clock::now());
+        for reload in &outcome.reloads {
+            match &reload.result {
+                Ok(warnings) => {
+                    tracing::info!(database = reload.role.label(), "a location database was reloaded");
+                    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                }
+                Err(error) => {
+                    tracing::error!(database = reload.role.label(), %error, "the old location database stays");
+                }
+            }
+        }
+        if let Some(databases) = outcome.databases {
+            shared.geo.store(Arc::new(databases));
+        }
+    }
+}
+
+/// How often certificate files are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
