@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -20,7 +19,7 @@ use crate::consent::Decision;
 use crate::error::Reason;
 use crate::forward::Upload;
 use crate::ingress::Admitted;
-use crate::listen::connection::Connection;
+use crate::listen::connection::OpenRequest;
 use crate::record::ListBuf;
 use crate::record::kept::Kept;
 use crate::respond::error_page::Taste;
@@ -33,8 +32,8 @@ pub struct Exchange {
     pub worker: Rc<Worker>,
     /// The configuration that it began with.
     pub state: Rc<State>,
-    /// Its connection.
-    pub connection: Arc<Connection>,
+    /// It keeps its connection busy.
+    pub open: OpenRequest,
     /// When its head was complete.
     pub started: Instant,
     /// The same, on the wall clock.
@@ -112,12 +111,12 @@ pub struct UpstreamFacts {
 
 impl Exchange {
     /// Begins with a request that was admitted.
-    pub fn begin(worker: &Rc<Worker>, connection: &Arc<Connection>, state: Rc<State>, parts: &Parts, admitted: Admitted) -> Self {
+    pub fn begin(worker: &Rc<Worker>, open: OpenRequest, state: Rc<State>, parts: &Parts, admitted: Admitted) -> Self {
         Self {
-            active: worker.metrics.hold_active(connection.listener),
+            active: worker.metrics.hold_active(open.connection().listener),
             worker: Rc::clone(worker),
             state,
-            connection: Arc::clone(connection),
+            open,
             started: clock::monotonic(),
             arrived: clock::now(),
             admitted,

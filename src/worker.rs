@@ -3,7 +3,7 @@
 //! Its pools, its counters, its end of the journal and its connections. Never leaves its thread, so nothing here is
 //! locked. Bound: that of its parts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -36,7 +36,8 @@ pub struct Worker {
     /// Visitor cookies verified lately.
     pub visitors: RefCell<VerifiedCache>,
     state: RefCell<Rc<State>>,
-    connections: RefCell<HashMap<usize, Arc<Connection>>>,
+    connections: RefCell<HashMap<u64, Arc<Connection>>>,
+    next_key: Cell<u64>,
     closed: Notify,
 }
 
@@ -78,10 +79,11 @@ impl Worker {
             recorder,
             metrics: Rc::new(metrics),
             ids: Ids::new(),
-            expirer: RefCell::default(),
+            expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
             state: RefCell::new(state),
             connections: RefCell::default(),
+            next_key: Cell::new(0),
             closed: Notify::new(),
         }
     }
@@ -97,10 +99,11 @@ impl Worker {
         Rc::clone(&state)
     }
 
-    /// Keeps the connection reachable for a drain until the guard is dropped.
+    /// Keeps the connection, or the tunnel that it became, reachable for a drain until the guard is dropped.
     #[must_use]
     pub fn register(self: &Rc<Self>, connection: &Arc<Connection>) -> Registered {
-        let key = Arc::as_ptr(connection).addr();
+        let key = self.next_key.get();
+        self.next_key.set(key.wrapping_add(1));
         self.connections.borrow_mut().insert(key, Arc::clone(connection));
         Registered { worker: Rc::clone(self), key }
     }
@@ -130,7 +133,7 @@ impl Worker {
 #[derive(Debug)]
 pub struct Registered {
     worker: Rc<Worker>,
-    key: usize,
+    key: u64,
 }
 
 impl Drop for Registered {
@@ -139,3 +142,6 @@ impl Drop for Registered {
         self.worker.closed.notify_one();
     }
 }
+
+/// Memory of each thread for cookies that were expired lately.
+const EXPIRER_BYTES: usize = 1 << 20;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::tls::Certificate;
+use crate::clock;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -106,17 +107,22 @@ impl Connection {
         }
     }
 
-    /// A request's head is complete. Returns how many requests this connection has had, this one included.
-    pub fn request_started(&self) -> u64 {
+    /// A request's head is complete: the connection is busy until the guard is dropped.
+    #[must_use]
+    pub fn request_started(self: &Arc<Self>) -> OpenRequest {
         self.phase.store(Phase::Busy as u8, Relaxed);
         self.active.store(self.active.load(Relaxed).saturating_add(1), Relaxed);
-        let requests = self.requests.load(Relaxed).saturating_add(1);
-        self.requests.store(requests, Relaxed);
-        requests
+        self.requests.store(self.requests.load(Relaxed).saturating_add(1), Relaxed);
+        OpenRequest(Arc::clone(self))
     }
 
-    /// A request's answer is complete, or given up.
-    pub fn request_ended(&self, now: Instant) {
+    /// How many requests this connection has had.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    fn request_ended(&self, now: Instant) {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
         if left == 0 {
@@ -163,13 +169,31 @@ impl Connection {
     }
 }
 
+/// A request being answered.
+#[derive(Debug)]
+pub struct OpenRequest(Arc<Connection>);
+
+impl OpenRequest {
+    /// The connection that it came on.
+    #[must_use]
+    pub const fn connection(&self) -> &Arc<Connection> {
+        &self.0
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.request_ended(clock::monotonic());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn connection() -> (Connection, Instant) {
+    fn connection() -> (Arc<Connection>, Instant) {
         let now = Instant::now();
-        (Connection::new(0, "127.0.0.1:1".parse().unwrap(), None, now), now)
+        (Arc::new(Connection::new(0, "127.0.0.1:1".parse().unwrap(), None, now)), now)
     }
 
     #[test]
@@ -182,22 +206,31 @@ mod tests {
     #[test]
     fn later_heads_count_from_their_first_byte() {
         let (c, start) = connection();
-        c.request_started();
-        c.request_ended(start + std::time::Duration::from_secs(1));
+        drop(c.request_started());
         assert_eq!(c.phase().0, Phase::Idle);
-        let first_byte = start + std::time::Duration::from_secs(9);
+        let first_byte = start + Duration::from_secs(9);
         c.received(|| first_byte);
         assert_eq!(c.phase(), (Phase::Head, first_byte));
     }
 
     #[test]
+    fn bytes_between_requests_are_no_head_on_http_2() {
+        let (c, _) = connection();
+        c.set_multiplexed();
+        drop(c.request_started());
+        c.received(|| panic!("the clock is not asked"));
+        assert_eq!(c.phase().0, Phase::Idle);
+    }
+
+    #[test]
     fn busy_until_the_last_stream_ends() {
-        let (c, start) = connection();
-        c.request_started();
-        assert_eq!(c.request_started(), 2);
-        c.request_ended(start);
+        let (c, _) = connection();
+        let first = c.request_started();
+        let second = c.request_started();
+        assert_eq!(c.requests(), 2);
+        drop(first);
         assert_eq!(c.phase().0, Phase::Busy);
-        c.request_ended(start);
+        drop(second);
         assert_eq!(c.phase().0, Phase::Idle);
     }
 

@@ -81,6 +81,8 @@ enum Check {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const DEADLINES: Deadlines = Deadlines {
@@ -89,9 +91,9 @@ mod tests {
         response_write: Duration::from_secs(30),
     };
 
-    fn connection() -> (Connection, Instant) {
+    fn connection() -> (Arc<Connection>, Instant) {
         let now = Instant::now();
-        (Connection::new(0, "127.0.0.1:1".parse().unwrap(), None, now), now)
+        (Arc::new(Connection::new(0, "127.0.0.1:1".parse().unwrap(), None, now)), now)
     }
 
     #[test]
@@ -104,17 +106,17 @@ mod tests {
 
     #[test]
     fn an_idle_connection_lives_for_keep_alive() {
-        let (c, start) = connection();
-        c.request_started();
-        c.request_ended(start);
-        assert!(matches!(DEADLINES.check(&c, start + Duration::from_secs(59)), Check::Until(_)));
-        assert_eq!(DEADLINES.check(&c, start + Duration::from_secs(60)), Check::Overdue(Overdue::Idle));
+        let (c, _) = connection();
+        drop(c.request_started());
+        let (_, idle) = c.phase();
+        assert!(matches!(DEADLINES.check(&c, idle + Duration::from_secs(59)), Check::Until(_)));
+        assert_eq!(DEADLINES.check(&c, idle + Duration::from_secs(60)), Check::Overdue(Overdue::Idle));
     }
 
     #[test]
     fn a_slow_reader_is_cut_while_busy() {
         let (c, start) = connection();
-        c.request_started();
+        let _open = c.request_started();
         c.write_blocked(|| start);
         assert!(matches!(DEADLINES.check(&c, start + Duration::from_secs(29)), Check::Until(_)));
         assert_eq!(DEADLINES.check(&c, start + Duration::from_secs(30)), Check::Overdue(Overdue::Write));
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn a_busy_connection_is_never_overdue() {
         let (c, start) = connection();
-        c.request_started();
+        let _open = c.request_started();
         assert!(matches!(DEADLINES.check(&c, start + Duration::from_secs(3600)), Check::Until(_)));
     }
 }

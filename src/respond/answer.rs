@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::cookies::response::{self, Verdict};
 use crate::cookies::{Category, Mode, expire};
 use crate::exchange::Exchange;
-use crate::ingress::{headers, request_id};
+use crate::ingress::{headers, host, request_id};
 
 /// What the request left for its answer.
 #[derive(Debug, Default)]
@@ -65,8 +65,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
         if strip {
             exchange.cookies.blocked.push(judgement.name);
         }
-        // Ours is ours in every mode.
-        if matches!(judgement.verdict, Verdict::Reserved) || (strip && policy.mode == Mode::Enforce) {
+        if judgement.removes {
             removed = true;
         } else {
             kept.push(field.clone());
@@ -112,12 +111,13 @@ pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Ow
     if owed.expire.is_empty() || exchange.state.cookies.mode == Mode::DryRun {
         return false;
     }
-    let mut expirer = exchange.worker.expirer.borrow_mut();
-    let due = owed.expire.iter().map(Vec::as_slice).filter(|name| expirer.is_due(owed.visitor_key, name, now));
     let host = exchange.admitted.host.to_str().unwrap_or_default();
-    let plan = expire::plan(due, host, exchange.admitted.secure);
-    let n = plan.len();
-    for value in plan {
+    let host = host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+    let names = owed.expire.iter().map(Vec::as_slice);
+    let mut expirer = exchange.worker.expirer.borrow_mut();
+    let expired = expirer.expire(owed.visitor_key, names, host, exchange.admitted.secure, now);
+    let n = expired.len();
+    for value in expired {
         fields.append(header::SET_COOKIE, value);
     }
     let mode = exchange.state.cookies.mode;

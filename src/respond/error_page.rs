@@ -9,8 +9,7 @@ use maud::html;
 
 use super::status;
 use crate::error::{Fault, Reason};
-use crate::pages::language::Language;
-use crate::pages::shell;
+use crate::pages::{self, language::Language};
 
 /// What of a request decides how its error page looks; kept, since the head itself goes to the site.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +46,7 @@ pub fn answer(reason: Reason, taste: Taste, id: &HeaderValue) -> Response<Bytes>
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-language"));
     headers.insert(PROXY_STATUS, HeaderValue::from_static(status::proxy_status(reason)));
     if taste.format == Format::Html {
-        headers.insert(header::CONTENT_SECURITY_POLICY, shell::content_security_policy());
+        headers.insert(header::CONTENT_SECURITY_POLICY, pages::content_security_policy());
     }
     if code == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -94,7 +93,7 @@ fn page(code: StatusCode, reason: Reason, language: Language, id: &str) -> Strin
         p { (advice) }
         p.quiet { (words.code) " " (code.as_u16()) " · " (words.id) " " code { (id) } }
     };
-    shell::page(language, title, &body).into_string()
+    pages::shell(language, title, &body).into_string()
 }
 
 fn json(code: StatusCode, reason: Reason, language: Language, id: &str) -> String {
