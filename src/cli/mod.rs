@@ -1,1 +1,4 @@
 //! (in work)
+
+pub mod check;
+pub mod config;
