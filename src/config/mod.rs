@@ -3,7 +3,7 @@
 //! [`read`] parses, checks everything and tells all mistakes at once with line, column and hint; unknown keys are
 //! mistakes. Never touches the network; reads only the files that the configuration names. Bound: a file of 1 MiB.
 //!
-//! The table in [`reference`] knows every key. A document goes `walk` (each value against its key, with `value` and
+//! The table in [`mod@reference`] knows every key. A document goes `walk` (each value against its key, with `value` and
 //! `syntax`) → `check` (keys against each other and against files) → `build` (the types below). `environment`
 //! overrides keys, `print` writes the effective configuration, `problem` tells mistakes.
 
