@@ -2,6 +2,25 @@
 //!
 //! [`read`] parses, checks everything and tells all mistakes at once with line, column and hint; unknown keys are
 //! mistakes. Never touches the network; reads only the files that the configuration names. Bound: a file of 1 MiB.
+//!
+//! The table in [`mod@reference`] knows every key. A document goes `walk` (each value against its key, with `value` and
+//! `syntax`) → `check` (keys against each other and against files) → `build` (the types below). `environment`
+//! overrides keys, `print` writes the effective configuration, `problem` tells mistakes.
+
+mod build;
+mod check;
+mod environment;
+mod files;
+mod load;
+mod print;
+mod problem;
+pub mod reference;
+mod syntax;
+mod value;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +30,11 @@ use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
 use crate::risk;
+
+pub use environment::environment;
+pub use files::MAX_TEXT;
+pub use load::{DEFAULT_DATA, DEFAULT_LISTEN, effective, for_upstream, parse, parse_pure, read};
+pub use problem::{MAX_PROBLEMS, Problem, Problems};
 
 /// Everything the gateway needs to know, checked.
 #[derive(Clone, Debug)]
@@ -217,14 +241,40 @@ pub struct Records {
     pub hold: Duration,
     /// Bytes of all journal files together; the oldest closed file goes first. Counted, and a gap is recorded.
     pub max_bytes: u64,
-    /// Days that journal files are kept.
+    /// Days that journal files are kept: the longest of `retention`, until keys per purpose can end one alone.
     pub retention_days: u32,
+    /// Days that each class of fields may be read.
+    pub retention: Retention,
     /// Query keys whose values may be recorded.
     pub query_values: Vec<String>,
     /// Path prefixes whose requests are recorded durably before the upstream sees them.
     pub record_before_forward: Vec<String>,
     /// Name of this node in records.
     pub node: String,
+}
+
+/// Days that each class of fields may be read, by the purpose that opens it. No sealed class outlives `security`:
+/// without its tags a person's rows could not be found for erasure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Facts without a person.
+    pub support: u32,
+    /// Addresses and identifiers.
+    pub security: u32,
+    /// Location and risk.
+    pub fraud: u32,
+    /// Technical detail.
+    pub diagnostics: u32,
+    /// Campaign data.
+    pub advertising: u32,
+}
+
+impl Retention {
+    /// The longest of all, in days.
+    #[must_use]
+    pub fn longest(&self) -> u32 {
+        self.support.max(self.security).max(self.fraud).max(self.diagnostics).max(self.advertising)
+    }
 }
 
 /// What the end of a response waits for.
@@ -283,6 +333,8 @@ pub struct Timeouts {
     pub response_write: Duration,
     /// Idle connection.
     pub keep_alive: Duration,
+    /// Reading and throwing away after an early answer.
+    pub linger: Duration,
     /// Connecting to an endpoint.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.

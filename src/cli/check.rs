@@ -1,0 +1,89 @@
+//! `kelisim check`: all mistakes of a configuration at once, for people or as JSON.
+//!
+//! Never starts anything. Bound: the configuration.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{self, Problems};
+
+/// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let colour = is_coloured(out.is_terminal());
+    let problems = config::read(file, config::environment()).err();
+    report(file, problems.as_ref(), json, colour, &mut out)?;
+    Ok(if problems.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether to colour what goes to a terminal: unless `NO_COLOR` is set and not empty.
+pub(super) fn is_coloured(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn report(
+    file: &Path,
+    problems: Option<&Problems>,
+    json: bool,
+    colour: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match problems {
+        None if json => writeln!(out, "[]"),
+        None => writeln!(out, "{}: fine", file.display()),
+        Some(problems) if json => writeln!(out, "{}", problems.to_json().map_err(io::Error::other)?),
+        Some(problems) => {
+            let count = problems.list().len() + problems.more();
+            let plural = if count == 1 { "" } else { "s" };
+            writeln!(out, "{}\n{count} problem{plural}", problems.render(colour))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(toml: &str, json: bool) -> String {
+        let problems = config::parse_pure(toml.as_bytes()).err();
+        let mut out = Vec::new();
+        report(Path::new("kelisim.toml"), problems.as_ref(), json, false, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    const FINE: &str =
+        "[[listen]]\naddress = \"[::]:8080\"\n[[site]]\nhosts = [\"a\"]\nupstream = [\"http://b\"]\n";
+
+    #[test]
+    fn fine_is_said_in_a_word() {
+        assert_eq!(said(FINE, false), "kelisim.toml: fine\n");
+        assert_eq!(said(FINE, true), "[]\n");
+    }
+
+    #[test]
+    fn problems_are_told_with_line_caret_and_hint() {
+        let expected = "\
+kelisim.toml:7:1: limits.head_byte: unknown key
+   7 | head_byte = 1
+     | ^^^^^^^^^
+   hint: did you mean `head_bytes`?
+
+1 problem
+";
+        assert_eq!(said(&format!("{FINE}[limits]\nhead_byte = 1\n"), false), expected);
+    }
+
+    #[test]
+    fn json_has_six_fields() {
+        let json: serde_json::Value = serde_json::from_str(&said("a = 1", true)).unwrap();
+        let first = json[0].as_object().unwrap();
+        let mut names: Vec<&str> = first.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["column", "file", "hint", "key", "line", "message"]);
+        assert_eq!((&first["line"], &first["column"], &first["key"]), (&1.into(), &1.into(), &"a".into()));
+    }
+}

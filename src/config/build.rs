@@ -1,0 +1,268 @@
+//! Checked values become the typed [`Config`].
+//!
+//! Nothing is decided here and nothing can be wrong any more: a value that is missing is a key that the table of
+//! keys forgot, told as [`Missing`]. Bound: the values.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use super::check::Texts;
+use super::value::Value;
+use super::walk::{Missing, Values, View};
+use super::*;
+use crate::cookies::{Action as CookieAction, Category};
+use crate::risk::{Action as RiskAction, Actions as RiskActions, SignalName};
+
+/// The configuration.
+pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missing> {
+    let root = values.root();
+    let limits = limits(&root.table("limits"))?;
+    let workers = match root.take::<usize>("workers")? {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        some => some,
+    };
+    Ok(Config {
+        listeners: root.rows("listen").map(|row| listener(&row)).collect::<Result<_, _>>()?,
+        sites: root.rows("site").map(|row| site(&row, &limits, texts)).collect::<Result<_, _>>()?,
+        cookies: cookies(&root.table("cookies"), texts)?,
+        consent: consent(&root.table("consent"))?,
+        geoip: geoip(&root.table("geoip"))?,
+        risk: risk(&root.table("risk"))?,
+        records: records(&root.table("records"))?,
+        timeouts: timeouts(&root.table("timeouts"))?,
+        ingress: Ingress {
+            underscores: match root.word("ingress.underscores")? {
+                "reject" => Underscores::Reject,
+                "pass" => Underscores::Pass,
+                _ => Underscores::Drop,
+            },
+        },
+        admin: Admin { address: root.maybe("admin.address") },
+        limits,
+        workers,
+    })
+}
+
+fn listener(row: &View<'_>) -> Result<Listener, Missing> {
+    let tls = row
+        .present("tls")
+        .map(|tls| Ok(Tls { certificate: tls.take("certificate")?, key: tls.take("key")? }));
+    Ok(Listener { address: row.take("address")?, tls: tls.transpose()? })
+}
+
+fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing> {
+    Ok(Site {
+        hosts: row.all("hosts"),
+        upstream: row.all("upstream"),
+        balance: match row.word("balance")? {
+            "least" => Balance::Least,
+            _ => Balance::RoundRobin,
+        },
+        trusted_proxies: row.all("trusted_proxies"),
+        prefix: row.take("prefix")?,
+        policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
+        body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
+    })
+}
+
+fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
+    let version = |row: View<'_>| {
+        let file: PathBuf = row.take("file")?;
+        Ok(PolicyVersion {
+            id: row.take("id")?,
+            text: texts.get(&file).cloned().ok_or_else(|| Missing(row.path_of("file")))?,
+            language: row.take("language")?,
+            effective: row.need("effective", |value| match value {
+                Value::Day(seconds) => Some(*seconds),
+                _ => None,
+            })?,
+        })
+    };
+    let versions: Vec<PolicyVersion> = table.rows("versions").map(version).collect::<Result<_, _>>()?;
+    let first = || versions.first().map(|v| v.language.clone());
+    let default_language = table.maybe("default_language").or_else(first);
+    Ok(Policy {
+        gate: table.all("gate"),
+        default_language: default_language.ok_or_else(|| Missing(table.path_of("versions")))?,
+        versions,
+    })
+}
+
+fn cookies(table: &View<'_>, texts: &mut Texts) -> Result<Cookies, Missing> {
+    let mut actions = Actions::default();
+    for category in Category::ALL {
+        let action = match table.table("actions").word(category.label())? {
+            "consent" => CookieAction::Consent,
+            "strip" => CookieAction::Strip,
+            _ => CookieAction::Allow,
+        };
+        actions.set(category, action);
+    }
+    let rules = table.maybe("rules").map(|path: PathBuf| {
+        let text = texts.remove(&path).ok_or_else(|| Missing(table.path_of("rules")))?;
+        Ok(RuleFile { path, text })
+    });
+    let mode = match table.word("mode")? {
+        "dry-run" => Mode::DryRun,
+        _ => Mode::Enforce,
+    };
+    Ok(Cookies { mode, rules: rules.transpose()?, actions })
+}
+
+fn consent(table: &View<'_>) -> Result<Consent, Missing> {
+    let source = |word: String| match word.as_str() {
+        "gpc" => ConsentSource::Gpc,
+        "dnt" => ConsentSource::Dnt,
+        _ => ConsentSource::Own,
+    };
+    Ok(Consent {
+        sources: table.all::<String>("sources").into_iter().map(source).collect(),
+        max_age: table.take("max_age")?,
+        gpc_over_own_grant: table.take("gpc_over_own_grant")?,
+    })
+}
+
+fn geoip(table: &View<'_>) -> Result<Geoip, Missing> {
+    let country = table.need("country", |value| match value {
+        Value::Path(path) => Some(CountryDatabase::File(path.clone())),
+        Value::Text(word) if word == "off" => Some(CountryDatabase::Off),
+        Value::Text(_) => Some(CountryDatabase::Shipped),
+        _ => None,
+    })?;
+    Ok(Geoip { country, asn: table.maybe("asn"), check_every: table.take("check_every")? })
+}
+
+fn risk(table: &View<'_>) -> Result<Risk, Missing> {
+    let action = |level: &str| {
+        Ok(match table.table("action").word(level)? {
+            "tag" => RiskAction::Tag,
+            "throttle" => RiskAction::Throttle,
+            "deny" => RiskAction::Deny,
+            _ => RiskAction::Observe,
+        })
+    };
+    Ok(Risk {
+        actions: RiskActions { low: action("low")?, medium: action("medium")?, high: action("high")? },
+        off: table.all::<String>("off").iter().filter_map(|name| SignalName::from_label(name)).collect(),
+        observe_days: table.maybe("observe_days"),
+        login_paths: table.all("login_paths"),
+        memory_bytes: table.take("memory_bytes")?,
+    })
+}
+
+fn records(table: &View<'_>) -> Result<Records, Missing> {
+    let days = |name: &str| {
+        let time: Duration = table.table("retention").take(name)?;
+        u32::try_from(time.as_secs() / 86_400).map_err(|_| Missing(name.to_owned()))
+    };
+    let retention = Retention {
+        support: days("support")?,
+        security: days("security")?,
+        fraud: days("fraud")?,
+        diagnostics: days("diagnostics")?,
+        advertising: days("advertising")?,
+    };
+    Ok(Records {
+        dir: table.take("dir")?,
+        durability: match table.word("durability")? {
+            "memory" => Durability::Memory,
+            "fsync" => Durability::Fsync,
+            _ => Durability::Group,
+        },
+        group_commit: table.take("group_commit")?,
+        file_bytes: table.take("file_bytes")?,
+        ring_bytes: table.take("ring_bytes")?,
+        hold: table.take("hold")?,
+        max_bytes: table.take("max_bytes")?,
+        retention_days: retention.longest(),
+        retention,
+        query_values: table.all("query_values"),
+        record_before_forward: table.all("record_before_forward"),
+        node: table.take("node")?,
+    })
+}
+
+fn limits(table: &View<'_>) -> Result<Limits, Missing> {
+    Ok(Limits {
+        head_bytes: table.take("head_bytes")?,
+        head_fields: table.take("head_fields")?,
+        uri_bytes: table.take("uri_bytes")?,
+        body_bytes: table.take("body_bytes")?,
+        linger_bytes: table.take("linger_bytes")?,
+        connections: table.take("connections")?,
+        connections_per_client: table.take("connections_per_client")?,
+        requests_per_connection: table.take("requests_per_connection")?,
+        h2_streams: table.take("h2_streams")?,
+        h2_stream_window: table.take("h2_stream_window")?,
+        h2_connection_window: table.take("h2_connection_window")?,
+        upstream_connections: table.take("upstream_connections")?,
+        upstream_queue: table.take("upstream_queue")?,
+    })
+}
+
+fn timeouts(table: &View<'_>) -> Result<Timeouts, Missing> {
+    Ok(Timeouts {
+        tls_handshake: table.take("tls_handshake")?,
+        request_head: table.take("request_head")?,
+        request_body: table.take("request_body")?,
+        response_write: table.take("response_write")?,
+        keep_alive: table.take("keep_alive")?,
+        linger: table.take("linger")?,
+        upstream_connect: table.take("upstream_connect")?,
+        upstream_head: table.take("upstream_head")?,
+        upstream_body: table.take("upstream_body")?,
+        upstream_idle: table.take("upstream_idle")?,
+        upstream_max_age: table.take("upstream_max_age")?,
+        upstream_queue: table.take("upstream_queue")?,
+        upgrade_idle: table.take("upgrade_idle")?,
+        drain: table.take("drain")?,
+    })
+}
+
+/// A type that a [`Value`] can become.
+trait FromValue: Sized {
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($type:ty: $pattern:pat => $made:expr;)*) => {
+        $(impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value { $pattern => $made, _ => None }
+            }
+        })*
+    };
+}
+
+from_value! {
+    Duration: Value::Duration(time) => Some(*time);
+    u64: Value::Number(number) => Some(*number);
+    u32: Value::Number(number) => Self::try_from(*number).ok();
+    usize: Value::Number(number) => Self::try_from(*number).ok();
+    bool: Value::Bool(yes) => Some(*yes);
+    String: Value::Text(text) => Some(text.clone());
+    PathBuf: Value::Path(path) => Some(path.clone());
+    SocketAddr: Value::Socket(address) => Some(*address);
+    Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
+    IpNet: Value::Network(network) => Some(*network);
+}
+
+impl<'a> View<'a> {
+    fn take<T: FromValue>(&self, name: &str) -> Result<T, Missing> {
+        self.need(name, T::from_value)
+    }
+
+    fn maybe<T: FromValue>(&self, name: &str) -> Option<T> {
+        T::from_value(&self.entry(name)?.value)
+    }
+
+    fn all<T: FromValue>(&self, name: &str) -> Vec<T> {
+        self.list(name).iter().filter_map(|(value, _)| T::from_value(value)).collect()
+    }
+
+    fn word(&self, name: &str) -> Result<&'a str, Missing> {
+        self.text(name).ok_or_else(|| Missing(self.path_of(name)))
+    }
+}

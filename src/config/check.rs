@@ -1,0 +1,278 @@
+//! What keys say about each other: duplicates, contradictions, files that must be there.
+//!
+//! [`check`] notes every mistake and hands back the texts of the files that become part of the configuration. It
+//! works on whatever values could be read, so that these mistakes are told together with those of single keys.
+//! Bound: the configuration.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::Endpoint;
+use super::files::Files;
+use super::problem::{Fault, Mistakes, Place, shown};
+use super::reference::Kind;
+use super::syntax::{show_duration, show_size};
+use super::value::Value;
+use super::walk::{Values, View};
+
+/// Texts of files, by path.
+pub(super) type Texts = HashMap<PathBuf, String>;
+
+/// Checks all keys against each other and against the files.
+pub(super) fn check(values: &Values, files: &dyn Files, mistakes: &mut Mistakes) -> Texts {
+    let root = values.root();
+    listeners(&root, mistakes);
+    sites(&root, mistakes);
+    loops(&root, mistakes);
+    risk(&root.table("risk"), mistakes);
+    records(&root.table("records"), mistakes);
+    limits(&root.table("limits"), mistakes);
+    repetitions(values, mistakes);
+    self::files(values, files, mistakes)
+}
+
+fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
+    if root.has_no("listen") {
+        let hint = "add [[listen]] with address = \"0.0.0.0:8080\"";
+        mistakes.add(&Place::Nowhere, "listen", Fault::new("nothing to listen on").hint(hint));
+    }
+    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    for listener in root.rows("listen").chain([root.table("admin")]) {
+        let Some(entry) = listener.entry("address") else { continue };
+        // Port 0 asks for any free port: two of them do not collide.
+        let Value::Socket(address) = entry.value else { continue };
+        if address.port() == 0 {
+            continue;
+        }
+        match seen.entry(address) {
+            Slot::Vacant(slot) => {
+                slot.insert(listener.path_of("address"));
+            }
+            Slot::Occupied(first) => {
+                let fault = Fault::new(format!("{address} is already taken by {}", first.get()));
+                mistakes.add(&entry.place, listener.path_of("address"), fault);
+            }
+        }
+    }
+    for listener in root.rows("listen") {
+        if let Some(entry) = listener.entry("proxy_protocol")
+            && entry.value == Value::Bool(true)
+        {
+            let fault = Fault::new("the PROXY protocol is not supported yet")
+                .hint("let the balancer send X-Forwarded-For and list it in trusted_proxies");
+            mistakes.add(&entry.place, listener.path_of("proxy_protocol"), fault);
+        }
+    }
+}
+
+fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
+    if root.has_no("site") {
+        let hint = "add [[site]] with hosts = [\"www.example\"] and upstream = [\"http://127.0.0.1:3000\"]";
+        mistakes.add(&Place::Nowhere, "site", Fault::new("no site to serve").hint(hint));
+    }
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for site in root.rows("site") {
+        for (i, (host, place)) in site.list("hosts").iter().enumerate() {
+            let Value::Text(host) = host else { continue };
+            let path = format!("{}[{i}]", site.path_of("hosts"));
+            match seen.entry(host) {
+                Slot::Vacant(slot) => {
+                    slot.insert(path);
+                }
+                Slot::Occupied(first) => {
+                    let fault = Fault::new(format!("`{}` is already served by {}", shown(host), first.get()));
+                    mistakes.add(place, path, fault);
+                }
+            }
+        }
+        if let Some(policy) = site.present("policy") {
+            self::policy(&policy, mistakes);
+        }
+    }
+}
+
+fn policy(policy: &View<'_>, mistakes: &mut Mistakes) {
+    if policy.has_no("versions") {
+        let hint = "versions = [{ id = \"2026-11\", file = \"policy.kk.md\", language = \"kk\", effective = 2026-11-22 }]";
+        let gated = policy.entry("gate").filter(|_| !policy.list("gate").is_empty());
+        match gated {
+            Some(gate) => {
+                let fault = Fault::new("a gate without a policy version to accept").hint(hint);
+                mistakes.add(&gate.place, policy.path_of("gate"), fault);
+            }
+            None => {
+                mistakes.add(
+                    policy.place(),
+                    policy.path(),
+                    Fault::new("a policy needs a version").hint(hint),
+                );
+            }
+        }
+    }
+    let mut days: HashMap<&str, (i64, String)> = HashMap::new();
+    let mut documents: HashMap<(&str, &str), String> = HashMap::new();
+    for version in policy.rows("versions") {
+        let (Some(id), Some(language)) = (version.text("id"), version.text("language")) else { continue };
+        match documents.entry((id, language)) {
+            Slot::Vacant(slot) => {
+                slot.insert(version.path().to_owned());
+            }
+            Slot::Occupied(first) => {
+                let fault =
+                    Fault::new(format!("version `{id}` in `{language}` is already there as {}", first.get()));
+                mistakes.add(version.place(), version.path(), fault);
+            }
+        }
+        let Some(effective) = version.entry("effective") else { continue };
+        let Value::Day(day) = effective.value else { continue };
+        let (first, path) = days.entry(id).or_insert_with(|| (day, version.path_of("effective")));
+        if *first != day {
+            let fault = Fault::new(format!("version `{id}` comes into force on another day in {path}"));
+            mistakes.add(&effective.place, version.path_of("effective"), fault);
+        }
+    }
+    if let Some(entry) = policy.entry("default_language")
+        && let Value::Text(language) = &entry.value
+        && !documents.is_empty()
+        && !documents.keys().any(|(_, l)| l == language)
+    {
+        let fault = Fault::new(format!("there is no document in `{language}`"));
+        mistakes.add(&entry.place, policy.path_of("default_language"), fault);
+    }
+}
+
+/// An upstream that is one of our own addresses would send every request round and round.
+fn loops(root: &View<'_>, mistakes: &mut Mistakes) {
+    let own: Vec<SocketAddr> = root
+        .rows("listen")
+        .filter_map(|listener| match listener.entry("address")?.value {
+            Value::Socket(address) => Some(address),
+            _ => None,
+        })
+        .collect();
+    for site in root.rows("site") {
+        for (i, (value, place)) in site.list("upstream").iter().enumerate() {
+            let Value::Endpoint(endpoint) = value else { continue };
+            if let Some(address) = own.iter().find(|address| is_same(endpoint, **address)) {
+                let fault = Fault::new(format!("this is the gateway's own address {address}"))
+                    .hint("the site's server needs a port of its own");
+                mistakes.add(place, format!("{}[{i}]", site.path_of("upstream")), fault);
+            }
+        }
+    }
+}
+
+fn is_same(endpoint: &Endpoint, own: SocketAddr) -> bool {
+    let ip = match endpoint.host.as_str() {
+        "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+        host => host.parse::<IpAddr>().ok(),
+    };
+    let reaches = |ip: IpAddr| own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback());
+    endpoint.port == own.port() && ip.is_some_and(reaches)
+}
+
+fn risk(risk: &View<'_>, mistakes: &mut Mistakes) {
+    if risk.entry("observe_days").is_some() {
+        return;
+    }
+    let action = risk.table("action");
+    for level in ["low", "medium", "high"] {
+        if action.text(level) == Some("deny")
+            && let Some(entry) = action.entry(level)
+        {
+            let fault = Fault::new("`deny` needs days of observation first").hint(
+                "set risk.observe_days, for example 14: until then it is counted what `deny` would have done",
+            );
+            mistakes.add(&entry.place, action.path_of(level), fault);
+        }
+    }
+}
+
+fn records(records: &View<'_>, mistakes: &mut Mistakes) {
+    if let (Some(file), Some(max)) = (records.number("file_bytes"), records.number("max_bytes"))
+        && max / 2 < file
+        && let Some(entry) = records.entry("max_bytes")
+    {
+        let hint = format!("at least {}", show_size(file.saturating_mul(2)));
+        let fault = Fault::new("smaller than two journal files: one in use and one spare").hint(hint);
+        mistakes.add(&entry.place, records.path_of("max_bytes"), fault);
+    }
+    let retention = records.table("retention");
+    let days = |name| match retention.entry(name) {
+        Some(entry) => match entry.value {
+            Value::Duration(time) => Some((time, &entry.place)),
+            _ => None,
+        },
+        None => None,
+    };
+    let Some((security, security_place)) = days("security") else { return };
+    for class in ["fraud", "diagnostics", "advertising"] {
+        if let Some((time, place)) = days(class)
+            && time > security
+        {
+            let (time, security) = (show_duration(time), show_duration(security));
+            let fault = Fault::new(format!("{class} ({time}) outlives security ({security})")).hint(format!(
+                "without the tags of class security these rows can no longer be found for erasure; set {class} = \"{security}\" or less"
+            ));
+            let place = if *place == Place::Nowhere { security_place } else { place };
+            mistakes.add(place, retention.path_of(class), fault);
+        }
+    }
+}
+
+/// A limit that another limit makes pointless, if somebody set it.
+fn limits(limits: &View<'_>, mistakes: &mut Mistakes) {
+    for (inner, outer) in [
+        ("uri_bytes", "head_bytes"),
+        ("connections_per_client", "connections"),
+        ("h2_stream_window", "h2_connection_window"),
+    ] {
+        if let (Some(small), Some(large)) = (limits.number(inner), limits.number(outer))
+            && small > large
+            && let Some(entry) = limits.entry(inner)
+            && entry.place != Place::Nowhere
+        {
+            let fault = Fault::new(format!("larger than {} ({large})", limits.path_of(outer)));
+            mistakes.add(&entry.place, limits.path_of(inner), fault);
+        }
+    }
+}
+
+/// Elements that stand twice in one list. Hosts are compared over all sites elsewhere.
+fn repetitions(values: &Values, mistakes: &mut Mistakes) {
+    for (path, entry) in values.iter() {
+        let Value::List(list) = &entry.value else { continue };
+        if matches!(entry.key.kind, Kind::List { of: Kind::Host, .. }) {
+            continue;
+        }
+        let mut seen = HashMap::new();
+        for (i, (value, place)) in list.iter().enumerate() {
+            if let Some(first) = seen.insert(format!("{value:?}"), i) {
+                let fault = Fault::new(format!("the same as {path}[{first}]"));
+                mistakes.add(place, format!("{path}[{i}]"), fault);
+            }
+        }
+    }
+}
+
+fn files(values: &Values, files: &dyn Files, mistakes: &mut Mistakes) -> Texts {
+    let mut texts = Texts::new();
+    for (at, entry) in values.iter() {
+        let (Kind::File { text, .. }, Value::Path(path)) = (&entry.key.kind, &entry.value) else { continue };
+        let looked = if !*text {
+            files.readable(path)
+        } else if texts.contains_key(path) {
+            Ok(())
+        } else {
+            files.text(path).map(|text| {
+                texts.insert(path.clone(), text);
+            })
+        };
+        if let Err(fault) = looked {
+            mistakes.add(&entry.place, at, fault);
+        }
+    }
+    texts
+}

@@ -1,0 +1,430 @@
+//! The table of configuration keys: the one place that knows their names, kinds, bounds and defaults.
+//!
+//! From [`KEYS`] come the type checks, the defaults, the suggestions for unknown keys, the names of environment
+//! variables and the printed reference. Never reads a value. Bound: the table.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::syntax::{show_duration, show_size};
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Path from the root; `[]` marks an array of tables, as in `listen[].tls.certificate`.
+    pub path: &'static str,
+    /// What may stand there.
+    pub kind: Kind,
+    /// What holds when nothing stands there.
+    pub fallback: Fallback,
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+/// What holds when a key is absent.
+#[derive(Debug)]
+pub enum Fallback {
+    /// The configuration (or the table around the key) is incomplete.
+    Required,
+    /// No value; the text says what that means.
+    Unset(&'static str),
+    /// This value, written as TOML.
+    Value(&'static str),
+}
+
+/// What may stand at a key.
+#[derive(Debug)]
+pub enum Kind {
+    /// A duration such as `"15s"`, within bounds.
+    Duration {
+        /// Shortest.
+        min: Duration,
+        /// Longest.
+        max: Duration,
+    },
+    /// Whole days such as `"30d"`, from 1 to the number given.
+    Days(u64),
+    /// A size such as `"64KiB"`, or an integer in bytes, within bounds.
+    Size {
+        /// Smallest, in bytes.
+        min: u64,
+        /// Largest, in bytes.
+        max: u64,
+    },
+    /// An integer within bounds.
+    Integer {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// `true` or `false`.
+    Bool,
+    /// A TOML date, or a string with one.
+    Date,
+    /// One of some words.
+    Word {
+        /// The words that are understood.
+        members: &'static [&'static str],
+        /// Words that will be understood in a later version: refused with that message.
+        later: &'static [&'static str],
+    },
+    /// Address and port, or one of the words.
+    Socket(&'static [&'static str]),
+    /// A readable file, or one of the words. Relative to the folder of the configuration file.
+    File {
+        /// Words instead of a path.
+        words: &'static [&'static str],
+        /// Whether its text (UTF-8, at most 1 MiB) becomes part of the configuration.
+        text: bool,
+    },
+    /// A folder that will be made if needed. Relative to the folder of the configuration file.
+    Folder,
+    /// A host name or address.
+    Host,
+    /// `http://host[:port]`.
+    Upstream,
+    /// `10.0.0.0/8` or one address.
+    Network,
+    /// A path prefix that begins with `/`.
+    Prefix,
+    /// A path prefix with a slash at both ends.
+    OwnPrefix,
+    /// 1-32 letters, digits and the extra bytes given.
+    Id(&'static [u8]),
+    /// Any text of 1-128 characters.
+    Text,
+    /// A list.
+    List {
+        /// The kind of its elements.
+        of: &'static Kind,
+        /// Whether it must have an element.
+        filled: bool,
+    },
+    /// A key that a later version will understand.
+    Later,
+}
+
+impl Key {
+    /// The environment variable that overrides this key; `None` inside arrays of tables.
+    #[must_use]
+    pub fn environment(&self) -> Option<String> {
+        let single = !self.path.contains("[]") && !matches!(self.kind, Kind::Later);
+        single.then(|| format!("{ENVIRONMENT_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "__")))
+    }
+}
+
+impl Kind {
+    /// What is expected, as it stands in messages and in the reference.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Duration { min, max } => {
+                format!("a duration from {} to {}", show_duration(*min), show_duration(*max))
+            }
+            Self::Days(max) => format!("whole days from 1d to {max}d"),
+            Self::Size { min, max } => format!("a size from {} to {}", show_size(*min), show_size(*max)),
+            Self::Integer { min, max } => format!("an integer from {min} to {max}"),
+            Self::Bool => "true or false".into(),
+            Self::Date => "a date such as 2026-11-22".into(),
+            Self::Word { members, .. } => format!("one of {}", quoted(members)),
+            Self::Socket(words) => either("an address with port", words),
+            Self::File { words, .. } => either("the path of a file", words),
+            Self::Folder => "the path of a folder".into(),
+            Self::Host => "a host name".into(),
+            Self::Upstream => "a URL http://host[:port]".into(),
+            Self::Network => "a network such as 10.0.0.0/8".into(),
+            Self::Prefix => "a path prefix such as \"/register\"".into(),
+            Self::OwnPrefix => "a path prefix with slashes at both ends".into(),
+            Self::Id(_) => "an id of 1 to 32 characters".into(),
+            Self::Text => "a text".into(),
+            Self::List { of, .. } => format!("a list; each: {}", of.describe()),
+            Self::Later => "not supported yet".into(),
+        }
+    }
+}
+
+/// The key at a path such as `limits.head_bytes` or `listen[].address`.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Every key with kind, unit, bounds, default and environment variable, as text for a person.
+#[must_use]
+pub fn render() -> String {
+    let mut out = String::from(HEAD);
+    for key in KEYS {
+        let fallback = match &key.fallback {
+            Required => "required".to_owned(),
+            Unset(meaning) => format!("default: {meaning}"),
+            Value(value) => format!("default: {value}"),
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\n{}\n    {}", key.path, key.kind.describe());
+        let _ = match key.kind {
+            Kind::Later => writeln!(out),
+            _ => writeln!(out, "; {fallback}"),
+        };
+        if let Some(variable) = key.environment() {
+            let _ = writeln!(out, "    {variable}");
+        }
+        let _ = writeln!(out, "    {}", key.doc);
+    }
+    out
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")
+}
+
+fn either(what: &str, words: &[&str]) -> String {
+    if words.is_empty() { what.to_owned() } else { format!("{what}, or {}", quoted(words)) }
+}
+
+/// What environment variables that override keys begin with.
+pub const ENVIRONMENT_PREFIX: &str = "KELISIM_";
+
+const HEAD: &str = "\
+Keys of kelisim.toml. `a[].b` stands in [[a]]. Durations: \"200ms\", \"15s\", \"10m\", \"1h\", \"30d\".
+Sizes: bytes, or \"64KiB\", \"100MiB\". Relative paths start at the folder of the file.
+The variable below a key overrides it; a list is then written with commas.
+";
+
+const fn key(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
+    Key { path, kind, fallback, doc }
+}
+
+const fn later(path: &'static str, doc: &'static str) -> Key {
+    Key { path, kind: Kind::Later, fallback: Unset("off"), doc }
+}
+
+const fn duration(min_ms: u64, max_secs: u64) -> Kind {
+    Kind::Duration { min: Duration::from_millis(min_ms), max: Duration::from_secs(max_secs) }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size { min, max }
+}
+
+const fn integer(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max }
+}
+
+const fn word(members: &'static [&'static str]) -> Kind {
+    Kind::Word { members, later: &[] }
+}
+
+const fn list(of: &'static Kind) -> Kind {
+    Kind::List { of, filled: false }
+}
+
+const fn filled(of: &'static Kind) -> Kind {
+    Kind::List { of, filled: true }
+}
+
+const fn file(words: &'static [&'static str], text: bool) -> Kind {
+    Kind::File { words, text }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+/// Categories with a choice behind them may wait for consent; the others may not.
+const CHOICE: Kind = word(&["allow", "consent", "strip"]);
+const NO_CHOICE: Kind = word(&["allow", "strip"]);
+const RISK_ACTION: Kind = word(&["observe", "tag", "throttle", "deny"]);
+const LANGUAGE: Kind = word(&["kk", "ru", "en"]);
+const SIGNAL: Kind = word(&["country-hop", "session-spread", "velocity", "new-country", "new-network"]);
+const SOURCE: Kind = Kind::Word {
+    members: &["own", "gpc", "dnt"],
+    later: &[
+        "onetrust",
+        "cookiebot",
+        "cookieyes",
+        "cookieyes-legacy",
+        "complianz",
+        "cookieconsent",
+        "klaro",
+        "tarteaucitron",
+        "axeptio",
+        "cookie-script",
+        "cookiefirst",
+        "borlabs",
+        "iubenda",
+        "trustarc",
+        "tealium",
+        "consentmanager",
+        "didomi",
+        "commanders-act",
+        "zaraz",
+        "shopify",
+        "drupal-eu",
+        "tcf",
+        "gpp",
+        "us-privacy",
+        "consent-mode",
+    ],
+};
+
+use Fallback::{Required, Unset, Value};
+
+/// Every key, in the order of the reference.
+#[rustfmt::skip] // one key per entry reads as the table it is
+pub static KEYS: &[Key] = &[
+    key("workers", integer(0, 1024), Value("0"), "Runtime threads; 0 means one per core."),
+
+    key("listen[].address", Kind::Socket(&[]), Required, "Address and port that accept traffic."),
+    key("listen[].tls.certificate", file(&[], false), Required,
+        "PEM file with the certificate chain, leaf first; read again when it changes."),
+    key("listen[].tls.key", file(&[], false), Required, "PEM file with the private key."),
+    key("listen[].proxy_protocol", Kind::Bool, Value("false"),
+        "Whether connections begin with a PROXY header; `true` is not supported yet."),
+
+    key("site[].hosts", filled(&Kind::Host), Required,
+        "Host names served, lower case, without port; each belongs to one site."),
+    key("site[].upstream", filled(&Kind::Upstream), Required, "The site's own servers; cleartext HTTP."),
+    key("site[].balance", word(&["round_robin", "least"]), Value("\"round_robin\""),
+        "How a server is picked: in turn, or the one with the fewest requests in flight."),
+    key("site[].trusted_proxies", list(&Kind::Network), Value("[]"),
+        "Networks whose X-Forwarded-For is believed; empty: nobody's."),
+    key("site[].prefix", Kind::OwnPrefix, Value("\"/.kelisim/\""),
+        "Path of the gateway's own pages; the site never sees requests below it."),
+    key("site[].body_bytes", size(0, TIB), Unset("limits.body_bytes"),
+        "Largest request body of this site; a larger one gets 413."),
+    later("site[].health", "Active health checks by path."),
+    later("site[].client_address_from", "Another field than X-Forwarded-For that names the client."),
+    key("site[].policy.versions[].id", Kind::Id(b"-"), Required,
+        "Version of the published policy; its languages share one id."),
+    key("site[].policy.versions[].file", file(&[], true), Required, "Markdown text of the document."),
+    key("site[].policy.versions[].language", LANGUAGE, Required, "Language of the document."),
+    key("site[].policy.versions[].effective", Kind::Date, Required,
+        "Day on which the version comes into force, at midnight UTC; the same for all its languages."),
+    key("site[].policy.gate", list(&Kind::Prefix), Value("[]"),
+        "Path prefixes that need acceptance of the version in force."),
+    key("site[].policy.default_language", LANGUAGE, Unset("language of the first document"),
+        "Language served when the visitor's is not there."),
+
+    key("cookies.mode", word(&["enforce", "dry-run"]), Value("\"enforce\""),
+        "`dry-run` decides, counts and reports, and leaves the traffic as it is."),
+    key("cookies.rules", file(&[], true), Unset("none"), "The site's own additions to the built-in catalogue."),
+    key("cookies.actions.necessary", NO_CHOICE, Value("\"allow\""), "Cookies without which the site does not work."),
+    key("cookies.actions.security", NO_CHOICE, Value("\"allow\""), "Cookies that protect the visitor or the site."),
+    key("cookies.actions.functional", CHOICE, Value("\"allow\""), "Cookies that remember a preference."),
+    key("cookies.actions.analytics", CHOICE, Value("\"allow\""), "Cookies that count and measure."),
+    key("cookies.actions.advertising", CHOICE, Value("\"consent\""), "Cookies for advertising."),
+    key("cookies.actions.unknown", NO_CHOICE, Value("\"allow\""), "Cookies that no rule knows."),
+
+    key("consent.sources", filled(&SOURCE), Value("[\"own\", \"gpc\", \"dnt\"]"), "Where consent is read from."),
+    key("consent.max_age", duration(DAY * 1000, 400 * DAY), Value("\"365d\""),
+        "How long a choice is valid; browsers keep no cookie above 400 days."),
+    key("consent.gpc_over_own_grant", Kind::Bool, Value("false"),
+        "Whether `Sec-GPC: 1` beats a grant given on this very site."),
+    later("consent.cookie", "Consent cookies of other banners."),
+
+    key("geoip.country", file(&["shipped", "off"], false), Value("\"shipped\""),
+        "Country database (MMDB); `shipped` is the one inside the program, `off` switches location off."),
+    key("geoip.asn", file(&[], false), Unset("none"), "ASN database (MMDB)."),
+    key("geoip.check_every", duration(1000, DAY), Value("\"1m\""), "How often the files are looked at for a change."),
+    later("geoip.city", "City database."),
+
+    key("risk.action.low", RISK_ACTION, Value("\"observe\""), "What is done at level low."),
+    key("risk.action.medium", RISK_ACTION, Value("\"observe\""), "What is done at level medium."),
+    key("risk.action.high", RISK_ACTION, Value("\"observe\""), "What is done at level high."),
+    key("risk.off", list(&SIGNAL), Value("[]"), "Signals that are switched off."),
+    key("risk.observe_days", integer(1, 365), Unset("none; `deny` is then refused"),
+        "Days during which `deny` only counts what it would have done."),
+    key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
+    key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
+
+    key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),
+    key("records.durability", word(&["memory", "group", "fsync"]), Value("\"group\""),
+        "What the end of a response waits for: nothing, the write, or the fsync."),
+    key("records.group_commit", duration(1, 60), Value("\"200ms\""), "Longest time between two fsyncs at level group."),
+    key("records.file_bytes", size(MIB, 4 * GIB), Value("\"64MiB\""), "Size of one journal file."),
+    key("records.ring_bytes", size(64 * KIB, GIB), Value("\"4MiB\""), "Buffer between each thread and the writer."),
+    key("records.hold", duration(0, 10), Value("\"50ms\""),
+        "How long a response waits when buffer or disk is full, before its record is shed and counted."),
+    key("records.max_bytes", size(2 * MIB, 1024 * TIB), Value("\"16GiB\""),
+        "Size of all journal files together; beyond it the oldest goes, and the gap is recorded."),
+    key("records.retention.support", Kind::Days(3650), Value("\"90d\""), "Facts without a person."),
+    key("records.retention.security", Kind::Days(3650), Value("\"30d\""), "Addresses and identifiers."),
+    key("records.retention.fraud", Kind::Days(3650), Value("\"30d\""), "Location and risk; not above security."),
+    key("records.retention.diagnostics", Kind::Days(3650), Value("\"7d\""), "Technical detail; not above security."),
+    key("records.retention.advertising", Kind::Days(3650), Value("\"30d\""), "Campaign data; not above security."),
+    key("records.query_values", list(&Kind::Text), Value("[]"), "Query keys whose values may be recorded."),
+    key("records.record_before_forward", list(&Kind::Prefix), Value("[]"),
+        "Path prefixes whose requests are recorded durably before the site sees them."),
+    key("records.node", Kind::Id(b"._-"), Value("\"kelisim\""), "Name of this node; set it when there are several."),
+    later("records.user_agent_data", "Rules for user agents."),
+    later("records.bot_data", "Rules for crawlers."),
+
+    key("limits.head_bytes", size(KIB, MIB), Value("\"64KiB\""), "Request head; beyond it 431."),
+    key("limits.head_fields", integer(16, 1000), Value("200"), "Fields of a request head; beyond it 431."),
+    key("limits.uri_bytes", size(256, MIB), Value("\"16KiB\""), "Request target; beyond it 414."),
+    key("limits.body_bytes", size(0, TIB), Value("\"100MiB\""), "Request body; beyond it 413."),
+    key("limits.linger_bytes", size(0, 64 * MIB), Value("\"256KiB\""), "Read and thrown away after an early answer."),
+    key("limits.connections", integer(1, 10_000_000), Value("20000"), "Connections over all threads; then accepting stops."),
+    key("limits.connections_per_client", integer(1, 10_000_000), Value("256"),
+        "Connections of one peer address (/64 for IPv6); then new ones are closed."),
+    key("limits.requests_per_connection", integer(1, u32::MAX as u64), Value("10000"),
+        "Requests on one connection; then it is closed."),
+    key("limits.h2_streams", integer(1, 10_000), Value("100"), "Concurrent streams of an HTTP/2 connection."),
+    key("limits.h2_stream_window", size(16 * KIB, GIB), Value("\"256KiB\""), "Window of an HTTP/2 stream."),
+    key("limits.h2_connection_window", size(64 * KIB, GIB), Value("\"1MiB\""), "Window of an HTTP/2 connection."),
+    key("limits.upstream_connections", integer(1, 65_535), Value("64"), "Connections per server and thread."),
+    key("limits.upstream_queue", integer(0, 65_535), Value("256"), "Requests waiting per server and thread; then 503."),
+
+    key("timeouts.tls_handshake", duration(100, HOUR), Value("\"10s\""), "TLS handshake."),
+    key("timeouts.request_head", duration(100, HOUR), Value("\"15s\""), "From accept to the end of the head."),
+    key("timeouts.request_body", duration(100, HOUR), Value("\"30s\""), "Between two reads of a request body; then 408."),
+    key("timeouts.response_write", duration(100, HOUR), Value("\"1m\""), "Between two writes of a response."),
+    key("timeouts.keep_alive", duration(100, DAY), Value("\"1m\""), "Idle connection."),
+    key("timeouts.linger", duration(1, 60), Value("\"2s\""), "Reading and throwing away after an early answer."),
+    key("timeouts.upstream_connect", duration(10, 600), Value("\"3s\""), "Connecting to a server; then the next, or 504."),
+    key("timeouts.upstream_head", duration(100, DAY), Value("\"1m\""), "From the request written to the head of the answer; then 504."),
+    key("timeouts.upstream_body", duration(100, DAY), Value("\"1m\""), "Between two reads of an answer's body."),
+    key("timeouts.upstream_idle", duration(100, DAY), Value("\"30s\""), "Idle pooled connection."),
+    key("timeouts.upstream_max_age", duration(1000, 30 * DAY), Value("\"10m\""), "Age at which a pooled connection is not used again."),
+    key("timeouts.upstream_queue", duration(1, 600), Value("\"2s\""), "Waiting for a free connection; then 503."),
+    key("timeouts.upgrade_idle", duration(100, 30 * DAY), Value("\"1h\""), "Idle tunnel after an upgrade."),
+    key("timeouts.drain", duration(1, HOUR), Value("\"30s\""), "Waiting for requests and tunnels at the end."),
+
+    key("ingress.underscores", word(&["drop", "reject", "pass"]), Value("\"drop\""),
+        "What is done with header names that contain `_`."),
+    later("ingress.strict", "Byte-level scan of request heads."),
+
+    key("admin.address", Kind::Socket(&["off"]), Value("\"127.0.0.1:9180\""), "Address of the admin listener."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::risk::SignalName;
+
+    #[test]
+    fn paths_are_unique_and_sentences_end() {
+        let mut seen = HashSet::new();
+        for key in KEYS {
+            assert!(seen.insert(key.path), "{} is there twice", key.path);
+            assert!(key.doc.ends_with('.'), "{}: {}", key.path, key.doc);
+        }
+    }
+
+    #[test]
+    fn signals_are_those_of_risk() {
+        let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
+        assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn the_reference_is_a_contract() {
+        insta::assert_snapshot!("reference", render());
+    }
+}

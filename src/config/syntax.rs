@@ -1,0 +1,393 @@
+//! Small texts in the configuration: durations, sizes, hosts, upstream URLs, networks, path prefixes, dates.
+//!
+//! Each function takes the text and gives the value or a [`Fault`] with a hint. Pure; never looks at the network or
+//! the disk. Bound: the text.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use jiff::civil;
+use jiff::tz::TimeZone;
+use toml::value::Datetime;
+
+use super::Endpoint;
+use super::problem::{Fault, shown};
+
+/// `200ms`, `15s`, `10m`, `1h`, `30d`.
+pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    let (number, unit) = split_number(text);
+    let millis_each = DURATIONS.iter().find(|(name, _)| *name == unit).map(|(_, millis)| *millis);
+    let (Ok(number), Some(each)) = (number.parse::<u64>(), millis_each) else {
+        return Err(Fault::new(format!("`{}` is not a duration", shown(text)))
+            .hint("write a whole number and one of ms, s, m, h, d, for example \"15s\""));
+    };
+    number.checked_mul(each).map(Duration::from_millis).ok_or_else(|| Fault::new("this duration is too long"))
+}
+
+/// The shortest exact spelling of a duration, in the syntax of [`duration`].
+pub(super) fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let exact =
+        DURATIONS.iter().rev().find(|(_, each)| millis > 0 && millis.is_multiple_of(u128::from(*each)));
+    exact
+        .map_or_else(|| format!("{millis}ms"), |(unit, each)| format!("{}{unit}", millis / u128::from(*each)))
+}
+
+/// `64KiB`, `100MiB`, `4096B`, `4096`.
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let (number, unit) = split_number(text);
+    let bytes_each = SIZES.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes);
+    let (Ok(number), Some(each)) = (number.parse::<u64>(), bytes_each) else {
+        return Err(Fault::new(format!("`{}` is not a size", shown(text)))
+            .hint("write bytes, or a whole number and one of KiB, MiB, GiB, TiB, for example \"64KiB\""));
+    };
+    number.checked_mul(each).ok_or_else(|| Fault::new("this size is too large"))
+}
+
+/// The shortest exact spelling of a size, in the syntax of [`size`].
+pub(super) fn show_size(bytes: u64) -> String {
+    let exact = SIZES.iter().rev().find(|(_, each)| bytes > 0 && bytes.is_multiple_of(*each));
+    exact.map_or_else(|| bytes.to_string(), |(unit, each)| format!("{}{unit}", bytes / each))
+}
+
+/// A host name in lower case without port, or an address; IPv6 gets its brackets.
+pub(super) fn host(text: &str) -> Result<String, Fault> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(show_host(ip));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        return match rest.split_once(']').map(|(inside, tail)| (inside.parse::<Ipv6Addr>(), tail)) {
+            Some((Ok(ip), "")) => Ok(show_host(IpAddr::V6(ip))),
+            Some((Ok(ip), _)) => {
+                Err(Fault::new("a host must not have a port").hint(format!("write \"[{ip}]\"")))
+            }
+            _ => Err(Fault::new(format!("`{}` is not an IPv6 address", shown(text)))),
+        };
+    }
+    if text.contains("://") {
+        return Err(Fault::new("expected a host name, found a URL").hint("leave out the scheme and the path"));
+    }
+    if let Some((name, _port)) = text.split_once(':') {
+        return Err(Fault::new("a host must not have a port").hint(format!("write \"{}\"", shown(name))));
+    }
+    if text.contains('*') {
+        return Err(Fault::new("wildcards are not supported").hint("list every host name"));
+    }
+    if !text.is_ascii() {
+        return Err(Fault::new("a host name must be ASCII").hint("write the form that begins with \"xn--\""));
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        let lower = text.to_ascii_lowercase();
+        return Err(
+            Fault::new("a host name must be in lower case").hint(format!("write \"{}\"", shown(&lower)))
+        );
+    }
+    if let Some(name) = text.strip_suffix('.') {
+        return Err(
+            Fault::new("a host name must not end with a dot").hint(format!("write \"{}\"", shown(name)))
+        );
+    }
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(Fault::new(format!("`{}` is not a host name", shown(text))))
+    }
+}
+
+/// `http://host[:port]`, nothing behind it but one `/`.
+pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(Fault::new("an upstream is a URL")
+            .hint("for example \"http://127.0.0.1:3000\"")
+            .unquoted());
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => {}
+        "https" => {
+            return Err(Fault::new("TLS to the upstream is not supported yet")
+                .hint("use http:// over loopback or a private network")
+                .unquoted());
+        }
+        _ => return Err(Fault::new("an upstream URL begins with http://").unquoted()),
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err(Fault::new("an upstream URL must not hold a user name or password").unquoted());
+    }
+    let (name, port) = split_port(authority);
+    let port = match port {
+        None => 80,
+        Some(port) => match port.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => return Err(Fault::new("the port of an upstream is a number from 1 to 65535")),
+        },
+    };
+    if !matches!(tail, "" | "/") {
+        return Err(Fault::new("an upstream URL has no path, query or fragment")
+            .hint("requests keep the path that the visitor asked for")
+            .unquoted());
+    }
+    let inside = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let host = match inside {
+        Some(inside) => inside.parse::<Ipv6Addr>().ok().map(|ip| ip.to_string()),
+        None => Some(name.to_ascii_lowercase()).filter(|name| is_name(name)),
+    };
+    host.map(|host| Endpoint { host, port })
+        .ok_or_else(|| Fault::new(format!("`{}` is not a host name or address", shown(name))))
+}
+
+/// An endpoint in the syntax of [`upstream`].
+pub(super) fn show_upstream(endpoint: &Endpoint) -> String {
+    let (open, close) = if endpoint.host.contains(':') { ("[", "]") } else { ("", "") };
+    format!("http://{open}{}{close}:{}", endpoint.host, endpoint.port)
+}
+
+/// `10.0.0.0/8` or one address. IPv4-mapped networks become IPv4, as client addresses do.
+pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let Ok(net) = parsed else {
+        return Err(
+            Fault::new(format!("`{}` is not a network", shown(text))).hint("for example \"10.0.0.0/8\"")
+        );
+    };
+    if net.prefix_len() == 0 {
+        return Err(Fault::new("this network holds every address: anybody could choose their own address")
+            .hint("name the networks of your own proxies"));
+    }
+    if net.trunc() != net {
+        return Err(Fault::new("bits are set behind the prefix length")
+            .hint(format!("write \"{}\", or the address alone", net.trunc())));
+    }
+    let IpNet::V6(v6) = net else { return Ok(net) };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    Ok(mapped.and_then(|(v4, len)| Ipv4Net::new(v4, len).ok()).map_or(net, IpNet::V4))
+}
+
+/// A path prefix that begins with `/` and can occur in a request path.
+pub(super) fn prefix(text: &str) -> Result<String, Fault> {
+    if !text.starts_with('/') {
+        let hint = format!("write \"/{}\"", shown(text));
+        return Err(Fault::new("a path begins with `/`").hint(hint));
+    }
+    if text.contains(['?', '#', '\\']) || text.chars().any(|c| c.is_control() || c == ' ') {
+        return Err(Fault::new("a path has no query, fragment, backslash, blank or control character"));
+    }
+    if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(Fault::new("a path without `//`, `/./` and `/../` is compared; this one never matches"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The prefix of the gateway's own endpoints: slashes at both ends, at least one character between.
+pub(super) fn own_prefix(text: &str) -> Result<String, Fault> {
+    let text = prefix(text)?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._~-".contains(&b));
+    if text.len() > 2 && text.len() <= 64 && text.ends_with('/') && plain {
+        return Ok(text);
+    }
+    Err(Fault::new("the prefix is 3 to 64 of A-Z a-z 0-9 . _ ~ - and `/`, with a slash at both ends")
+        .hint("for example \"/.kelisim/\""))
+}
+
+/// A text of 1 to 32 characters, letters, digits and those of `extra`.
+pub(super) fn id(text: &str, extra: &[u8]) -> Result<String, Fault> {
+    let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b));
+    if fits && (1..=32).contains(&text.len()) && !text.starts_with('.') {
+        return Ok(text.to_owned());
+    }
+    let extra: String = extra.iter().flat_map(|b| [' ', char::from(*b)]).collect();
+    Err(Fault::new(format!("`{}` is not 1 to 32 of A-Z a-z 0-9{extra}", shown(text))))
+}
+
+/// A day without time; gives its midnight UTC in seconds since 1970.
+pub(super) fn day(date: &Datetime) -> Result<i64, Fault> {
+    let hint = "write the day alone, for example 2026-11-22";
+    let (Some(date), None, None) = (date.date, date.time, date.offset) else {
+        return Err(Fault::new("a document comes into force at midnight UTC of a day").hint(hint));
+    };
+    let day =
+        i16::try_from(date.year).ok().zip(i8::try_from(date.month).ok()).zip(i8::try_from(date.day).ok());
+    day.and_then(|((year, month), day)| civil::Date::new(year, month, day).ok())
+        .filter(|date| (1990..2200).contains(&date.year()))
+        .and_then(|date| date.to_zoned(TimeZone::UTC).ok())
+        .map(|midnight| midnight.timestamp().as_second())
+        .ok_or_else(|| Fault::new("there is no such day between 1990 and 2199").hint(hint))
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+/// Splits `host:port`, `[v6]:port`, `host`.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn show_host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// RFC 1123 labels; `_` too, since names inside a cluster have it. A last label of digits means a bad address.
+fn is_name(text: &str) -> bool {
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    let numeric = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    text.len() <= 253 && text.split('.').all(label) && (!numeric || text.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Units of durations in milliseconds, ascending.
+const DURATIONS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+/// Units of sizes in bytes, ascending.
+const SIZES: [(&str, u64); 6] =
+    [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn durations_are_shown_as_they_are_read(millis in 0u64..u64::MAX / 2) {
+            let time = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&show_duration(time)).unwrap(), time);
+        }
+
+        #[test]
+        fn sizes_are_shown_as_they_are_read(bytes: u64) {
+            prop_assert_eq!(size(&show_size(bytes)).unwrap(), bytes);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = (duration(&text), size(&text), host(&text), upstream(&text), network(&text));
+            let _ = (prefix(&text), own_prefix(&text), id(&text, b"-"));
+        }
+    }
+
+    #[test]
+    fn durations_need_a_whole_number_and_a_unit() {
+        assert_eq!(duration("200ms").unwrap(), Duration::from_millis(200));
+        assert_eq!(duration("30d").unwrap(), Duration::from_secs(30 * 86_400));
+        for bad in [
+            "",
+            "15",
+            "s",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "1S",
+            "1h30m",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(size("64KiB").unwrap(), 65_536);
+        assert_eq!(size("4096").unwrap(), 4096);
+        for bad in ["", "64KB", "64k", "1.5MiB", "-1", "18446744073709551615KiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for (text, host_) in
+            [("kz.example", "kz.example"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "[::1]"), ("::1", "[::1]")]
+        {
+            assert_eq!(host(text).unwrap(), host_);
+        }
+        for bad in [
+            "",
+            "KZ.example",
+            "a:80",
+            "[::1]:80",
+            "[::x]",
+            "*.a",
+            "a.",
+            "a..b",
+            "-a",
+            "қз",
+            "http://a",
+            "1.2.3.999",
+            "a b",
+        ] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_bare_http_urls() {
+        let at = |host: &str, port| Endpoint { host: host.into(), port };
+        assert_eq!(upstream("http://127.0.0.1:3000").unwrap(), at("127.0.0.1", 3000));
+        assert_eq!(upstream("http://App_1/").unwrap(), at("app_1", 80));
+        assert_eq!(upstream("http://[::1]:81").unwrap(), at("::1", 81));
+        assert_eq!(show_upstream(&at("::1", 81)), "http://[::1]:81");
+        for bad in [
+            "",
+            "a:80",
+            "https://a",
+            "ftp://a",
+            "http://",
+            "http://a/b",
+            "http://a?b",
+            "http://u:p@a",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:",
+            "http://[::1",
+            "http://::1",
+        ] {
+            assert!(upstream(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_have_no_loose_bits_and_are_not_everything() {
+        assert_eq!(network("10.1.2.3").unwrap().to_string(), "10.1.2.3/32");
+        assert_eq!(network("::ffff:10.0.0.0/104").unwrap().to_string(), "10.0.0.0/8");
+        for bad in ["", "10.0.0.1/8", "0.0.0.0/0", "::/0", "10.0.0.0/33", "example.com"] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_can_match() {
+        assert!(prefix("/тіркелу").is_ok() && prefix("/").is_ok());
+        for bad in ["", "register", "/a?b", "/a#b", "/a//b", "/a/../b", "/a b", "/a\\b"] {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+        assert!(own_prefix("/.kelisim/").is_ok());
+        for bad in ["/", "//", "/a", "a/", "/қ/"] {
+            assert!(own_prefix(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn days_are_days() {
+        let read = |text: &str| day(&text.parse::<Datetime>().unwrap());
+        assert_eq!(read("1990-01-01").unwrap(), 7305 * 86_400);
+        assert_eq!(read("2026-11-22").unwrap(), 1_795_305_600);
+        for bad in ["2026-11-22T10:00:00Z", "10:00:00", "0001-01-01", "9999-12-31"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Each kind of mistake at its place, and all of them at once.
+
+use super::*;
+
+/// The mistakes as `line:column key: message`, one a line. Lines count from the beginning of `toml`.
+fn told(toml: &str) -> Vec<String> {
+    let problems = parse_pure(toml.as_bytes()).expect_err("there should be a mistake");
+    let show = |p: &Problem| match p.line.zip(p.column) {
+        Some((line, column)) => format!("{line}:{column} {}: {}", p.key, p.message),
+        None => format!("- {}: {}", p.key, p.message),
+    };
+    problems.list().iter().map(show).collect()
+}
+
+/// The only mistake after [`FINE`], whose six lines are not counted.
+fn one(extra: &str) -> String {
+    let told = told(&format!("{FINE}{extra}"));
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let (line, rest) = told[0].split_once(':').unwrap();
+    match line.parse::<usize>() {
+        Ok(line) => format!("{}:{rest}", line - 6),
+        Err(_) => told[0].clone(),
+    }
+}
+
+#[test]
+fn a_syntax_error_is_one_problem_with_its_place() {
+    let told = told("[[listen]]\naddress = \n");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("2:11 : "), "{told:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text_and_a_file_too_large_are_refused() {
+    assert_eq!(parse_pure(b"a\xff").unwrap_err().list()[0].message, "not UTF-8 at byte 1");
+    let large = "#".repeat(MAX_TEXT + 1);
+    assert!(told(&large)[0].contains("at most 1 MiB"));
+    assert!(told(&large[1..]).iter().all(|t| !t.contains("1 MiB")));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let told = told(
+        "colour = 1\n[[listen]]\naddress = \"here\"\nproxy_protocol = true\n[[site]]\nhosts = [\"A\", \"b:1\"]\n\
+         [limits]\nhead_byte = 1\nconnections = \"many\"\n[risk.action]\nlow = \"deny\"\n",
+    );
+    let expected = [
+        "1:1 colour: unknown key",
+        "3:11 listen[0].address: `here` is not an address with port",
+        "4:18 listen[0].proxy_protocol: the PROXY protocol is not supported yet",
+        "5:1 site[0].upstream: is required and missing",
+        "6:10 site[0].hosts[0]: a host name must be in lower case",
+        "6:15 site[0].hosts[1]: a host must not have a port",
+        "8:1 limits.head_byte: unknown key",
+        "9:15 limits.connections: expected an integer from 1 to 10000000, found a string",
+        "11:7 risk.action.low: `deny` needs days of observation first",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn an_empty_file_lacks_a_listener_and_a_site() {
+    assert_eq!(told(""), ["- listen: nothing to listen on", "- site: no site to serve"]);
+}
+
+#[test]
+fn unknown_keys_are_suggested_or_shown_their_place() {
+    let hint = |toml: &str| {
+        let problems = parse_pure(toml.as_bytes()).unwrap_err();
+        let unknown = problems.list().iter().find(|p| p.message == "unknown key");
+        unknown.and_then(|p| p.hint.clone()).unwrap()
+    };
+    assert_eq!(hint("[limits]\nhead-bytes = 1"), "did you mean `head_bytes`?");
+    assert_eq!(hint("[timeouts]\nhead_bytes = 1"), "`head_bytes` belongs in `limits`");
+    assert_eq!(hint("[admin]\ncolour = 1"), "known here: address");
+    assert_eq!(hint("[[listen]]\n\"tls.key\" = 1"), "known here: address, tls, proxy_protocol");
+}
+
+#[test]
+fn types_that_do_not_fit() {
+    assert_eq!(told(&format!("limits = 1\n{FINE}"))[0], "1:10 limits: expected a table, found an integer");
+    assert_eq!(
+        one("[timeouts]\ndrain = 30"),
+        "2:9 timeouts.drain: expected a duration from 1ms to 1h, found an integer"
+    );
+    assert_eq!(one("[site.policy.versions]"), "1:1 site[0].policy.versions: expected an array of tables");
+    assert!(one("policy = \"least\"").starts_with("1:10 site[0].policy: expected a table"));
+}
+
+#[test]
+fn addresses_and_hosts_are_unique() {
+    let told = told(
+        "[[listen]]\naddress = \"127.0.0.1:80\"\n[[listen]]\naddress = \"127.0.0.1:80\"\n[[listen]]\n\
+         address = \"127.0.0.1:9180\"\n[[site]]\nhosts = [\"a\", \"b\"]\nupstream = [\"http://c\"]\n[[site]]\n\
+         hosts = [\"c\", \"b\"]\nupstream = [\"http://c\", \"http://c/\"]\n",
+    );
+    let expected = [
+        "4:11 listen[1].address: 127.0.0.1:80 is already taken by listen[0].address",
+        "11:15 site[1].hosts[1]: `b` is already served by site[0].hosts[1]",
+        "12:25 site[1].upstream[1]: the same as site[1].upstream[0]",
+        "- admin.address: 127.0.0.1:9180 is already taken by listen[2].address",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn an_upstream_is_not_the_gateway_itself() {
+    let toml = |listen: &str, upstream: &str| {
+        format!(
+            "[[listen]]\naddress = \"{listen}\"\n[[site]]\nhosts = [\"a\"]\nupstream = [\"{upstream}\"]\n"
+        )
+    };
+    let told = told(&toml("0.0.0.0:8080", "http://localhost:8080"));
+    assert_eq!(told, ["5:13 site[0].upstream[0]: this is the gateway's own address 0.0.0.0:8080"]);
+    assert!(parse_pure(toml("0.0.0.0:8080", "http://192.0.2.1:8080").as_bytes()).is_ok());
+    assert!(parse_pure(toml("192.0.2.1:8080", "http://127.0.0.1:8080").as_bytes()).is_ok());
+}
+
+#[test]
+fn tls_to_the_upstream_and_passwords_are_refused_unquoted() {
+    let toml = |url: &str| FINE.replace("http://127.0.0.1:3000", url);
+    assert_eq!(
+        told(&toml("https://a")),
+        ["6:13 site[0].upstream[0]: TLS to the upstream is not supported yet"]
+    );
+    let problems = parse_pure(toml("http://user:secret@a").as_bytes()).unwrap_err();
+    assert!(!problems.to_string().contains("secret"), "{problems}");
+}
+
+#[test]
+fn policies_are_complete_and_consistent() {
+    let version = |id: &str, language: &str, day: &str| {
+        format!("{{ id = \"{id}\", file = \"p\", language = \"{language}\", effective = {day} }}")
+    };
+    let policy = |versions: &[String], rest: &str| {
+        format!("[site.policy]\nversions = [\n{}\n]\n{rest}", versions.join(",\n"))
+    };
+    let kk = version("v1", "kk", "2026-11-22");
+    assert!(fine(&policy(std::slice::from_ref(&kk), "")).sites[0].policy.is_some());
+    assert_eq!(one("[site.policy]"), "1:7 site[0].policy: a policy needs a version");
+    assert_eq!(
+        one("[site.policy]\ngate = [\"/a\"]"),
+        "2:8 site[0].policy.gate: a gate without a policy version to accept"
+    );
+    assert_eq!(
+        one(&policy(&[kk.clone(), kk.clone()], "")),
+        "4:1 site[0].policy.versions[1]: version `v1` in `kk` is already there as site[0].policy.versions[0]"
+    );
+    assert!(one(&policy(&[kk.clone(), version("v1", "ru", "2026-11-23")], "")).starts_with(
+        "4:55 site[0].policy.versions[1].effective: version `v1` comes into force on another day"
+    ));
+    assert_eq!(
+        one(&policy(std::slice::from_ref(&kk), "default_language = \"en\"")),
+        "5:20 site[0].policy.default_language: there is no document in `en`"
+    );
+    assert!(
+        one(&policy(&[version("v 1", "kk", "2026-11-22")], ""))
+            .contains("3:8 site[0].policy.versions[0].id: `v 1` is not 1 to 32")
+    );
+    assert!(
+        one(&policy(&[version("v1", "de", "2026-11-22")], ""))
+            .contains("`de` is not one of \"kk\", \"ru\", \"en\"")
+    );
+    assert!(
+        one(&policy(&[version("v1", "kk", "\"2026-02-30\"")], ""))
+            .starts_with("3:55 site[0].policy.versions[0].effective: `2026-02-30` is not a date")
+    );
+    assert!(
+        one(&policy(std::slice::from_ref(&kk), "gate = [\"register\"]"))
+            .starts_with("5:9 site[0].policy.gate[0]: a path begins with `/`")
+    );
+}
+
+#[test]
+fn what_is_not_supported_yet_is_said() {
+    assert_eq!(one("[site.health]\npath = \"/\""), "1:7 site[0].health: this is not supported yet");
+    assert_eq!(one("[[consent.cookie]]\nname = \"x\""), "1:11 consent.cookie: this is not supported yet");
+    let sources = "[consent]\nsources = [\"own\", \"tcf\", \"onetrust\", \"shampoo\"]";
+    let told = told(&format!("{FINE}{sources}"));
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(
+        told[0].ends_with("`tcf` is not supported yet")
+            && told[1].ends_with("`onetrust` is not supported yet")
+    );
+    assert!(told[2].contains("`shampoo` is not one of"));
+}
+
+#[test]
+fn only_categories_with_a_choice_wait_for_consent() {
+    assert!(one("[cookies.actions]\nsecurity = \"consent\"").contains("is not one of \"allow\", \"strip\""));
+}
+
+#[test]
+fn deny_needs_days_of_observation() {
+    assert!(one("[risk.action]\nhigh = \"deny\"").starts_with("2:8 risk.action.high: "));
+    fine("[risk]\nobserve_days = 7\naction.high = \"deny\"");
+    assert!(one("[risk]\noff = [\"velocty\"]").starts_with("2:8 risk.off[0]: `velocty` is not one of"));
+}
+
+#[test]
+fn no_sealed_class_outlives_security() {
+    assert_eq!(
+        one("[records.retention]\ndiagnostics = \"31d\""),
+        "2:15 records.retention.diagnostics: diagnostics (31d) outlives security (30d)"
+    );
+    let told = told(&format!("{FINE}[records.retention]\nsecurity = \"20d\""));
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told.iter().all(|t| t.starts_with("8:12 records.retention.")), "{told:#?}");
+    let config = fine("[records.retention]\nsupport = \"1d\"\nsecurity = \"40d\"");
+    assert_eq!(config.records.retention_days, 40);
+}
+
+#[test]
+fn limits_that_cannot_be_reached_are_told() {
+    assert!(
+        one("[limits]\nh2_stream_window = \"2MiB\"").starts_with("2:20 limits.h2_stream_window: larger than")
+    );
+    fine("[limits]\nconnections = 100");
+    assert!(one("[records]\nmax_bytes = \"100MiB\"").starts_with("2:13 records.max_bytes: smaller than two"));
+}
+
+#[test]
+fn files_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("site.pem"), "x").unwrap();
+    fs::write(dir.path().join("policy.md"), b"\xff").unwrap();
+    let text = format!(
+        "{FINE}policy = {{ versions = [{{ id = \"a\", file = \"policy.md\", language = \"kk\", effective = 2026-01-01 }}] }}\n\
+         [[listen]]\naddress = \"127.0.0.1:8443\"\ntls = {{ certificate = \"site.pem\", key = \"site.key\" }}\n\
+         [cookies]\nrules = \".\"\n"
+    );
+    let problems = parse(&text, "kelisim.toml", dir.path(), no_env()).unwrap_err();
+    let keys: Vec<_> = problems.list().iter().map(|p| (p.line.unwrap(), p.key.as_str())).collect();
+    let expected = [(7, "site[0].policy.versions[0].file"), (10, "listen[1].tls.key"), (12, "cookies.rules")];
+    assert_eq!(keys, expected, "{problems}");
+}
+
+#[test]
+fn an_array_of_tables_has_a_limit() {
+    let versions = "{ id = \"a\", file = \"p\", language = \"kk\", effective = 2026-01-01 },".repeat(1025);
+    let told = one(&format!("[site.policy]\nversions = [{versions}]"));
+    assert_eq!(told, "2:12 site[0].policy.versions: 1025 tables; at most 1024 are read");
+}
