@@ -1,9 +1,45 @@
 //! Whether the visitor consented, to what, and how we know.
 //!
-//! [`decide`] turns signals into a decision; it alone can make a [`Permit`]. The default is no. Never reads a body,
-//! never asks the network. Bound: a handful of signals per request.
+//! [`decide`] turns [`Signals`] into a [`Decision`]; it alone can make a [`Permit`]. The default is no. Never reads a
+//! request body except that of the choice itself, never asks the network. Bound: a handful of signals per request.
+//!
+//! | file | job |
+//! |---|---|
+//! | [`signal`] | what one source says |
+//! | [`sources`] | reads the sources of a request |
+//! | [`record`], [`keys`] | our own signed record and its keys |
+//! | [`policy`], [`markdown`] | versions of the published policy |
+//! | [`decide`](mod@decide) | precedence |
+//! | [`gate`] | paths that need acceptance of the policy |
+//! | [`endpoints`] | the visitor's own page and the API |
 
-use std::marker::PhantomData;
+pub mod decide;
+pub mod endpoints;
+pub mod gate;
+pub mod keys;
+pub mod markdown;
+pub mod policy;
+pub mod record;
+pub mod signal;
+pub mod site;
+pub mod sources;
+
+mod choice;
+mod form;
+mod origin;
+mod reply;
+mod return_path;
+
+pub use decide::{Decision, Outcome, Permit, Reason, Rules, decide};
+pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
+pub(crate) use form::encode;
+pub use gate::Gate;
+pub use keys::{ConsentKeys, KeyError};
+pub use policy::{Policies, VersionId};
+pub use record::{COOKIE, ConsentRecord, Mask, TWIN_COOKIE};
+pub use signal::{Signal, Signals, Source, Verdict};
+pub use site::SiteConsent;
+pub use sources::Sources;
 
 /// Marker: advertising.
 #[derive(Debug)]
@@ -14,7 +50,3 @@ pub enum Analytics {}
 /// Marker: functional cookies.
 #[derive(Debug)]
 pub enum Functional {}
-
-/// Proof that the visitor consented to `P` for this one request. Only [`decide`] makes one.
-#[derive(Debug)]
-pub struct Permit<P>(PhantomData<P>);

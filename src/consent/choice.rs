@@ -1,0 +1,291 @@
+//! What a visitor or a script submits as a choice.
+//!
+//! A form or JSON, at most [`super::BODY_BYTES`]. What is not clearly a yes is a no; what contradicts itself is
+//! refused. Never stores anything. Bound: [`super::BODY_BYTES`], and the pairs of [`super::form`].
+
+use http::{HeaderMap, header};
+use serde::Deserialize;
+
+use super::endpoints::BODY_BYTES;
+use super::form;
+use super::record::Mask;
+
+/// Who speaks: it decides the shape of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Form,
+    Json,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Action {
+    /// Store the purposes as given; one that is not given is refused.
+    #[default]
+    Save,
+    /// Allow every purpose that the page offers.
+    Accept,
+    /// Refuse every purpose.
+    Refuse,
+    /// Take back every consent.
+    Withdraw,
+}
+
+/// A choice as it was submitted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Submitted {
+    pub(super) action: Action,
+    /// Consents; matters with [`Action::Save`].
+    pub(super) consents: Mask,
+    /// Whether the policy is accepted; `None` leaves it as it was.
+    pub(super) policy: Option<bool>,
+    /// Token of our form.
+    pub(super) token: Option<String>,
+    /// Where to go afterwards, not yet checked.
+    pub(super) back: Option<String>,
+    /// Language of the page that was shown.
+    pub(super) language: Option<String>,
+}
+
+/// Why a body is no choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    TooLarge,
+    MediaType,
+    Malformed,
+}
+
+/// Media type of a request's body, without parameters.
+pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let media_type = value.split(';').next()?.trim();
+    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Some(Format::Form)
+    } else if media_type.eq_ignore_ascii_case("application/json") {
+        Some(Format::Json)
+    } else {
+        None
+    }
+}
+
+/// Reads a body.
+pub(super) fn read(format: Option<Format>, body: &[u8]) -> Result<Submitted, BodyError> {
+    if body.len() > BODY_BYTES {
+        return Err(BodyError::TooLarge);
+    }
+    let submitted = match format.ok_or(BodyError::MediaType)? {
+        Format::Form => read_form(body),
+        Format::Json => read_json(body),
+    };
+    submitted.ok_or(BodyError::Malformed)
+}
+
+fn read_form(body: &[u8]) -> Option<Submitted> {
+    let text = str::from_utf8(body).ok()?;
+    let mut out = Submitted::default();
+    let (mut action, mut refused) = (None, Mask::EMPTY);
+    for (name, value) in form::pairs(text)? {
+        if let Some(purpose) = purpose(&name) {
+            let yes = matches!(&*value, "on" | "1" | "true" | "yes");
+            out.consents = out.consents.with_if(purpose, yes);
+            refused = refused.with_if(purpose, !yes);
+            continue;
+        }
+        match &*name {
+            "action" if action.is_none_or(|known| Some(known) == parse_action(&value)) => {
+                action = Some(parse_action(&value)?);
+            }
+            "action" => return None,
+            "policy" => out.policy = Some(out.policy != Some(false) && parse_policy(&value)?),
+            "token" => out.token = Some(value.into_owned()),
+            "return" => out.back = Some(value.into_owned()),
+            "lang" => out.language = Some(value.into_owned()),
+            // A field that a browser extension added is no reason to lose a choice.
+            _ => {}
+        }
+    }
+    out.action = action.unwrap_or_default();
+    // Said twice and differently: no.
+    out.consents = out.consents.and(refused.complement());
+    Some(out)
+}
+
+/// JSON is written by programs, so an unknown key is a mistake that its author wants to hear of.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    action: Option<String>,
+    advertising: Option<bool>,
+    analytics: Option<bool>,
+    functional: Option<bool>,
+    purposes: Option<Purposes>,
+    policy: Option<String>,
+    token: Option<String>,
+    lang: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purposes {
+    advertising: Option<bool>,
+    analytics: Option<bool>,
+    functional: Option<bool>,
+}
+
+fn read_json(body: &[u8]) -> Option<Submitted> {
+    let wire: Wire = serde_json::from_slice(body).ok()?;
+    let nested = wire.purposes.unwrap_or_default();
+    let mut consents = Mask::EMPTY;
+    for (purpose, flat, nested) in [
+        (Mask::ADVERTISING, wire.advertising, nested.advertising),
+        (Mask::ANALYTICS, wire.analytics, nested.analytics),
+        (Mask::FUNCTIONAL, wire.functional, nested.functional),
+    ] {
+        // Given in both places, both must say yes.
+        let yes = (flat.is_some() || nested.is_some()) && flat.unwrap_or(true) && nested.unwrap_or(true);
+        consents = consents.with_if(purpose, yes);
+    }
+    let policy = match wire.policy {
+        Some(text) => Some(parse_policy(&text)?),
+        None => None,
+    };
+    let action = match wire.action {
+        Some(text) => parse_action(&text)?,
+        None => Action::Save,
+    };
+    Some(Submitted { action, consents, policy, token: wire.token, back: None, language: wire.lang })
+}
+
+fn purpose(name: &str) -> Option<Mask> {
+    match name {
+        "advertising" => Some(Mask::ADVERTISING),
+        "analytics" => Some(Mask::ANALYTICS),
+        "functional" => Some(Mask::FUNCTIONAL),
+        _ => None,
+    }
+}
+
+fn parse_action(text: &str) -> Option<Action> {
+    match text {
+        "save" => Some(Action::Save),
+        "accept" => Some(Action::Accept),
+        "refuse" => Some(Action::Refuse),
+        "withdraw" => Some(Action::Withdraw),
+        _ => None,
+    }
+}
+
+fn parse_policy(text: &str) -> Option<bool> {
+    match text {
+        "accepted" => Some(true),
+        "declined" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(text: &str) -> Result<Submitted, BodyError> {
+        read(Some(Format::Form), text.as_bytes())
+    }
+
+    fn json(text: &str) -> Result<Submitted, BodyError> {
+        read(Some(Format::Json), text.as_bytes())
+    }
+
+    fn consents(mask: Mask) -> Result<Submitted, BodyError> {
+        Ok(Submitted { consents: mask, ..Submitted::default() })
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(form(""), consents(Mask::EMPTY));
+        assert_eq!(form("advertising=on&other=1"), consents(Mask::ADVERTISING));
+        assert_eq!(form("analytics=1&functional=true"), consents(Mask::ANALYTICS.or(Mask::FUNCTIONAL)));
+        for no in [
+            "advertising=",
+            "advertising",
+            "advertising=off",
+            "advertising=false",
+            "advertising=ON",
+            "Advertising=on",
+        ] {
+            assert_eq!(form(no), consents(Mask::EMPTY), "{no}");
+        }
+        for both in ["advertising=on&advertising=off", "advertising=off&advertising=on"] {
+            assert_eq!(form(both), consents(Mask::EMPTY), "{both}");
+        }
+        assert_eq!(
+            form("action=withdraw&policy=accepted&token=t&return=%2Fa&lang=kk"),
+            Ok(Submitted {
+                action: Action::Withdraw,
+                consents: Mask::EMPTY,
+                policy: Some(true),
+                token: Some("t".into()),
+                back: Some("/a".into()),
+                language: Some("kk".into()),
+            })
+        );
+        assert_eq!(form("policy=accepted&policy=declined").unwrap().policy, Some(false));
+        assert_eq!(form("policy=declined&policy=accepted").unwrap().policy, Some(false));
+        assert_eq!(form("action=refuse&action=refuse").unwrap().action, Action::Refuse);
+        for bad in
+            ["action=accept&action=refuse", "action=", "action=ACCEPT", "policy=yes", &"a=1&".repeat(65)]
+        {
+            assert_eq!(form(bad), Err(BodyError::Malformed), "{bad}");
+        }
+        assert_eq!(read(Some(Format::Form), b"a=\xff"), Err(BodyError::Malformed));
+    }
+
+    #[test]
+    fn json_bodies() {
+        assert_eq!(json("{}"), consents(Mask::EMPTY));
+        assert_eq!(json(r#"{"advertising":true}"#), consents(Mask::ADVERTISING));
+        assert_eq!(json(r#"{"purposes":{"analytics":true}}"#), consents(Mask::ANALYTICS));
+        assert_eq!(json(r#"{"advertising":false,"purposes":{"advertising":true}}"#), consents(Mask::EMPTY));
+        assert_eq!(json(r#"{"action":"refuse","policy":"declined"}"#).unwrap().policy, Some(false));
+        for bad in [
+            "",
+            "[]",
+            "{",
+            r#"{"advertisment":true}"#,
+            r#"{"advertising":"true"}"#,
+            r#"{"advertising":1}"#,
+            r#"{"advertising":true,"advertising":false}"#,
+            r#"{"action":"maybe"}"#,
+            r#"{"purposes":{"x":true}}"#,
+            r#"{} {}"#,
+        ] {
+            assert_eq!(json(bad), Err(BodyError::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_and_types() {
+        let body = format!("x={}", "a".repeat(BODY_BYTES - 2));
+        assert!(form(&body).is_ok());
+        assert_eq!(form(&format!("{body}a")), Err(BodyError::TooLarge));
+        assert_eq!(read(None, b"{}"), Err(BodyError::MediaType));
+        let of =
+            |value| format(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]));
+        assert_eq!(of("application/json; charset=utf-8"), Some(Format::Json));
+        assert_eq!(of("Application/X-WWW-Form-Urlencoded"), Some(Format::Form));
+        for other in ["text/plain", "multipart/form-data; boundary=x", "application/jsonp", ""] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(format(&HeaderMap::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_is_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(Some(Format::Form), &body);
+            let _ = read(Some(Format::Json), &body);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The visitor's own endpoints: the page, the choice, the policy.
+//!
+//! [`handle`] is a pure function of a request, the site and the time, but for the receipt's random bits. It never talks
+//! to the site, and never appends the expiry of cookies: [`Answer::choice`] tells the gateway when to. Bound: a body of
+//! [`BODY_BYTES`].
+//!
+//! | below the prefix | methods |
+//! |---|---|
+//! | (nothing) | `GET`, `HEAD`: the page |
+//! | `consent` | `GET`, `HEAD`: the state; `POST`: choose; `DELETE`: withdraw |
+//! | `policy`, `policy/ID` | `GET`, `HEAD`: the version in force, that version |
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::Full;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::choice::{self, Action, BodyError, Format, Submitted};
+use super::decide::{Decision, decide};
+use super::form;
+use super::keys::ConsentKeys;
+use super::origin::{self, Origin};
+use super::policy::VersionId;
+use super::record::{ConsentRecord, Mask};
+use super::reply::{self, Reply};
+use super::return_path;
+use super::site::SiteConsent;
+use super::sources::says_one;
+use crate::clock::Timestamp;
+use crate::cookies::{Action as CookieAction, Category};
+use crate::pages;
+use crate::pages::consent::ConsentPage;
+use crate::pages::language::Language;
+use crate::pages::policy::PolicyPage;
+
+/// A request to one of our own endpoints.
+#[derive(Clone, Copy)]
+pub struct OwnRequest<'a> {
+    /// Method.
+    pub method: &'a http::Method,
+    /// Raw path below the prefix: empty, `consent`, `policy/2026-11`.
+    pub path: &'a str,
+    /// Raw query without `?`.
+    pub query: Option<&'a str>,
+    /// Fields as the browser sent them.
+    pub headers: &'a HeaderMap,
+    /// Whole body; hand in one byte more than [`BODY_BYTES`] if there is more.
+    pub body: &'a [u8],
+    /// Host and port as the browser names them.
+    pub authority: &'a str,
+    /// Whether the browser speaks https, to us or to a trusted proxy.
+    pub secure: bool,
+    /// The decision for this request, before what it asks for.
+    pub decision: &'a Decision,
+}
+
+/// What the gateway sends, and what it notes.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response, complete but for `x-request-id`.
+    pub response: Response<Full<Bytes>>,
+    /// What was chosen, if a choice was stored.
+    pub choice: Option<Choice>,
+}
+
+/// A choice that was stored: what a receipt needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The record that the browser was given.
+    pub record: ConsentRecord,
+    /// What happened.
+    pub event: Event,
+    /// How it came.
+    pub method: Method,
+    /// Language of the page that was shown, for a script that of the request.
+    pub language: Language,
+    /// Whether the ad cookies that this request carried must be expired in this response.
+    pub expire_advertising: bool,
+}
+
+/// What a choice did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Consent to at least one purpose was given.
+    Given,
+    /// Every purpose was refused.
+    Refused,
+    /// Consent was taken back.
+    Withdrawn,
+}
+
+impl Event {
+    /// The stable name used in metrics and records.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// How a choice came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By the form of our page.
+    Page,
+    /// By a script.
+    Api,
+}
+
+impl Method {
+    /// The stable name used in metrics and records.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// Answers a request to one of our own endpoints.
+#[must_use]
+pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now: Timestamp) -> Answer {
+    let Some(endpoint) = Endpoint::of(request.path) else {
+        return refused(request, site, Problem::NotFound);
+    };
+    let reading = matches!(*request.method, http::Method::GET | http::Method::HEAD);
+    let response = match endpoint {
+        Endpoint::Page if reading => consent_page(request, site, keys, now),
+        Endpoint::State if reading => reply::vary(state(StatusCode::OK, request.decision), "Sec-GPC"),
+        Endpoint::State if matches!(*request.method, http::Method::POST | http::Method::DELETE) => {
+            return change(request, site, keys, now);
+        }
+        Endpoint::Policy(id) if reading => policy_page(request, site, id, now),
+        _ => reply::allow(problem(request, site, Problem::Method), endpoint.methods()),
+    };
+    Answer { response: cut_for_head(request.method, response), choice: None }
+}
+
+/// Answers `/.well-known/gpc.json`: whether this site honours Global Privacy Control.
+#[must_use]
+pub fn well_known_gpc(method: &http::Method, site: &SiteConsent) -> Response<Full<Bytes>> {
+    let support = Gpc { gpc: site.sources.gpc(), last_update: GPC_LAST_UPDATE };
+    match method.as_str() {
+        "GET" | "HEAD" => cut_for_head(method, reply::json(StatusCode::OK, &support)),
+        _ => {
+            let error = Failure { error: Problem::Method.label() };
+            reply::allow(reply::json(StatusCode::METHOD_NOT_ALLOWED, &error), "GET, HEAD")
+        }
+    }
+}
+
+/// What lies below the prefix.
+#[derive(Clone, Copy)]
+enum Endpoint<'a> {
+    Page,
+    State,
+    /// With the id that was asked for; `None`: the version in force.
+    Policy(Option<&'a str>),
+}
+
+impl<'a> Endpoint<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        match path {
+            "" => Some(Self::Page),
+            "consent" => Some(Self::State),
+            "policy" => Some(Self::Policy(None)),
+            _ => path.strip_prefix("policy/").map(|id| Self::Policy(Some(id))),
+        }
+    }
+
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Page | Self::Policy(_) => "GET, HEAD",
+            Self::State => "GET, HEAD, POST, DELETE",
+        }
+    }
+}
+
+fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now: Timestamp) -> Reply {
+    let back = form::first(request.query, "return").and_then(|address| return_path::sanitise(&address));
+    let decision = request.decision;
+    let gated = back.as_deref().is_some_and(|address| {
+        let path = address.split(['?', '#']).next().unwrap_or_default();
+        site.gate.requires(path)
+    });
+    let has_policy = decision.policy_version != VersionId::NONE;
+    let page = ConsentPage {
+        language: language(request, site),
+        prefix: &site.prefix,
+        decision,
+        actions: site.actions,
+        token: keys.form_token(&site.name, hour(now)),
+        back: back.as_deref(),
+        gated: gated && has_policy && !decision.policy_accepted,
+        saved: form::first(request.query, "saved").is_some(),
+        browser_objects: site.sources.gpc() && says_one(request.headers, "sec-gpc"),
+        objection_wins: site.rules.gpc_over_own_grant,
+    };
+    reply::vary(reply::page(StatusCode::OK, page.language, page.render()), "Sec-GPC, Accept-Language")
+}
+
+fn policy_page(request: &OwnRequest<'_>, site: &SiteConsent, id: Option<&str>, now: Timestamp) -> Reply {
+    let policies = &site.rules.policies;
+    let language = language(request, site);
+    let version = match id {
+        None => policies.in_force(now),
+        Some(id) => VersionId::parse(id.as_bytes()).and_then(|id| policies.get(&id)),
+    };
+    let Some((version, document)) =
+        version.and_then(|version| Some((version, policies.document(version, language.tag())?)))
+    else {
+        return problem(request, site, Problem::NotFound);
+    };
+    let page = PolicyPage {
+        language,
+        prefix: &site.prefix,
+        version,
+        document,
+        policies,
+        in_force: policies.version_in_force(now),
+        now,
+    };
+    reply::vary(reply::page(StatusCode::OK, language, page.render()), "Accept-Language")
+}
+
+/// `POST` and `DELETE` on `consent`.
+fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now: Timestamp) -> Answer {
+    let withdraws = request.method == http::Method::DELETE;
+    let format = choice::format(request.headers);
+    let submitted = if withdraws && request.body.is_empty() {
+        Ok(Submitted::default())
+    } else {
+        choice::read(format, request.body)
+    };
+    let submitted = match submitted {
+        Ok(submitted) if withdraws => Submitted { action: Action::Withdraw, ..submitted },
+        Ok(submitted) => submitted,
+        Err(error) => return refused(request, site, Problem::Body(error)),
+    };
+    let trusted = match origin::of(request.headers, request.authority, request.secure) {
+        Origin::Same => true,
+        Origin::Other => false,
+        Origin::Unstated => submitted
+            .token
+            .as_deref()
+            .is_some_and(|token| keys.verify_form_token(&site.name, hour(now), token)),
+    };
+    if !trusted {
+        return refused(request, site, Problem::CrossSite);
+    }
+    let Some(receipt) = new_receipt(now) else { return refused(request, site, Problem::Internal) };
+    let record = ConsentRecord {
+        version: request.decision.policy_version,
+        at: Timestamp::from_secs(now.as_secs()),
+        mask: mask(&submitted, request.decision, site),
+        receipt,
+    };
+    store(request, site, keys, now, &submitted, format, record)
+}
+
+/// The answer to a choice that counts.
+fn store(
+    request: &OwnRequest<'_>,
+    site: &SiteConsent,
+    keys: &ConsentKeys,
+    now: Timestamp,
+    submitted: &Submitted,
+    format: Option<Format>,
+    record: ConsentRecord,
+) -> Answer {
+    let Ok(cookies) = record.set_cookies(keys, &site.name, request.secure, site.rules.max_age) else {
+        return refused(request, site, Problem::Internal);
+    };
+    let language =
+        submitted.language.as_deref().and_then(Language::from_tag).unwrap_or_else(|| language(request, site));
+    let by_form = format == Some(Format::Form);
+    let mut response = if by_form {
+        let back = submitted.back.as_deref().and_then(return_path::sanitise);
+        let saved = || format!("{}?saved=1&lang={}", site.prefix, language.tag());
+        reply::see_other(&back.unwrap_or_else(saved))
+    } else {
+        // What the next request will be told: the new record together with this browser's header signals.
+        let mut signals = site.sources.read_headers(request.headers);
+        signals.push_own(Some(record));
+        reply::vary(state(StatusCode::OK, &decide(&signals, &site.rules, now)), "Sec-GPC")
+    };
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    let event = match submitted.action {
+        Action::Withdraw => Event::Withdrawn,
+        _ if record.mask.consents() == Mask::EMPTY => Event::Refused,
+        _ => Event::Given,
+    };
+    let choice = Choice {
+        record,
+        event,
+        method: if by_form { Method::Page } else { Method::Api },
+        language,
+        expire_advertising: !record.mask.contains(Mask::ADVERTISING),
+    };
+    Answer { response, choice: Some(choice) }
+}
+
+/// The bits to store. Accepting "all" accepts what the page offers, and nothing that it does not speak of.
+fn mask(submitted: &Submitted, decision: &Decision, site: &SiteConsent) -> Mask {
+    let consents = match submitted.action {
+        Action::Save => submitted.consents,
+        Action::Accept => PURPOSES
+            .into_iter()
+            .filter(|&(category, _)| site.actions.get(category) == CookieAction::Consent)
+            .fold(Mask::EMPTY, |all, (_, bit)| all.or(bit)),
+        Action::Refuse | Action::Withdraw => Mask::EMPTY,
+    };
+    // The acceptance of the policy is no consent to cookies: taking back the one leaves the other.
+    let accepted = submitted.policy.unwrap_or(decision.policy_accepted);
+    consents.with_if(Mask::POLICY, accepted && decision.policy_version != VersionId::NONE)
+}
+
+fn new_receipt(now: Timestamp) -> Option<Uuid> {
+    let mut random = [0; 10];
+    SystemRandom::new().fill(&mut random).ok()?;
+    let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
+    Some(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+}
+
+fn hour(now: Timestamp) -> i64 {
+    now.as_secs().div_euclid(3600)
+}
+
+fn language(request: &OwnRequest<'_>, site: &SiteConsent) -> Language {
+    request
+        .query
+        .and_then(Language::from_query)
+        .or_else(|| Language::from_accept_language(request.headers.get(header::ACCEPT_LANGUAGE)?.as_bytes()))
+        .unwrap_or(site.language)
+}
+
+/// The state as JSON. The keys are a contract.
+#[derive(Serialize)]
+struct State<'a> {
+    decision: &'static str,
+    reason: &'static str,
+    source: &'static str,
+    policy_version: &'a str,
+    policy_accepted: bool,
+    receipt: Option<String>,
+    purposes: StatePurposes,
+}
+
+#[derive(Serialize)]
+struct StatePurposes {
+    advertising: bool,
+    analytics: bool,
+    functional: bool,
+}
+
+fn state(status: StatusCode, decision: &Decision) -> Reply {
+    let state = State {
+        decision: decision.result.label(),
+        reason: decision.reason.label(),
+        source: decision.source.label(),
+        policy_version: decision.policy_version.as_str(),
+        policy_accepted: decision.policy_accepted,
+        receipt: decision.receipt.map(|receipt| receipt.to_string()),
+        purposes: StatePurposes {
+            advertising: decision.permits.advertising.is_some(),
+            analytics: decision.permits.analytics.is_some(),
+            functional: decision.permits.functional.is_some(),
+        },
+    };
+    reply::json(status, &state)
+}
+
+#[derive(Serialize)]
+struct Gpc {
+    gpc: bool,
+    #[serde(rename = "lastUpdate")]
+    last_update: &'static str,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    error: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Problem {
+    NotFound,
+    Method,
+    CrossSite,
+    Body(BodyError),
+    Internal,
+}
+
+impl Problem {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyError::Malformed) => StatusCode::BAD_REQUEST,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Method => "method_not_allowed",
+            Self::CrossSite => "cross_site",
+            Self::Body(BodyError::TooLarge) => "body_too_large",
+            Self::Body(BodyError::MediaType) => "media_type",
+            Self::Body(BodyError::Malformed) => "malformed",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+fn refused(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) -> Answer {
+    Answer { response: problem(request, site, why), choice: None }
+}
+
+/// An error as a page for a person, as JSON for a program.
+fn problem(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) -> Reply {
+    let accepts_pages = request
+        .headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
+    if !accepts_pages {
+        return reply::json(why.status(), &Failure { error: why.label() });
+    }
+    let language = language(request, site);
+    let expired = matches!(why, Problem::CrossSite);
+    reply::page(why.status(), language, pages::consent::problem(language, &site.prefix, expired))
+}
+
+fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {
+    match reply.body().size_hint().exact() {
+        Some(length) if method == http::Method::HEAD => reply::without_body(reply, length),
+        _ => reply,
+    }
+}
+
+/// Longest body of a choice.
+pub const BODY_BYTES: usize = 4096;
+/// The purposes that a visitor can be asked for, with their bits.
+const PURPOSES: [(Category, Mask); 3] = [
+    (Category::Functional, Mask::FUNCTIONAL),
+    (Category::Analytics, Mask::ANALYTICS),
+    (Category::Advertising, Mask::ADVERTISING),
+];
+/// The day since which the signal is treated as it is now.
+const GPC_LAST_UPDATE: &str = "2026-11-22";
+
+#[cfg(test)]
+#[path = "endpoints_tests.rs"]
+mod tests;

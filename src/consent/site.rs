@@ -1,0 +1,87 @@
+//! What the consent parts need to know of one site, compiled once from the configuration.
+//!
+//! Never changes while requests run: a reload makes a new one. Bound: the configuration.
+
+use super::decide::Rules;
+use super::gate::Gate;
+use super::policy::Policies;
+use super::sources::Sources;
+use crate::config;
+use crate::cookies::Actions;
+use crate::pages::language::Language;
+
+/// One site's rules about consent.
+#[derive(Clone, Debug)]
+pub struct SiteConsent {
+    /// The name for which records are signed: the first host. A record does not move between sites.
+    pub name: String,
+    /// Path of our own endpoints, with both slashes.
+    pub prefix: String,
+    /// What is read.
+    pub sources: Sources,
+    /// How it is weighed.
+    pub rules: Rules,
+    /// What needs acceptance of the policy.
+    pub gate: Gate,
+    /// Which purposes wait for a choice; only these get a switch on the page.
+    pub actions: Actions,
+    /// Language of our pages when the visitor states none.
+    pub language: Language,
+}
+
+impl SiteConsent {
+    /// Compiles one site.
+    #[must_use]
+    pub fn new(site: &config::Site, consent: &config::Consent, actions: Actions) -> Self {
+        let policy = site.policy.as_ref();
+        Self {
+            name: site.hosts.first().cloned().unwrap_or_default(),
+            prefix: site.prefix.clone(),
+            sources: Sources::new(&consent.sources),
+            rules: Rules {
+                max_age: consent.max_age,
+                gpc_over_own_grant: consent.gpc_over_own_grant,
+                policies: Policies::new(policy),
+            },
+            gate: Gate::new(policy.map_or(&[], |p| p.gate.as_slice())),
+            actions,
+            language: policy.and_then(|p| Language::from_tag(&p.default_language)).unwrap_or(Language::En),
+        }
+    }
+
+    /// A site for tests: policy `2026-11` in kk and en, `/register` behind the gate.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        let policy = super::policy::tests::policy(&[
+            ("2026-11", "kk", 1_795_305_600, "# Құпиялылық саясаты\n\nМәтін."),
+            ("2026-11", "en", 1_795_305_600, "# Privacy policy\n\nText."),
+            ("2025-01", "en", 1_735_689_600, "# Old policy"),
+        ]);
+        Self::new(
+            &config::Site {
+                hosts: vec!["kz.example".into(), "www.kz.example".into()],
+                upstream: vec![],
+                balance: config::Balance::RoundRobin,
+                trusted_proxies: vec![],
+                prefix: "/.kelisim/".into(),
+                policy: Some(policy),
+                body_bytes: 0,
+            },
+            &config::Consent {
+                sources: vec![
+                    config::ConsentSource::Own,
+                    config::ConsentSource::Gpc,
+                    config::ConsentSource::Dnt,
+                ],
+                max_age: std::time::Duration::from_secs(365 * 86_400),
+                gpc_over_own_grant: false,
+            },
+            {
+                let mut actions = Actions::default();
+                actions.set(crate::cookies::Category::Functional, crate::cookies::Action::Consent);
+                actions.set(crate::cookies::Category::Analytics, crate::cookies::Action::Consent);
+                actions
+            },
+        )
+    }
+}

@@ -1,0 +1,202 @@
+//! The page where a visitor chooses.
+//!
+//! A plain HTML form: it needs no script. Nothing is ticked for somebody who has not chosen, refusing is as near as
+//! accepting, and withdrawing is one button. Never decides. Bound: the texts and one address.
+
+use maud::{Markup, html};
+
+use super::language::Language;
+use super::texts::{Purpose, Texts, texts};
+use super::{shell, switcher};
+use crate::consent::policy::VersionId;
+use crate::consent::{Decision, Outcome};
+use crate::cookies::{Action, Actions, Category};
+
+/// What the page shows.
+#[derive(Clone, Debug)]
+pub struct ConsentPage<'a> {
+    /// Language of the page.
+    pub language: Language,
+    /// Path of our endpoints, with both slashes.
+    pub prefix: &'a str,
+    /// The decision for this request.
+    pub decision: &'a Decision,
+    /// Which purposes wait for a choice; only these get a switch.
+    pub actions: Actions,
+    /// Token of the form.
+    pub token: String,
+    /// Where to go afterwards: an address on this site, already checked.
+    pub back: Option<&'a str>,
+    /// Whether that address needs acceptance of the policy.
+    pub gated: bool,
+    /// Whether a choice was just stored.
+    pub saved: bool,
+    /// Whether the browser sends Global Privacy Control.
+    pub browser_objects: bool,
+    /// Whether that signal beats a consent given here.
+    pub objection_wins: bool,
+}
+
+impl ConsentPage<'_> {
+    /// The page as HTML.
+    #[must_use]
+    pub fn render(&self) -> Markup {
+        let t = texts(self.language);
+        let body = html! {
+            (switcher(self.language, t.languages, |language| self.address(language)))
+            h1 { (t.title) }
+            p.lead { (t.lead) }
+            (self.notices(t))
+            (self.state(t))
+            form method="post" action={ (self.prefix) "consent" } {
+                (self.hidden())
+                fieldset {
+                    legend { h2 { (t.purposes) } }
+                    (row(&t.necessary, t.always))
+                    (self.purpose(Category::Functional, &t.functional, self.decision.permits.functional.is_some(), t))
+                    (self.purpose(Category::Analytics, &t.analytics, self.decision.permits.analytics.is_some(), t))
+                    (self.purpose(Category::Advertising, &t.advertising, self.decision.permits.advertising.is_some(), t))
+                }
+                (self.policy(t))
+                div.buttons {
+                    button type="submit" name="action" value="refuse" { (t.refuse) }
+                    button type="submit" name="action" value="accept" { (t.accept) }
+                    button.wide type="submit" name="action" value="save" { (t.save) }
+                }
+            }
+            section {
+                h2 { (t.withdraw_heading) }
+                p { (t.withdraw_text) }
+                form method="post" action={ (self.prefix) "consent" } {
+                    (self.hidden())
+                    button type="submit" name="action" value="withdraw" { (t.withdraw) }
+                }
+            }
+            section {
+                h2 { (t.recorded_heading) }
+                p { (t.recorded) }
+                h2 { (t.location_heading) }
+                p { (t.location) }
+            }
+        };
+        shell(self.language, t.title, &body)
+    }
+
+    fn address(&self, language: Language) -> String {
+        let mut address = format!("{}?lang={}", self.prefix, language.tag());
+        if let Some(back) = self.back {
+            address.push_str("&return=");
+            address.push_str(&crate::consent::encode(back));
+        }
+        address
+    }
+
+    fn hidden(&self) -> Markup {
+        html! {
+            input type="hidden" name="token" value=(self.token);
+            input type="hidden" name="lang" value=(self.language.tag());
+            @if let Some(back) = self.back { input type="hidden" name="return" value=(back); }
+        }
+    }
+
+    fn notices(&self, t: &Texts) -> Markup {
+        html! {
+            @if self.saved { p.notice.good role="status" { (t.saved) } }
+            @if self.gated { p.notice role="status" { (t.gated) } }
+            @if self.browser_objects {
+                p.notice { (if self.objection_wins { t.gpc_wins } else { t.gpc }) }
+            }
+        }
+    }
+
+    fn state(&self, t: &Texts) -> Markup {
+        let advertising = match self.decision.result {
+            Outcome::Granted => t.advertising_granted,
+            Outcome::Denied => t.advertising_denied,
+        };
+        html! {
+            section.state {
+                h2 { (t.state) }
+                p { strong { (advertising) } }
+                @if !self.decision.chosen { p { (t.state_open) } }
+                @if let Some(receipt) = self.decision.receipt {
+                    p.small { (t.receipt) ": " code { (receipt) } br; (t.receipt_hint) }
+                }
+            }
+        }
+    }
+
+    /// A switch, or, where nothing waits for a choice, a plain word about what happens.
+    fn purpose(&self, category: Category, purpose: &Purpose, permitted: bool, t: &Texts) -> Markup {
+        let name = category.label();
+        match self.actions.get(category) {
+            Action::Allow => row(purpose, t.not_asked),
+            Action::Strip => row(purpose, t.never),
+            Action::Consent => html! {
+                div.purpose {
+                    label for=(name) { (purpose.name) }
+                    input type="checkbox" role="switch" id=(name) name=(name) value="on"
+                        aria-describedby={ (name) "-text" } checked[self.decision.chosen && permitted];
+                    p id={ (name) "-text" } { (purpose.text) }
+                }
+            },
+        }
+    }
+
+    fn policy(&self, t: &Texts) -> Markup {
+        let version = self.decision.policy_version;
+        html! {
+            @if version != VersionId::NONE {
+                fieldset {
+                    legend { h2 { (t.policy_heading) } }
+                    p {
+                        a href={ (self.prefix) "policy?lang=" (self.language.tag()) } {
+                            (fill(t.policy_read, version.as_str()))
+                        }
+                    }
+                    @if self.decision.policy_accepted {
+                        p { (fill(t.policy_accepted, version.as_str())) }
+                    } @else {
+                        p.check {
+                            input type="checkbox" id="policy" name="policy" value="accepted";
+                            label for="policy" { (fill(t.policy_accept, version.as_str())) }
+                        }
+                    }
+                    p.small { (t.policy_not_consent) }
+                }
+            }
+        }
+    }
+}
+
+/// The page for a request that could not be answered; `expired`: for want of proof that it came from our form.
+#[must_use]
+pub fn problem(language: Language, prefix: &str, expired: bool) -> Markup {
+    let t = texts(language);
+    let body = html! {
+        h1 { (t.problem_title) }
+        p { (if expired { t.problem_expired } else { t.problem_text }) }
+        p { a href={ (prefix) "?lang=" (language.tag()) } { (t.back_to_choices) } }
+    };
+    shell(language, t.problem_title, &body)
+}
+
+/// Puts a version id or a date in its place in a text.
+pub(super) fn fill(text: &str, value: &str) -> String {
+    text.replacen("{}", value, 1)
+}
+
+/// A purpose that there is nothing to choose about.
+fn row(purpose: &Purpose, state: &str) -> Markup {
+    html! {
+        div.purpose {
+            h3 { (purpose.name) }
+            span.fixed { (state) }
+            p { (purpose.text) }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "consent_tests.rs"]
+mod tests;
