@@ -18,3 +18,11 @@ pub enum Functional {}
 /// Proof that the visitor consented to `P` for this one request. Only [`decide`] makes one.
 #[derive(Debug)]
 pub struct Permit<P>(PhantomData<P>);
+
+#[cfg(test)]
+impl<P> Permit<P> {
+    /// A permit out of nothing, for tests of what a permit opens.
+    pub(crate) const fn for_test() -> Self {
+        Self(PhantomData)
+    }
+}
