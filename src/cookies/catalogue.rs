@@ -1,5 +1,224 @@
-//! The cookie rules, compiled.
+//! The cookie rules, compiled: from a name to what the cookie is for.
+//!
+//! Rules come from the built-in file and from the operator's ([`super::rules`] reads and checks them); a byte
+//! automaton finds the winner in one pass over the name. Never decides what happens to a cookie: that is
+//! [`super::CookiePolicy`]'s. Bounds: [`MAX_RULES`] rules of the operator, [`MAX_PATTERN`] bytes each.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use super::Category;
+use super::automaton::{Automaton, Builder};
+use super::rules;
+pub use super::rules::{MAX_PATTERN, MAX_RULES, Rule, RuleProblem, Shape, Source, Tier};
+
+/// Every name that begins so is the gateway's own.
+pub const RESERVED_PREFIX: &[u8] = b"kelisim_";
+
+/// The visitor cookie. It serves security, so the site never sees it.
+pub const VISITOR_COOKIE: &[u8] = b"kelisim_vid";
 
 /// The compiled rules.
+pub struct Catalogue {
+    rules: Vec<Rule>,
+    /// The class that each rule gives, so that a look-up touches no rule.
+    classes: Vec<Class>,
+    /// Case-sensitive exact names and prefixes: nearly all.
+    names: Automaton,
+    /// Rules with `nocase`, if there are any.
+    folded: Option<Automaton>,
+    /// Never-strip endings.
+    suffixes: Vec<(Box<[u8]>, Class)>,
+}
+
+/// What a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// What the cookie is for.
+    pub category: Category,
+    /// A never-strip name: it passes, whatever its category's action.
+    pub protected: bool,
+    /// The rule that decided; `None` when no rule knows the name.
+    pub rule: Option<RuleId>,
+}
+
+/// A rule's place in its catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub(super) u16);
+
+/// Why a name is in its class.
 #[derive(Debug)]
-pub struct Catalogue;
+pub struct Explanation<'a> {
+    /// The class.
+    pub class: Class,
+    /// The rule that decided.
+    pub rule: Option<&'a Rule>,
+    /// A sentence for people.
+    pub why: &'static str,
+    /// The other rules that match the name, best first.
+    pub losers: Vec<Loser<'a>>,
+}
+
+/// A rule that matches a name and does not decide.
+#[derive(Debug)]
+pub struct Loser<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// What it lost to.
+    pub why: &'static str,
+}
+
+impl Catalogue {
+    /// The rules inside the binary.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the text is part of the binary, and a test compiles it")]
+    pub fn builtin() -> Self {
+        Self::with_operator("").expect("the built-in catalogue compiles")
+    }
+
+    /// The operator's rules (TOML text) before the built-in ones.
+    ///
+    /// # Errors
+    /// Every mistake in the text: bad TOML, an unknown key or category, a pattern that can never match, a rule that hits
+    /// a never-strip name without `force`, two rules of equal rank that disagree, too many rules.
+    pub fn with_operator(text: &str) -> Result<Self, Vec<RuleProblem>> {
+        rules::read(text).map(Self::compile)
+    }
+
+    /// What a name means. The name is taken as it is: blanks count.
+    #[inline]
+    #[must_use]
+    pub fn classify(&self, name: &[u8]) -> Class {
+        let mut hit = self.names.find(name);
+        if let Some(folded) = &self.folded {
+            hit = self.better(hit, folded.find_folded(name));
+        }
+        let class = self.classes.get(usize::from(hit)).copied().unwrap_or(Class::UNKNOWN);
+        if class.protected {
+            return class;
+        }
+        match self.suffixes.iter().find(|(suffix, _)| name.ends_with(suffix)) {
+            Some((_, protected)) if !self.is_forced_by_name(class) => *protected,
+            _ => class,
+        }
+    }
+
+    /// Why a name is in its class: every rule that matches, in order of precedence. Looks at all rules: not for the
+    /// request path.
+    #[must_use]
+    pub fn explain(&self, name: &[u8]) -> Explanation<'_> {
+        let class = self.classify(name);
+        let winner = class.rule.and_then(|id| self.rule(id));
+        let mut losers: Vec<(RuleId, &Rule)> = self.all().filter(|(id, rule)| Some(*id) != class.rule && rule.matches(name)).collect();
+        losers.sort_by_key(|(_, rule)| (rule.rank(), Reverse(rule.line)));
+        let losers = losers.into_iter().map(|(_, rule)| Loser { rule, why: lost(rule, winner) }).collect();
+        Explanation { class, rule: winner, why: winner.map_or("no rule knows this name: it passes and is counted", won), losers }
+    }
+
+    /// A rule by its id; `None` for an id of another catalogue.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(usize::from(id.0))
+    }
+
+    /// All rules with their ids.
+    pub fn all(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
+        (0..).map(RuleId).zip(&self.rules)
+    }
+
+    fn compile(rules: Vec<Rule>) -> Self {
+        let mut names = Builder::new();
+        let mut folded = None;
+        let mut suffixes = Vec::new();
+        let mut classes = Vec::with_capacity(rules.len());
+        for (id, rule) in (0_u16..).zip(&rules) {
+            let class =
+                Class { category: rule.category, protected: rule.tier.protects(), rule: Some(RuleId(id)) };
+            classes.push(class);
+            match rule.shape {
+                Shape::Suffix => suffixes.push((rule.text().as_bytes().into(), class)),
+                shape if rule.nocase => folded.get_or_insert_with(Builder::new).add(
+                    rule.text().to_ascii_lowercase().as_bytes(),
+                    shape == Shape::Prefix,
+                    id,
+                ),
+                shape => names.add(rule.text().as_bytes(), shape == Shape::Prefix, id),
+            }
+        }
+        let rank = |id: u16| rules.get(usize::from(id)).map_or(u32::MAX, Rule::rank);
+        let (names, folded) = (names.finish(rank), folded.map(|builder| builder.finish(rank)));
+        Self { rules, classes, names, folded, suffixes }
+    }
+
+    fn better(&self, a: u16, b: u16) -> u16 {
+        let rank = |id: u16| self.rules.get(usize::from(id)).map_or(u32::MAX, Rule::rank);
+        if rank(b) < rank(a) { b } else { a }
+    }
+
+    /// Only a rule that names an opt-out cookie in full, and says `force`, may touch it.
+    #[cold]
+    fn is_forced_by_name(&self, class: Class) -> bool {
+        let rule = class.rule.and_then(|id| self.rule(id));
+        rule.is_some_and(|rule| rule.tier == Tier::Forced && rule.shape == Shape::Exact)
+    }
+}
+
+/// Counts only: a catalogue has hundreds of rules.
+impl fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalogue").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+impl Class {
+    /// No rule knows the name.
+    pub const UNKNOWN: Self = Self { category: Category::Unknown, protected: false, rule: None };
+
+    /// Whether this is the visitor cookie, which the site never sees.
+    #[must_use]
+    pub fn is_visitor_cookie(self) -> bool {
+        self.rule == Some(RuleId::VISITOR)
+    }
+}
+
+impl RuleId {
+    /// The rule of the visitor cookie: [`rules::read`] puts it first.
+    const VISITOR: Self = Self(0);
+
+    /// The rule's position in its catalogue.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+fn won(rule: &Rule) -> &'static str {
+    match (rule.tier, rule.shape) {
+        (Tier::Reserved, _) => "the gateway's own cookie",
+        (Tier::Forced, _) => "a rule of the operator with force = true goes before everything else",
+        (Tier::NeverStrip, _) => "on the never-strip list: passes in every state",
+        (Tier::Operator, Shape::Exact) => "a rule of the operator for exactly this name",
+        (Tier::Operator, _) => "the longest rule of the operator that the name begins with",
+        (Tier::BuiltIn, Shape::Exact) => "a built-in rule for exactly this name",
+        (Tier::BuiltIn, _) => "the longest built-in rule that the name begins with",
+    }
+}
+
+fn lost(loser: &Rule, winner: Option<&Rule>) -> &'static str {
+    let Some(winner) = winner else { return "" };
+    if winner.tier.protects() && !loser.tier.protects() {
+        "the never-strip list comes first"
+    } else if winner.tier != loser.tier {
+        "the operator comes before the catalogue, force before both"
+    } else if winner.shape != loser.shape {
+        "an exact name comes before a prefix"
+    } else if winner.text().len() != loser.text().len() {
+        "a longer prefix comes before a shorter one"
+    } else {
+        "says the same"
+    }
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

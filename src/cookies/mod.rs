@@ -5,8 +5,15 @@
 //! forget. Works on bytes and never changes the bytes of a cookie that it keeps. Never decides about consent: it is
 //! handed a permit or none. Bound: the size of the head.
 
-
+mod automaton;
 pub mod catalogue;
+mod date;
+pub mod expire;
+pub mod parse;
+pub mod request;
+pub mod response;
+mod rules;
+mod shareable;
 
 use std::fmt;
 
@@ -157,5 +164,11 @@ impl CookiePolicy {
                 Category::Necessary | Category::Security | Category::Unknown => true,
             },
         }
+    }
+
+    /// Whether a cookie of this class may not pass with these permits, whatever the mode.
+    #[must_use]
+    pub fn blocks(&self, class: catalogue::Class, permits: &Permits) -> bool {
+        !class.protected && !self.passes(class.category, permits)
     }
 }

@@ -1,0 +1,274 @@
+//! `kelisim cookies explain NAME`: which rule decides about a cookie, and why.
+//!
+//! Prints the class, the deciding rule, and the rules that match and lost. Reads the operator's rule file, directly or
+//! as the configuration names it. Never judges consent: it says what the name means. Bound: files of 1 MiB.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cookies::catalogue::{Catalogue, Explanation, Rule, RuleProblem};
+
+/// Arguments of `kelisim cookies explain`.
+#[derive(clap::Args, Debug)]
+pub struct ExplainArgs {
+    /// The cookie's name, exactly as the browser sends it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Take the rule file that this configuration names
+    #[arg(long, value_name = "FILE", conflicts_with = "rules")]
+    pub config: Option<PathBuf>,
+    /// Take this rule file
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How an explanation is printed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// Prints the explanation on standard output, mistakes on standard error. Exit code 0, or 1 if a file cannot be used.
+#[must_use]
+pub fn explain(args: &ExplainArgs) -> ExitCode {
+    match run(args, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Standard error gone means that nobody listens: the exit code still tells.
+            let _ = write!(io::stderr(), "{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why nothing could be explained.
+#[derive(Debug)]
+enum Failure {
+    Read(PathBuf, io::Error),
+    TooLarge(PathBuf),
+    Config(PathBuf, toml::de::Error),
+    Rules(PathBuf, Vec<RuleProblem>),
+    Write(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => writeln!(f, "{}: {error}", path.display()),
+            Self::TooLarge(path) => writeln!(f, "{}: larger than {MAX_FILE} bytes", path.display()),
+            Self::Config(path, error) => writeln!(f, "{}: {error}", path.display()),
+            Self::Rules(path, problems) => problems.iter().try_for_each(|problem| {
+                let RuleProblem { line, column, message, hint } = problem;
+                writeln!(f, "{}:{line}:{column}: {message}\n  hint: {hint}", path.display())
+            }),
+            Self::Write(error) => writeln!(f, "cannot print: {error}"),
+        }
+    }
+}
+
+/// What the configuration says about rules; everything else in it is not asked.
+#[derive(Deserialize)]
+struct ConfigFile {
+    #[serde(default)]
+    cookies: CookiesSection,
+}
+
+#[derive(Deserialize, Default)]
+struct CookiesSection {
+    rules: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    category: &'static str,
+    protected: bool,
+    rule: Option<RuleReport<'a>>,
+    why: &'static str,
+    losers: Vec<LoserReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct RuleReport<'a> {
+    #[serde(rename = "match")]
+    pattern: &'a str,
+    category: &'static str,
+    owner: &'a str,
+    source: &'static str,
+    from: &'static str,
+    line: Option<usize>,
+    purpose: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct LoserReport<'a> {
+    #[serde(flatten)]
+    rule: RuleReport<'a>,
+    why: &'static str,
+}
+
+fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let rules = match (&args.rules, &args.config) {
+        (Some(path), _) => Some(path.clone()),
+        (None, Some(config)) => rules_of(config)?,
+        (None, None) => None,
+    };
+    let catalogue = match rules {
+        Some(path) => Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))?,
+        None => Catalogue::builtin(),
+    };
+    let report = Report::new(&args.name, &catalogue.explain(args.name.as_bytes()));
+    match args.format {
+        Format::Table => report.table(out),
+        Format::Json => serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from).and_then(|()| writeln!(out)),
+    }
+    .map_err(Failure::Write)
+}
+
+/// The rule file that a configuration names, seen from the configuration's folder.
+fn rules_of(config: &Path) -> Result<Option<PathBuf>, Failure> {
+    let text = read(config)?;
+    let file: ConfigFile = toml::from_str(&text).map_err(|error| Failure::Config(config.to_owned(), error))?;
+    let folder = config.parent().unwrap_or(Path::new(""));
+    Ok(file.cookies.rules.map(|rules| folder.join(rules)))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let failed = |error| Failure::Read(path.to_owned(), error);
+    let mut text = String::new();
+    let length = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)).map_err(failed)?;
+    if length as u64 > MAX_FILE { Err(Failure::TooLarge(path.to_owned())) } else { Ok(text) }
+}
+
+impl<'a> Report<'a> {
+    fn new(name: &'a str, explained: &Explanation<'a>) -> Self {
+        let losers = explained.losers.iter().map(|loser| LoserReport { rule: loser.rule.into(), why: loser.why });
+        Self {
+            name,
+            category: explained.class.category.label(),
+            protected: explained.class.protected,
+            rule: explained.rule.map(Into::into),
+            why: explained.why,
+            losers: losers.collect(),
+        }
+    }
+
+    fn table(&self, out: &mut impl Write) -> io::Result<()> {
+        // Escaped: a name given on a command line may hold what a terminal obeys.
+        writeln!(out, "name      {}", self.name.escape_debug())?;
+        writeln!(out, "category  {}", self.category)?;
+        writeln!(out, "why       {}", self.why)?;
+        let Some(rule) = &self.rule else { return Ok(()) };
+        writeln!(out, "rule      {}", rule.pattern)?;
+        writeln!(out, "owner     {}", rule.owner)?;
+        writeln!(out, "source    {}", rule.source)?;
+        writeln!(out, "from      {}", rule.place())?;
+        if let Some(purpose) = rule.purpose {
+            writeln!(out, "purpose   {purpose}")?;
+        }
+        for LoserReport { rule, why } in &self.losers {
+            writeln!(out, "also      {} ({}, {}): {why}", rule.pattern, rule.category, rule.place())?;
+        }
+        Ok(())
+    }
+}
+
+impl RuleReport<'_> {
+    fn place(&self) -> String {
+        self.line.map_or_else(|| self.from.to_owned(), |line| format!("{}, line {line}", self.from))
+    }
+}
+
+impl<'a> From<&'a Rule> for RuleReport<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        Self {
+            pattern: &rule.pattern,
+            category: rule.category.label(),
+            owner: &rule.owner,
+            source: rule.source.label(),
+            from: rule.tier.label(),
+            // A line of a file that is inside the binary helps nobody.
+            line: rule.tier.is_operator().then_some(rule.line),
+            purpose: rule.purpose.as_deref(),
+        }
+    }
+}
+
+/// Bytes of a configuration or rule file.
+const MAX_FILE: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(name: &str, format: Format) -> ExplainArgs {
+        ExplainArgs { name: name.to_owned(), config: None, rules: None, format }
+    }
+
+    fn printed(args: &ExplainArgs) -> String {
+        let mut out = Vec::new();
+        run(args, &mut out).expect("explained");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_built_in_rule_is_told_with_owner_and_source() {
+        insta::assert_snapshot!(printed(&args("_fbp", Format::Table)), @r"
+        name      _fbp
+        category  advertising
+        why       a built-in rule for exactly this name
+        rule      =_fbp
+        owner     Meta
+        source    ocd
+        from      built-in
+        ");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_to_pass() {
+        insta::assert_snapshot!(printed(&args("a\u{1b}b", Format::Table)), @r"
+        name      a\u{1b}b
+        category  unknown
+        why       no rule knows this name: it passes and is counted
+        ");
+    }
+
+    #[test]
+    fn the_operators_rule_wins_and_the_loser_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("kelisim.toml");
+        std::fs::write(&config, "[cookies]\nrules = \"rules.toml\"\n[other]\nx = 1\n").expect("written");
+        let rules = "rules = [\n{ match = \"^_f\", category = \"functional\", owner = \"Us\", purpose = \"p\" }]";
+        std::fs::write(folder.path().join("rules.toml"), rules).expect("written");
+        let with_config = ExplainArgs { config: Some(config), ..args("_fbp", Format::Json) };
+        let report: serde_json::Value = serde_json::from_str(&printed(&with_config)).expect("JSON");
+        assert_eq!((&report["category"], &report["rule"]["line"]), (&"functional".into(), &2.into()));
+        assert_eq!(report["losers"][0]["match"], "=_fbp");
+        let with_rules = ExplainArgs { rules: Some(folder.path().join("rules.toml")), ..args("_fbp", Format::Table) };
+        assert!(printed(&with_rules).contains("also      =_fbp (advertising, built-in): "));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rules.toml");
+        std::fs::write(&path, "rules = [\n{ match = \"x\", category = \"functional\" }]").expect("written");
+        let args = ExplainArgs { rules: Some(path.clone()), ..args("x", Format::Table) };
+        let failure = run(&args, &mut Vec::new()).expect_err("a mistake");
+        assert!(failure.to_string().contains("rules.toml:2:11: a pattern begins with = or ^"), "{failure}");
+        std::fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).expect("written");
+        assert!(matches!(run(&args, &mut Vec::new()), Err(Failure::TooLarge(_))));
+    }
+}

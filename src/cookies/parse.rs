@@ -1,0 +1,271 @@
+//! The request's `Cookie` fields as pairs, each with its class, in one pass.
+//!
+//! A field is split at every `;`, never at `,`, and quotes mean nothing: a name can only stand where some reader looks
+//! for one. Pairs borrow from the fields; nothing is decoded and no byte changes. Never decides what passes. Bound: the
+//! size of the head, which the caller limits; a pair needs two bytes of it, and sixteen pairs need no allocation.
+//!
+//! # Which name is looked up
+//!
+//! Sites read cookies in many ways, so the look-up is wider than RFC 6265: blanks of every kind around the name (control
+//! bytes, no-break space) and `=` before it are passed over, as some readers do; a piece without `=` is looked up
+//! whole. What stands *inside* a piece, after a comma, a blank or a closing quote, belongs to the value: a reader that
+//! finds a name there reads bytes of another cookie, which the browser stored under a name that may pass.
+
+use std::fmt;
+
+use memchr::memchr;
+use smallvec::SmallVec;
+
+use super::catalogue::{Catalogue, Class};
+
+/// The cookies of one request, in order, over all `Cookie` fields.
+pub struct RequestCookies<'a> {
+    cookies: SmallVec<[Cookie<'a>; INLINE]>,
+    fields: usize,
+    bytes: usize,
+}
+
+/// One piece between two `;`.
+#[derive(Clone, Copy)]
+pub struct Cookie<'a> {
+    /// Up to the first `=`, without blanks at the ends; the whole piece if there is no `=`. May be empty.
+    pub name: &'a [u8],
+    /// After the first `=`, without blanks at the ends; empty if there is no `=`. Quotes are part of it.
+    pub value: &'a [u8],
+    /// The piece without blanks at the ends: what is forwarded.
+    pub raw: &'a [u8],
+    /// What the name means.
+    pub class: Class,
+}
+
+impl<'a> RequestCookies<'a> {
+    /// Splits the values of all `Cookie` fields, in arrival order, and classifies every pair.
+    pub fn parse(fields: impl Iterator<Item = &'a [u8]>, catalogue: &Catalogue) -> Self {
+        let mut parsed = Self { cookies: SmallVec::new(), fields: 0, bytes: 0 };
+        for field in fields {
+            parsed.fields += 1;
+            parsed.bytes += field.len();
+            let mut rest = field;
+            while let Some(end) = memchr(b';', rest) {
+                parsed.push(&rest[..end], catalogue);
+                rest = &rest[end + 1..];
+            }
+            parsed.push(rest, catalogue);
+        }
+        parsed
+    }
+
+    /// The cookies in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Cookie<'a>> {
+        self.cookies.iter()
+    }
+
+    /// The values of every copy of a name (bytes equal), in order.
+    pub fn values_of<'s>(&'s self, name: &'s [u8]) -> impl Iterator<Item = &'a [u8]> + 's {
+        self.cookies.iter().filter(move |cookie| cookie.name == name).map(|cookie| cookie.value)
+    }
+
+    /// How many cookies there are; empty pieces do not count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cookies.len()
+    }
+
+    /// Whether there is no cookie.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cookies.is_empty()
+    }
+
+    /// How many `Cookie` fields came.
+    #[must_use]
+    pub const fn field_count(&self) -> usize {
+        self.fields
+    }
+
+    /// Bytes of all fields' values.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    fn push(&mut self, piece: &'a [u8], catalogue: &Catalogue) {
+        let raw = trim(piece);
+        if !raw.is_empty() {
+            let (name, value) = split(raw);
+            self.cookies.push(Cookie { name, value, raw, class: catalogue.classify(lookup_key(name, raw)) });
+        }
+    }
+}
+
+impl<'s, 'a> IntoIterator for &'s RequestCookies<'a> {
+    type Item = &'s Cookie<'a>;
+    type IntoIter = std::slice::Iter<'s, Cookie<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Cookie<'_> {
+    /// Whether the piece has a `=` with something before it: only then can the browser be told to forget it by name.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.name.is_empty() && self.raw.len() > self.name.len()
+    }
+}
+
+/// Counts only: names and values are the visitor's.
+impl fmt::Debug for RequestCookies<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestCookies({} in {} fields, {} bytes)", self.len(), self.fields, self.bytes)
+    }
+}
+
+/// The class only: the name and value are the visitor's.
+impl fmt::Debug for Cookie<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cookie").field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+/// Name and value of a trimmed piece, split at the first `=`.
+#[inline]
+pub(super) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b'=', raw) {
+        Some(at) => (trim_end(&raw[..at]), trim_start(&raw[at + 1..])),
+        None => (raw, &[]),
+    }
+}
+
+/// What is looked up for a trimmed piece with this name: see the module's documentation.
+#[inline]
+pub(super) fn lookup_key<'a>(name: &'a [u8], raw: &'a [u8]) -> &'a [u8] {
+    let plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
+    if name.first().is_some_and(plain) && name.last().is_some_and(plain) { name } else { wide_key(raw) }
+}
+
+/// Without SP and HTAB at both ends.
+#[inline]
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// The first name that any reader could find at the beginning of a piece. Needed for odd pieces only.
+#[cold]
+fn wide_key(raw: &[u8]) -> &[u8] {
+    let mut rest = raw;
+    loop {
+        rest = match rest {
+            [0..=0x20 | 0x7F | b'=' | 0x85 | 0xA0, tail @ ..] | [0xC2, 0x85 | 0xA0, tail @ ..] => tail,
+            _ => break,
+        };
+    }
+    let mut key = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    loop {
+        key = match key {
+            [head @ .., 0..=0x20 | 0x7F] | [head @ .., 0xC2, 0x85 | 0xA0] => head,
+            _ => {
+                let run = key.iter().rev().take_while(|&&byte| matches!(byte, 0x85 | 0xA0)).count();
+                let head = &key[..key.len() - run];
+                // After a byte that is not ASCII they end a letter, as in a name of Cyrillic ones.
+                if run == 0 || head.last().is_some_and(|byte| !byte.is_ascii()) {
+                    return key;
+                }
+                head
+            }
+        };
+    }
+}
+
+#[inline]
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+#[inline]
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Cookies of one request that need no allocation.
+const INLINE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cookies::Category;
+
+    fn parse<'a>(fields: &[&'a [u8]], catalogue: &Catalogue) -> RequestCookies<'a> {
+        RequestCookies::parse(fields.iter().copied(), catalogue)
+    }
+
+    #[test]
+    fn splits_at_semicolons_only_and_trims_blanks() {
+        let catalogue = Catalogue::builtin();
+        let cookies = parse(&[b" a = 1 ;b=\"x,y=z\";;\t; c;=d", b"e=\xFF; a=2"], &catalogue);
+        let pairs: Vec<(&[u8], &[u8])> = cookies.iter().map(|c| (c.name, c.value)).collect();
+        let expected: [(&[u8], &[u8]); 6] =
+            [(b"a", b"1"), (b"b", b"\"x,y=z\""), (b"c", b""), (b"", b"d"), (b"e", b"\xFF"), (b"a", b"2")];
+        assert_eq!(pairs, expected);
+        assert_eq!((cookies.len(), cookies.field_count(), cookies.bytes()), (6, 2, 34));
+        assert_eq!(cookies.values_of(b"a").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(cookies.iter().next().map(|c| c.raw), Some(b"a = 1".as_slice()));
+    }
+
+    #[test]
+    fn looks_a_name_up_as_the_most_tolerant_reader_would() {
+        let catalogue = Catalogue::builtin();
+        let odd: [&[u8]; 13] = [
+            b"_fbp=1", b"\t_fbp =1", b"\x0b_fbp=1", b"_fbp\x0c=1", b"\xA0_fbp=1", b"_fbp\xA0=1", b"_fbp\xC2\xA0=1",
+            b"=_fbp=1", b"= =_fbp", b"_fbp", b"\xC2\x85_fbp\x7F= 1", b"==_fbp=", b"\0_fbp=",
+        ];
+        for piece in odd {
+            let cookies = parse(&[piece], &catalogue);
+            let classes: Vec<Category> = cookies.iter().map(|c| c.class.category).collect();
+            assert_eq!(classes, [Category::Advertising], "{}", piece.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn other_names_stay_other_names() {
+        let catalogue = Catalogue::builtin();
+        for piece in [b"_FBP=1".as_slice(), b"x_fbp=1", b"_fbp_=1", b"a=_fbp=1", b"\"_fbp\"=1", b"%5ffbp=1", b"\xC3\xA0_fbp=1"] {
+            let cookies = parse(&[piece], &catalogue);
+            let classes: Vec<Category> = cookies.iter().map(|c| c.class.category).collect();
+            assert_eq!(classes, [Category::Unknown], "{}", piece.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_letter_that_ends_like_a_blank_is_a_letter() {
+        let rules = "rules = [{ match = \"=успех\", category = \"advertising\" }, { match = \"=СССР\", category = \"advertising\" }]";
+        let catalogue = Catalogue::with_operator(rules).expect("valid");
+        let cookies = parse(&["успех=1; СССР=2; СССР\u{a0}=3".as_bytes()], &catalogue);
+        assert!(cookies.iter().all(|c| c.class.category == Category::Advertising));
+    }
+
+    #[test]
+    fn debug_shows_no_name_and_no_value() {
+        let catalogue = Catalogue::builtin();
+        let cookies = parse(&[b"secretname=secretvalue"], &catalogue);
+        let shown = format!("{cookies:?} {:?}", cookies.iter().collect::<Vec<_>>());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn sixteen_cookies_need_no_allocation_and_more_still_work() {
+        let catalogue = Catalogue::builtin();
+        let field = b"a=b;".repeat(INLINE);
+        assert!(!parse(&[&field], &catalogue).cookies.spilled());
+        let field = b"a;".repeat(32 * 1024);
+        assert_eq!(parse(&[&field], &catalogue).len(), 32 * 1024);
+    }
+}

@@ -1,0 +1,143 @@
+//! The `Cookie` field that the site may see.
+//!
+//! Every copy of a name that may not pass is dropped; what is kept keeps its bytes and its order, and several fields
+//! become one (RFC 9113 §8.2.3). The visitor cookie is dropped always, in dry-run too: it serves security, not the
+//! site. Never decodes, never splits anew. Bound: the output is no longer than the fields, joined.
+//!
+//! Since [`super::parse`] looks up the name of every piece between two `;`, and the output is made of whole pieces, no
+//! reader that separates cookies by `;`, whether or not it believes in quotes, finds a dropped name in the output.
+
+use std::fmt;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::parse::{Cookie, RequestCookies};
+use super::{Category, CookiePolicy, Mode, Permits};
+
+/// A joined field above this many bytes is forwarded and counted: many origins refuse it.
+pub const OVERSIZE: usize = 8 * 1024;
+
+/// What became of the cookies of one request.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the site gets.
+    pub output: Output,
+    /// Cookies per category that may pass and that may not, without the visitor cookie. In dry-run the latter passed
+    /// all the same.
+    pub counts: Counts,
+    /// Whether the field that the site gets is longer than [`OVERSIZE`].
+    pub oversize: bool,
+    stripped: SmallVec<[u32; 8]>,
+}
+
+/// What the site gets in place of the `Cookie` fields.
+pub enum Output {
+    /// The one field as it came, or none if none came.
+    Unchanged,
+    /// One field with this value.
+    Replaced(Bytes),
+    /// No field.
+    Removed,
+}
+
+/// Cookies per category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    kept: [u32; Category::ALL.len()],
+    stripped: [u32; Category::ALL.len()],
+}
+
+/// Decides for every cookie and makes the field that the site may see.
+#[must_use]
+pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Permits) -> Outcome {
+    let blocked = Category::ALL.map(|category| !policy.passes(category, permits));
+    let blocks = |cookie: &Cookie<'_>| !cookie.class.protected && blocked[cookie.class.category as usize];
+    let enforced = policy.mode == Mode::Enforce;
+    let keeps = |cookie: &Cookie<'_>| !cookie.class.is_visitor_cookie() && !(enforced && blocks(cookie));
+
+    let mut counts = Counts::default();
+    let mut stripped = SmallVec::new();
+    let mut kept = 0;
+    let mut length = 0;
+    for (index, cookie) in (0_u32..).zip(cookies) {
+        if cookie.class.is_visitor_cookie() {
+            continue;
+        }
+        if blocks(cookie) {
+            counts.stripped[cookie.class.category as usize] += 1;
+            stripped.push(index);
+        } else {
+            counts.kept[cookie.class.category as usize] += 1;
+        }
+        if keeps(cookie) {
+            kept += 1;
+            length += cookie.raw.len() + SEPARATOR.len();
+        }
+    }
+    let (output, length) = if cookies.field_count() <= 1 && kept == cookies.len() {
+        (Output::Unchanged, cookies.bytes())
+    } else if kept == 0 {
+        (Output::Removed, 0)
+    } else {
+        let length = length - SEPARATOR.len();
+        (Output::Replaced(join(cookies.iter().filter(|cookie| keeps(cookie)), length)), length)
+    };
+    Outcome { output, counts, oversize: length > OVERSIZE, stripped }
+}
+
+impl Outcome {
+    /// The positions of the cookies that may not pass, ascending. In dry-run they passed all the same.
+    pub fn stripped(&self) -> impl Iterator<Item = usize> {
+        self.stripped.iter().map(|&index| index as usize)
+    }
+
+    /// The names of the advertising cookies among them that the browser can be told to forget, in order, every copy.
+    pub fn to_expire<'s, 'a>(&'s self, cookies: &'s RequestCookies<'a>) -> impl Iterator<Item = &'a [u8]> + 's {
+        let all = self.stripped().filter_map(|index| cookies.iter().nth(index));
+        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named()).map(|cookie| cookie.name)
+    }
+}
+
+impl Counts {
+    /// How many cookies of a category may pass.
+    #[must_use]
+    pub const fn kept(&self, category: Category) -> u32 {
+        self.kept[category as usize]
+    }
+
+    /// How many cookies of a category may not pass.
+    #[must_use]
+    pub const fn stripped(&self, category: Category) -> u32 {
+        self.stripped[category as usize]
+    }
+}
+
+/// The length only: the value is the visitor's.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Replaced(value) => write!(f, "Replaced({} bytes)", value.len()),
+            Self::Removed => f.write_str("Removed"),
+        }
+    }
+}
+
+/// `length` is exact, so that the vector becomes `Bytes` without a copy.
+fn join<'s>(kept: impl Iterator<Item = &'s Cookie<'s>>, length: usize) -> Bytes {
+    let mut joined = Vec::with_capacity(length);
+    for cookie in kept {
+        if !joined.is_empty() {
+            joined.extend_from_slice(SEPARATOR);
+        }
+        joined.extend_from_slice(cookie.raw);
+    }
+    joined.into()
+}
+
+const SEPARATOR: &[u8] = b"; ";
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
