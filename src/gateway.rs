@@ -6,26 +6,31 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::consent::{self, decide};
+use crate::clock;
+use crate::consent::{self, Decision, decide};
+use crate::cookies;
 use crate::cookies::parse::RequestCookies;
-use crate::cookies::{self};
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::{Answer, RequestBody};
-use crate::identify;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
-use crate::respond::{self, Body, Owed};
-use crate::risk;
+use crate::respond::{self, Body, Owed, own};
+use crate::risk::Action;
 use crate::worker::Worker;
 
 /// Answers one request.
-pub async fn handle(worker: &Rc<Worker>, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+pub async fn handle(
+    worker: &Rc<Worker>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
     if connection.requests() >= state.config.limits.requests_per_connection {
@@ -33,7 +38,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Arc<Connection>, request: 
     }
     let (mut parts, body) = request.into_parts();
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(&parts, &worker.ids);
+        return respond::to_asterisk(worker, &parts);
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
@@ -43,7 +48,7 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Arc<Connection>, request: 
     };
     let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
     match answer(&mut exchange, parts, body).await {
-        Ok(Reply::Own(response)) => respond::own(exchange, response).await,
+        Ok(Reply::Own(response)) => respond::ours(exchange, response).await,
         Ok(Reply::Site(answer, owed)) => respond::site(exchange, answer, owed).await,
         Ok(Reply::Tunnel(answer, client)) => respond::tunnel(exchange, answer, client).await,
         Err(refusal) => respond::refuse(exchange, &refusal).await,
@@ -53,8 +58,8 @@ pub async fn handle(worker: &Rc<Worker>, connection: &Arc<Connection>, request: 
 /// What the steps came to.
 enum Reply {
     /// An answer of our own, complete.
-    Own(Response<bytes::Bytes>),
-    /// The site's answer, and what is added to it.
+    Own(Response<Bytes>),
+    /// The site's answer, and what is owed to the visitor with it.
     Site(Answer, Owed),
     /// The site switched protocols; the client's half of the tunnel.
     Tunnel(Answer, OnUpgrade),
@@ -71,54 +76,85 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let normalised = ingress::normalise(&mut parts, &body, &exchange.admitted, &state, &mut dropped)?;
 
-    // 3: the visitor.
+    // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let carried = RequestCookies::parse(fields, &state.cookies.catalogue);
-    let visitor = identify::visitor::of_request(&worker, &carried, now);
+    exchange.visitor = worker.visitor(&carried, now);
 
     // 4: consent, decided for this one request.
-    let signals = site.sources.read(
-        carried.values_of(consent::COOKIE.as_bytes()),
-        &parts.headers,
-        &worker.shared.consent_keys,
-        &site.name,
-    );
+    let copies = carried.values_of(consent::COOKIE.as_bytes());
+    let signals = site.sources.read(copies, &parts.headers, &worker.shared.consent_keys, &site.name);
     let decision = decide(&signals, &site.rules, now);
-    worker.metrics.consent_decision(&decision);
+    worker.count_decision(&decision);
 
-    // 5: the cookies that the site may see.
+    // 5: the cookies that the site may see, and those that the browser should not hold.
     let filtered = cookies::request::filter(&carried, &state.cookies, &decision.permits);
     exchange.note_cookies(&carried, &filtered);
-    let mut owed = Owed::new(&carried, &filtered, visitor.as_ref());
+    let mut owed = Owed::new(&carried, &filtered, exchange.visitor);
+    let cookie_field = filtered.output;
+    exchange.consent = Some(decision);
 
     // Our own endpoints and the policy gate: the site does not see these requests.
-    if let Some(path) = respond::own_path(parts.uri.path(), &site.prefix) {
-        return respond::own_endpoint(exchange, &parts, body, path, decision, &owed).await.map(Reply::Own);
+    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
+        return own::endpoint(exchange, &parts, body, path, &owed).await.map(Reply::Own);
     }
-    if let Some(response) =
-        site.gate.check(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers, &decision, &site.prefix)
-    {
-        exchange.consent = Some(decision);
-        return Ok(Reply::Own(respond::full(response).await));
+    if let Some(response) = own::gate(exchange, &parts) {
+        return Ok(Reply::Own(response));
     }
 
-    // 6, 7: location for the risk signals, and what they lead to.
-    let assessed = risk::step(exchange, &parts, visitor.as_ref());
-    if let Some(reason) = assessed.refusal() {
-        exchange.consent = Some(decision);
-        exchange.risk = Some(assessed);
-        return Err(reason.into());
+    // 6, 7: location, for the risk signals alone, and what they lead to.
+    let assessed = worker.assess(exchange, &parts, now);
+    let action = assessed.applied.action;
+    exchange.risk = Some(assessed);
+    match action {
+        Action::Deny => return Err(Reason::Denied.into()),
+        Action::Throttle => return Err(Reason::Throttled.into()),
+        Action::Observe | Action::Tag => {}
     }
 
-    // The head as the site gets it.
-    if visitor.is_none() {
+    // The head as the site gets it; after this nothing of the request changes.
+    if exchange.visitor.is_none() {
         owed.visitor = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
-    let output = filtered.output;
-    respond::outgoing(&mut parts.headers, output, &normalised, &decision, &assessed, state.cookies.mode);
-    exchange.consent = Some(decision);
-    exchange.risk = Some(assessed);
+    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
+    exchange.record_before_forward().await?;
 
     // 8: forward. The body is read from here on, and not before.
     forward(exchange, parts, body, normalised.websocket, owed).await
+}
+
+/// Step 8.
+async fn forward(
+    exchange: &mut Exchange,
+    mut parts: Parts,
+    body: Incoming,
+    websocket: bool,
+    owed: Owed,
+) -> Result<Reply, Refusal> {
+    let state = Rc::clone(&exchange.state);
+    let upstreams = &state.upstreams[exchange.admitted.served.site];
+    let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    parts.extensions.clear();
+    let body: RequestBody = upstreams.request_body(body);
+    exchange.upload = body.upload();
+    let sent = upstreams.send(Request::from_parts(parts, body)).await;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => {
+            exchange.upstream = UpstreamFacts::failed(&error);
+            return Err(error.refusal);
+        }
+    };
+    exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
+    exchange.upstream = Some(UpstreamFacts::answered(&answer));
+    match (answer.response.status(), client) {
+        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
+        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamProtocol.into()),
+        _ => Ok(Reply::Site(answer, owed)),
+    }
+}
+
+/// What a decision is, for the steps that show it.
+pub(crate) fn permits_advertising(decision: Option<&Decision>) -> bool {
+    decision.is_some_and(|decision| decision.permits.advertising.is_some())
 }

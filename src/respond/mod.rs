@@ -1,12 +1,19 @@
 //! What we add to answers, and the answers that we give ourselves.
 //!
 //! Step 9 of a request's life. [`status`] is the only place where an error becomes a status; [`error_page`] writes the
-//! page; [`answer`] cleans and completes the site's answer; [`body`] passes it on and closes the record. Never shows a
-//! host name, a version or a cause to the visitor. Bound: error pages of a few KiB.
+//! page; [`answer`] cleans and completes the site's answer; [`own`] answers what the site never sees; [`body`] passes
+//! bodies on and closes the record. Never shows a host name, a version or a cause to the visitor. Bound: error pages
+//! of a few KiB.
 
 pub mod answer;
 pub mod body;
 pub mod error_page;
+pub mod own;
+pub mod send;
 pub mod status;
+pub mod to_site;
 
+pub use answer::Owed;
 pub use body::Body;
+pub use send::{ours, refuse, site, to_asterisk, tunnel, unrecorded};
+pub use to_site::to_site;

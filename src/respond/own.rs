@@ -1,0 +1,148 @@
+//! Our own endpoints and the policy gate: requests that the site never sees.
+//!
+//! Reads at most the few KiB of a choice, and leaves the answer itself to [`crate::consent`]. Never forwards. Bound:
+//! [`consent::BODY_BYTES`], read within `timeouts.request_body`.
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use super::Owed;
+use super::answer;
+use crate::admin::labels::ConsentChoice;
+use crate::consent::{self, Event, OwnRequest};
+use crate::error::{Reason, Refusal};
+use crate::exchange::Exchange;
+
+/// What lies below our prefix, if this path does. The prefix without its last slash leads to the page too.
+#[must_use]
+pub fn path<'a>(path: &'a str, prefix: &str) -> Option<Own<'a>> {
+    if path == GPC {
+        return Some(Own::Gpc);
+    }
+    match path.strip_prefix(prefix) {
+        Some(rest) => Some(Own::Below(rest)),
+        None => (prefix.strip_suffix('/') == Some(path)).then_some(Own::Prefix),
+    }
+}
+
+/// One of our own addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own<'a> {
+    /// `/.well-known/gpc.json`.
+    Gpc,
+    /// The prefix without its last slash.
+    Prefix,
+    /// What follows the prefix.
+    Below(&'a str),
+}
+
+/// Answers a request to one of our own addresses.
+///
+/// # Errors
+/// The body stops coming or breaks off.
+pub async fn endpoint(
+    exchange: &mut Exchange,
+    parts: &Parts,
+    body: Incoming,
+    own: Own<'_>,
+    owed: &Owed,
+) -> Result<Response<Bytes>, Refusal> {
+    let state = std::rc::Rc::clone(&exchange.state);
+    let site = &state.consent[exchange.admitted.served.site];
+    let below = match own {
+        Own::Gpc => return Ok(whole(consent::well_known_gpc(&parts.method, site)).await),
+        Own::Prefix => return Ok(redirect(&site.prefix)),
+        Own::Below(below) => below,
+    };
+    let body = read(exchange, body).await?;
+    let Some(decision) = &exchange.consent else { return Err(Reason::Internal.into()) };
+    let request = OwnRequest {
+        method: &parts.method,
+        path: below,
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        body: &body,
+        authority: exchange.admitted.host.to_str().unwrap_or_default(),
+        secure: exchange.admitted.secure,
+        decision,
+    };
+    let answer = consent::handle(&request, site, &exchange.worker.shared.consent_keys, exchange.arrived);
+    let mut response = whole(answer.response).await;
+    if let Some(choice) = answer.choice {
+        let label = match choice.event {
+            Event::Given => ConsentChoice::Granted,
+            Event::Refused => ConsentChoice::Refused,
+            Event::Withdrawn => ConsentChoice::Withdrawn,
+        };
+        exchange.worker.metrics.consent_choice(label);
+        if choice.expire_advertising {
+            answer::expire_advertising(exchange, response.headers_mut(), &owed.every_advertising(), exchange.arrived);
+        }
+    }
+    Ok(response)
+}
+
+/// The answer to a request for a gated path without acceptance of the policy in force.
+pub async fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Bytes>> {
+    let site = &exchange.state.consent[exchange.admitted.served.site];
+    let decision = exchange.consent.as_ref()?;
+    let (path, query) = (parts.uri.path(), parts.uri.query());
+    let response = site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)?;
+    Some(whole(response).await)
+}
+
+/// The body of a choice: one byte more than the limit is enough to see that it is too long.
+async fn read(exchange: &Exchange, mut body: Incoming) -> Result<Bytes, Refusal> {
+    let patience = exchange.state.config.timeouts.request_body;
+    let mut read = BytesMut::new();
+    while read.len() <= consent::BODY_BYTES {
+        match tokio::time::timeout(patience, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    let room = consent::BODY_BYTES + 1 - read.len();
+                    read.extend_from_slice(&data[..data.len().min(room)]);
+                }
+            }
+            Ok(Some(Err(error))) => return Err(Refusal::caused_by(Reason::BodyBroken, error)),
+            Ok(None) => break,
+            Err(_) => return Err(Reason::BodyTimeout.into()),
+        }
+    }
+    Ok(read.freeze())
+}
+
+async fn whole(response: Response<Full<Bytes>>) -> Response<Bytes> {
+    let (head, body) = response.into_parts();
+    // A body that is in memory neither waits nor fails.
+    let bytes = body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);
+    Response::from_parts(head, bytes)
+}
+
+fn redirect(prefix: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(location) = HeaderValue::from_str(prefix) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+const GPC: &str = "/.well-known/gpc.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_below_the_prefix_is_ours() {
+        assert_eq!(path("/.kelisim/", "/.kelisim/"), Some(Own::Below("")));
+        assert_eq!(path("/.kelisim/consent", "/.kelisim/"), Some(Own::Below("consent")));
+        assert_eq!(path("/.kelisim", "/.kelisim/"), Some(Own::Prefix));
+        assert_eq!(path("/.well-known/gpc.json", "/.kelisim/"), Some(Own::Gpc));
+        assert_eq!(path("/.kelisimo", "/.kelisim/"), None);
+        assert_eq!(path("/a/.kelisim/", "/.kelisim/"), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! The ends of a request: each way in which an answer leaves, with its record.
+//!
+//! An answer that is whole leaves when its record is durable; one that streams has its end held back by [`super::body`].
+//! Never decides what is answered. Bound: one answer.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame};
+use hyper::upgrade::OnUpgrade;
+
+use super::answer::{self, Owed};
+use super::body::Body;
+use super::error_page::{self, Taste};
+use crate::admin::labels::{ConnectionState, MethodLabel};
+use crate::error::{Reason, Refusal};
+use crate::exchange::Exchange;
+use crate::forward::{Answer, AnswerBody, tunnel as tunnels};
+use crate::ingress::{headers, request_id};
+use crate::listen::connection::Connection;
+use crate::record::emit;
+use crate::worker::Worker;
+
+/// `OPTIONS *` asks the server, not a site; other methods have no business with `*`.
+pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
+    let id = worker.ids.of_request(None);
+    if parts.method != Method::OPTIONS {
+        return error_page::answer(Reason::BadTarget, Taste::of(&parts.headers), &id).map(Body::whole);
+    }
+    let mut response = Response::new(Body::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(request_id::NAME, id);
+    response
+}
+
+/// Refuses a request that belongs to no site: counted, and nothing is recorded about a visit.
+pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reason: Reason) -> Response<Body> {
+    worker.metrics.request_rejected(reason);
+    let status = super::status::status(reason).as_u16();
+    let method = MethodLabel::of(&parts.method);
+    worker.metrics.request(connection.listener, None, method, status, std::time::Duration::ZERO);
+    let id = worker.ids.of_request(None);
+    let mut response = error_page::answer(reason, Taste::of(&parts.headers), &id).map(Body::whole);
+    response.headers_mut().insert(request_id::NAME, id);
+    response
+}
+
+/// Refuses a request of a site.
+pub async fn refuse(mut exchange: Exchange, refusal: &Refusal) -> Response<Body> {
+    let reason = refusal.reason();
+    exchange.error = Some(reason);
+    log(&exchange, refusal);
+    let response = error_page::answer(reason, exchange.taste, &exchange.admitted.id);
+    ours(exchange, response).await
+}
+
+/// Sends an answer of our own.
+pub async fn ours(mut exchange: Exchange, response: Response<Bytes>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    exchange.status = head.status.as_u16();
+    exchange.sent.set(body.len() as u64);
+    head.headers.insert(request_id::NAME, exchange.admitted.id.clone());
+    if exchange.is_multiplexed() {
+        head.headers.remove(header::CONNECTION);
+    }
+    emit::finish(&mut exchange).await;
+    Response::from_parts(head, Body::whole(body))
+}
+
+/// Sends the site's answer.
+pub async fn site(mut exchange: Exchange, answer: Answer, owed: Owed) -> Response<Body> {
+    let (mut head, mut body) = answer.response.into_parts();
+    exchange.status = head.status.as_u16();
+    exchange.observe_answer(head.status);
+    answer::complete(&mut exchange, head.status, &mut head.headers, owed);
+    if exchange.method == MethodLabel::Head || body.is_end_stream() {
+        drop(body);
+        emit::finish(&mut exchange).await;
+        return Response::from_parts(head, Body::whole(Bytes::new()));
+    }
+    let first = match arrived(&mut body).await {
+        Some(Some(Ok(frame))) => Some(frame),
+        Some(Some(Err(refusal))) => return refuse(exchange, &refusal).await,
+        Some(None) => {
+            emit::finish(&mut exchange).await;
+            return Response::from_parts(head, Body::whole(Bytes::new()));
+        }
+        None => None,
+    };
+    // A body that came whole with its head leaves with it, in one write.
+    match first.map(Frame::into_data) {
+        Some(Ok(data)) if body.is_end_stream() => {
+            exchange.sent.set(data.len() as u64);
+            emit::finish(&mut exchange).await;
+            Response::from_parts(head, Body::whole(data))
+        }
+        Some(Ok(data)) => Response::from_parts(head, Body::streaming(body, exchange, Some(Frame::data(data)))),
+        Some(Err(frame)) => Response::from_parts(head, Body::streaming(body, exchange, Some(frame))),
+        None => Response::from_parts(head, Body::streaming(body, exchange, None)),
+    }
+}
+
+/// Answers 101 and carries bytes both ways from then on. The record is written first: it is about the request.
+pub async fn tunnel(mut exchange: Exchange, answer: Answer, client: OnUpgrade) -> Response<Body> {
+    let (mut head, _) = answer.response.into_parts();
+    let Some(upstream) = answer.upgrade else {
+        return refuse(exchange, &Reason::UpstreamProtocol.into()).await;
+    };
+    exchange.status = head.status.as_u16();
+    let protocol = head.headers.get(header::UPGRADE).cloned();
+    answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
+    headers::remove_hop_by_hop_of_answer(&mut head.headers);
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
+    emit::finish(&mut exchange).await;
+    let worker = Rc::clone(&exchange.worker);
+    let registered = worker.register(exchange.open.connection());
+    let idle = exchange.state.config.timeouts.upgrade_idle;
+    tokio::task::spawn_local(async move {
+        let _open = worker.metrics.hold_connection(ConnectionState::Tunnel);
+        let _registered = registered;
+        tunnels::tunnel(client, upstream, idle).await;
+    });
+    Response::from_parts(head, Body::whole(Bytes::new()))
+}
+
+/// The first frame, if it has come already: nothing is waited for.
+async fn arrived(body: &mut AnswerBody) -> Option<Option<Result<Frame<Bytes>, Refusal>>> {
+    poll_fn(|cx| {
+        Poll::Ready(match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(frame) => Some(frame),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// Tells the operator about failures that are not the client's: with the request id, without an address.
+fn log(exchange: &Exchange, refusal: &Refusal) {
+    use crate::error::Fault;
+    let id = exchange.admitted.id.to_str().unwrap_or_default();
+    let reason = refusal.reason();
+    let cause = std::error::Error::source(refusal).map(tracing::field::display);
+    match reason.fault() {
+        Fault::Client => tracing::debug!(reason = reason.label(), request.id = id, "refused"),
+        Fault::Site => tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer"),
+        Fault::Us => tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway"),
+    }
+}

@@ -1,0 +1,43 @@
+//! The last changes to a request's head before the site gets it.
+//!
+//! The `Cookie` field that the site may see, what the visitor decided, what the risk signals say. Every field that the
+//! site may trust is set or removed on every request. Never touches the body. Bound: the head.
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::cookies::Mode;
+use crate::cookies::request::Output;
+use crate::exchange::Exchange;
+use crate::ingress::Normalised;
+use crate::risk::{self, Action};
+
+/// Makes the head final.
+pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, normalised: &Normalised) {
+    match cookies {
+        Output::Unchanged => {}
+        Output::Replaced(bytes) => match http::HeaderValue::from_maybe_shared(bytes) {
+            Ok(value) => {
+                headers.insert(header::COOKIE, value);
+            }
+            // The bytes came from header values, so this is never taken; no cookie is the safe reading.
+            Err(_) => {
+                headers.remove(header::COOKIE);
+            }
+        },
+        Output::Removed => {
+            headers.remove(header::COOKIE);
+        }
+    }
+    if let Some(decision) = &exchange.consent {
+        headers.insert(CONSENT, decision.header_value());
+        if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
+            for name in &normalised.advertising {
+                headers.remove(name);
+            }
+        }
+    }
+    let tagged = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag);
+    risk::headers::set_or_remove(headers, tagged.map(|risk| &risk.assessment));
+}
+
+const CONSENT: HeaderName = HeaderName::from_static("kelisim-consent");
