@@ -1,86 +1,83 @@
 //! Named signals of fraud, in bounded memory.
 //!
-//! [`assess`] is pure given the time, the facts and the memory. Never blocks on Tor, relay or VPN alone, never keeps
-//! a raw address, never tells where a visitor is. Bound: `risk.memory_bytes`.
+//! [`Assessor`] looks up the place, judges the signals and says what to do; it is synchronous, and pure given the time,
+//! the facts and the memory. Never blocks on Tor, relay or VPN alone, never keeps a raw address, never tells where a
+//! visitor is. Bound: `risk.memory_bytes`.
+//!
+//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation, distinct pages
+//! per address, addresses shared by many.
+
+pub mod action;
+pub mod assessor;
+mod bounded;
+pub mod deny;
+pub mod headers;
+pub mod memory;
+pub mod observe;
+pub mod score;
+mod session;
+pub mod signal;
+mod sketch;
+mod travel;
+mod velocity;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::geo::Databases;
+use crate::geo::place::Place;
+use crate::identify::address::ClientAddress;
+
+pub use action::{Action, Actions, Applied, decide_action};
+pub use assessor::{Assessed, Assessor, Visit};
+pub use memory::MemoryStats;
+pub use score::Assessment;
+pub use signal::{Level, SignalName, Signals};
 
 /// Proof that a look-up serves security. Only this module makes one.
 #[derive(Debug)]
 pub struct SecurityPurpose(());
 
-/// How sure a signal, or all of them together, is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Level {
-    /// Nothing.
-    #[default]
-    None,
-    /// Weak.
-    Low,
-    /// Worth a look.
-    Medium,
-    /// Strong.
-    High,
+/// A place together with the purpose it was looked up for. Its only reader besides this module is the encoder of the
+/// record's `fraud` section; nothing can be serialised or printed from it without taking it apart on purpose.
+pub struct Located {
+    place: Place,
+    purpose: SecurityPurpose,
 }
 
-/// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Action {
-    /// Record and count.
-    #[default]
-    Observe,
-    /// Observe, and tell the site.
-    Tag,
-    /// 429.
-    Throttle,
-    /// 403.
-    Deny,
-}
-
-/// What is done at each level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Actions {
-    /// At level low.
-    pub low: Action,
-    /// At level medium.
-    pub medium: Action,
-    /// At level high.
-    pub high: Action,
-}
-
-/// A signal's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SignalName {
-    /// Two countries within the hour.
-    CountryHop,
-    /// Many networks in a short time.
-    SessionSpread,
-    /// Too many of something in a window.
-    Velocity,
-    /// A country seen for the first time.
-    NewCountry,
-    /// A network seen for the first time.
-    NewNetwork,
-}
-
-impl SignalName {
-    /// Every signal.
-    pub const ALL: [Self; 5] =
-        [Self::CountryHop, Self::SessionSpread, Self::Velocity, Self::NewCountry, Self::NewNetwork];
-
-    /// The name used in configuration, headers and records.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::CountryHop => "country-hop",
-            Self::SessionSpread => "session-spread",
-            Self::Velocity => "velocity",
-            Self::NewCountry => "new-country",
-            Self::NewNetwork => "new-network",
-        }
+impl Located {
+    const fn new(place: Place, purpose: SecurityPurpose) -> Self {
+        Self { place, purpose }
     }
 
-    /// The signal of that name.
+    /// What the record's `fraud` section needs to be written.
     #[must_use]
-    pub fn from_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.label() == label)
+    pub const fn evidence(&self) -> (&SecurityPurpose, &Place) {
+        (&self.purpose, &self.place)
     }
+
+    /// The place, which tells nothing without a purpose.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl fmt::Debug for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Located(..)")
+    }
+}
+
+/// Looks up an address that an operator typed (`kelisim geoip lookup`). The purpose is security: checking what the
+/// databases say about an address that the operator already has.
+#[must_use]
+pub fn operator_lookup(databases: &Databases, ip: IpAddr) -> Located {
+    let purpose = SecurityPurpose(());
+    Located::new(databases.locate(&purpose, ClientAddress::from_resolved(ip)), purpose)
+}
+
+#[cfg(test)]
+pub(crate) const fn test_purpose() -> SecurityPurpose {
+    SecurityPurpose(())
 }

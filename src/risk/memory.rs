@@ -1,0 +1,390 @@
+//! What is remembered of subjects and addresses, in so many bytes and no more.
+//!
+//! Lives in memory only and is lost with the process: learning then starts again and nothing fires. Holds no raw
+//! address: every key is a hash made with a secret of this process (SipHash; it never leaves, so it need not be an
+//! HMAC). A subject is admitted only when a visitor *returns* a genuine cookie, so that a flood without cookies evicts
+//! nobody. Bound: the bytes given to [`SharedMemory::new`].
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::bounded::BoundedMap;
+use super::deny::DenyList;
+use super::score::{Assessment, Score};
+use super::session::{Axis, Logins, Spread};
+use super::signal::{Level, SignalName, Signals};
+use super::sketch::Sketch;
+use super::travel::{Origin, Travel};
+use super::velocity::{Addresses, Answer};
+use crate::clock::Timestamp;
+
+/// Whole seconds since a day before the memory was made; never 0 for an event.
+pub(super) type Tick = u32;
+
+/// What is known of one request. Hashes only.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    /// Keyed hash of the address (IPv6: of the /64).
+    pub(super) address: u64,
+    /// Keyed hash of the visitor's id; `None` unless the cookie was returned.
+    pub(super) subject: Option<u64>,
+    pub(super) origin: Origin,
+    /// The request is a login attempt.
+    pub(super) login: bool,
+}
+
+/// What is remembered of one visitor.
+#[derive(Clone, Copy, Default)]
+struct Subject {
+    travel: Travel,
+    spread: Spread,
+    logins: Logins,
+    score: Score,
+}
+
+/// Subjects and addresses of one shard.
+#[derive(Clone)]
+pub(super) struct Memory {
+    subjects: BoundedMap<Subject>,
+    addresses: Addresses,
+}
+
+impl Memory {
+    fn with_bytes(bytes: usize) -> Self {
+        let tables = bytes.saturating_sub(Sketch::BYTES);
+        Self {
+            subjects: BoundedMap::with_bytes(tables / 4 * 3),
+            addresses: Addresses::with_bytes(tables / 4),
+        }
+    }
+
+    /// The whole judgement on one memory: what [`SharedMemory::assess`] does on two shards. Pure given its arguments.
+    #[cfg(test)]
+    pub(super) fn assess(&mut self, now: Tick, day: u16, facts: &Facts, off: &[SignalName]) -> Assessment {
+        let velocity = self.judge_address(now, facts);
+        self.judge_subject(now, day, facts, velocity, off)
+    }
+
+    fn judge_address(&mut self, now: Tick, facts: &Facts) -> Level {
+        self.addresses.observe(facts.address, facts.login, now)
+    }
+
+    /// `velocity` is what the address deserves. Without a subject nothing else is judged and nothing remembered.
+    fn judge_subject(
+        &mut self,
+        now: Tick,
+        day: u16,
+        facts: &Facts,
+        velocity: Level,
+        off: &[SignalName],
+    ) -> Assessment {
+        let Some(key) = facts.subject else { return judge_stranger(now, velocity, off) };
+        let subject = self.subjects.get_or_insert(key, Subject::default);
+        let mut signals = Signals::default();
+        signals.raise(SignalName::Velocity, velocity);
+        subject.travel.observe(&facts.origin, now, day, &mut signals);
+        let origin = &facts.origin;
+        let values = [
+            (Axis::Network, Some(origin.net)),
+            (Axis::Country, origin.country.map(|country| u32::from(u16::from_be_bytes(country.bytes())))),
+            (Axis::Asn, origin.asn),
+        ];
+        signals.raise(SignalName::SessionSpread, subject.spread.observe(values, now));
+        if facts.login {
+            subject.logins.attempt(now);
+        }
+        signals.raise(SignalName::Velocity, subject.logins.judge(now));
+        signals.remove(off);
+        subject.score.apply(&signals, now)
+    }
+}
+
+fn judge_stranger(now: Tick, velocity: Level, off: &[SignalName]) -> Assessment {
+    let mut signals = Signals::default();
+    signals.raise(SignalName::Velocity, velocity);
+    signals.remove(off);
+    Score::default().apply(&signals, now)
+}
+
+/// The memory of all threads.
+///
+/// A visitor's connections land on any thread, and spread is only seen by who sees all of them. So this is the one
+/// thing on a request's way that threads share: shards behind locks, each held for some hundred instructions, never
+/// two at once, never across an await. Right before lock-free.
+pub(super) struct SharedMemory {
+    shards: Box<[Mutex<Memory>]>,
+    denied: Mutex<DenyList>,
+    seed: RandomState,
+    base: Timestamp,
+}
+
+/// Fill of the memory, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Subjects remembered.
+    pub subjects: usize,
+    /// Subjects that have room.
+    pub subject_capacity: usize,
+    /// Subjects that made room for others since the start.
+    pub subject_evictions: u64,
+    /// Addresses counted exactly.
+    pub addresses: usize,
+    /// Addresses that have room.
+    pub address_capacity: usize,
+    /// Shards whose table was full, so that a sketch was needed.
+    pub sketches_in_use: usize,
+    /// Entries of the deny list, ended ones included.
+    pub denied: usize,
+}
+
+/// What a hash is for, so that equal bytes of two kinds never meet.
+#[derive(Clone, Copy, Hash)]
+pub(super) enum Kind {
+    Address,
+    Network,
+    Subject,
+    Path,
+    AddressAndAgent,
+}
+
+impl SharedMemory {
+    /// At most `bytes` of memory; less than [`MIN_BYTES`] is taken for that.
+    pub(super) fn new(bytes: usize, now: Timestamp) -> Self {
+        let bytes = bytes.max(MIN_BYTES);
+        let denied = bytes / 16;
+        let shards = (bytes / BYTES_PER_SHARD).clamp(1, MAX_SHARDS);
+        let each = (bytes - denied) / shards;
+        Self {
+            shards: (0..shards).map(|_| Mutex::new(Memory::with_bytes(each))).collect(),
+            denied: Mutex::new(DenyList::with_bytes(denied)),
+            seed: RandomState::new(),
+            base: now.minus(Duration::from_secs(86_400)),
+        }
+    }
+
+    /// A hash with this process' secret.
+    pub(super) fn hash(&self, kind: Kind, value: impl Hash) -> u64 {
+        self.seed.hash_one((kind, value))
+    }
+
+    /// Judges one request and remembers it.
+    pub(super) fn assess(&self, now: Timestamp, facts: &Facts, off: &[SignalName]) -> Assessment {
+        let tick = self.tick(now);
+        let velocity = lock(self.shard(facts.address)).judge_address(tick, facts);
+        match facts.subject {
+            Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, off),
+            None => judge_stranger(tick, velocity, off),
+        }
+    }
+
+    /// Counts an answer of the site.
+    pub(super) fn observe_answer(&self, now: Timestamp, address: u64, subject: Option<u64>, answer: Answer) {
+        let tick = self.tick(now);
+        lock(self.shard(address)).addresses.observe_answer(address, answer, tick);
+        if answer.failed_login
+            && let Some(key) = subject
+            && let Some(subject) = lock(self.shard(key)).subjects.get_mut(key)
+        {
+            subject.logins.fail(tick);
+        }
+    }
+
+    /// How much longer a key is refused.
+    pub(super) fn denied_for(&self, key: u64, now: Timestamp) -> Option<Duration> {
+        lock(&self.denied).remaining(key, self.tick(now))
+    }
+
+    /// Refuses a key from now on. Says how long.
+    pub(super) fn deny(&self, key: u64, now: Timestamp) -> Duration {
+        lock(&self.denied).deny(key, self.tick(now))
+    }
+
+    /// Fill of all shards. Takes each lock once.
+    pub(super) fn stats(&self) -> MemoryStats {
+        let mut stats = MemoryStats { denied: lock(&self.denied).len(), ..MemoryStats::default() };
+        for shard in &self.shards {
+            let memory = lock(shard);
+            stats.subjects += memory.subjects.len();
+            stats.subject_capacity += memory.subjects.capacity();
+            stats.subject_evictions += memory.subjects.evictions();
+            stats.addresses += memory.addresses.len();
+            stats.address_capacity += memory.addresses.capacity();
+            stats.sketches_in_use += usize::from(memory.addresses.sketch_in_use());
+        }
+        stats
+    }
+
+    fn tick(&self, now: Timestamp) -> Tick {
+        // A clock set back by more than a day stands still at 1; it must not look like "never".
+        Tick::try_from(now.since(self.base).as_secs()).unwrap_or(Tick::MAX).max(1)
+    }
+
+    fn shard(&self, key: u64) -> &Mutex<Memory> {
+        // The upper bits: the lower ones place the key inside the shard.
+        &self.shards[(key >> 32) as usize % self.shards.len()]
+    }
+}
+
+fn day(now: Timestamp) -> u16 {
+    u16::try_from(now.day().max(0)).unwrap_or(u16::MAX)
+}
+
+/// Nothing panics while a lock is held; were it otherwise, counters that are a little off are better than none.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The least memory there is.
+pub const MIN_BYTES: usize = 1024 * 1024;
+const BYTES_PER_SHARD: usize = 2 * 1024 * 1024;
+const MAX_SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::geo::place::{CountryCode, NetworkCategory};
+
+    const T: Tick = 1_000_000;
+    const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
+
+    fn facts(subject: Option<u64>, country: &str, asn: Option<u32>, net: u32) -> Facts {
+        let category = if asn.is_some() { NetworkCategory::Isp } else { NetworkCategory::Unknown };
+        let origin = Origin { country: CountryCode::new(country), asn, category, net };
+        Facts { address: u64::from(net) << 32 | 1, subject, origin, login: false }
+    }
+
+    #[test]
+    fn a_subject_takes_the_bytes_that_were_planned() {
+        assert!(size_of::<Subject>() <= 400, "{}", size_of::<Subject>());
+    }
+
+    #[test]
+    fn subjects_are_bounded_and_strangers_take_no_room() {
+        let memory = SharedMemory::new(0, NOW);
+        for n in 0..10_000u64 {
+            memory.assess(NOW, &facts(None, "KZ", None, 1), &[]);
+            assert_eq!(memory.stats().subjects.min(1), usize::from(n > 0));
+            memory.assess(NOW, &facts(Some(memory.hash(Kind::Subject, n)), "KZ", None, 1), &[]);
+        }
+        let stats = memory.stats();
+        assert_eq!(stats.subjects, stats.subject_capacity);
+        assert!(stats.subject_capacity * size_of::<Subject>() < MIN_BYTES);
+        assert_eq!(stats.subject_evictions, 10_000 - stats.subject_capacity as u64);
+    }
+
+    #[test]
+    fn the_planned_number_of_subjects_fits_the_planned_bytes() {
+        let stats = SharedMemory::new(64 << 20, NOW).stats();
+        assert!(stats.subject_capacity >= 100_000, "{}", stats.subject_capacity);
+    }
+
+    #[test]
+    fn a_full_address_table_is_seen_in_the_stats() {
+        let memory = SharedMemory::new(0, NOW);
+        let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
+        for n in 0..10_000u64 {
+            memory.observe_answer(NOW, memory.hash(Kind::Address, n), None, answer);
+        }
+        let stats = memory.stats();
+        assert_eq!((stats.addresses, stats.sketches_in_use), (stats.address_capacity, 1));
+    }
+
+    #[test]
+    fn spread_is_seen_whatever_thread_a_request_lands_on() {
+        let memory = SharedMemory::new(64 << 20, NOW);
+        let key = memory.hash(Kind::Subject, 1);
+        let levels: Vec<_> = std::thread::scope(|scope| {
+            let memory = &memory;
+            let visit = move |n| memory.assess(NOW, &facts(Some(key), "KZ", None, n), &[]).level;
+            let threads: Vec<_> = (0..12).map(|n| scope.spawn(move || visit(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(levels.contains(&Level::High));
+    }
+
+    #[test]
+    fn failed_logins_of_a_session_are_counted_after_the_answer() {
+        let memory = SharedMemory::new(0, NOW);
+        let key = Some(memory.hash(Kind::Subject, 1));
+        let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
+        assert_eq!(memory.assess(NOW, &facts(key, "KZ", None, 1), &[]), Assessment::default());
+        for n in 0..11 {
+            // From another address each time.
+            memory.observe_answer(NOW, n, key, answer);
+        }
+        let assessment = memory.assess(NOW, &facts(key, "KZ", None, 1), &[]);
+        assert_eq!(assessment.signals.get(SignalName::Velocity), Level::High);
+        assert_eq!(assessment.level, Level::High);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_panic() {
+        let memory = SharedMemory::new(0, NOW);
+        for now in [NOW, NOW.minus(Duration::from_secs(1 << 40)), Timestamp::from_micros(i64::MAX)] {
+            memory.assess(now, &facts(Some(1), "KZ", Some(1), 1), &[]);
+        }
+    }
+
+    fn visits() -> impl Strategy<Value = Vec<(u32, Facts)>> {
+        let country = prop::sample::select(vec!["KZ", "DE", "BR", "CN", "US", "ZZ"]);
+        let one = (0u32..2000, 0u64..3, country, 1u32..6, 1u32..9, any::<bool>());
+        let make = |(step, subject, country, asn, net, login)| {
+            (step, Facts { login, ..facts((subject > 0).then_some(subject), country, Some(asn), net) })
+        };
+        prop::collection::vec(one.prop_map(make), 1..60)
+    }
+
+    fn run(memory: &mut Memory, visits: &[(u32, Facts)]) -> Vec<Assessment> {
+        let mut now = T;
+        let assess = |(step, facts): &(u32, Facts)| {
+            now += step;
+            memory.assess(now, u16::try_from(now / 86_400).unwrap(), facts, &[])
+        };
+        visits.iter().map(assess).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn assess_is_pure_given_time_facts_and_memory(visits in visits()) {
+            let mut memory = Memory::with_bytes(MIN_BYTES);
+            let mut copy = memory.clone();
+            prop_assert_eq!(run(&mut memory, &visits), run(&mut copy, &visits));
+        }
+
+        #[test]
+        fn a_first_visit_has_no_signal(visits in visits()) {
+            let mut memory = Memory::with_bytes(MIN_BYTES);
+            let (_, first) = visits[0];
+            prop_assert!(memory.assess(T, 11, &first, &[]).signals.is_empty());
+        }
+
+        #[test]
+        fn an_asn_database_changes_no_signal_that_does_not_use_it(visits in visits()) {
+            let without: Vec<_> = visits.iter().map(|(step, facts)| {
+                let origin = Origin { asn: None, category: NetworkCategory::Unknown, ..facts.origin };
+                (*step, Facts { origin, ..*facts })
+            }).collect();
+            let with = run(&mut Memory::with_bytes(MIN_BYTES), &visits);
+            let without = run(&mut Memory::with_bytes(MIN_BYTES), &without);
+            for (a, b) in with.iter().zip(&without) {
+                for name in [SignalName::Velocity, SignalName::NewCountry] {
+                    prop_assert_eq!(a.signals.get(name), b.signals.get(name));
+                }
+            }
+        }
+
+        #[test]
+        fn a_signal_that_is_off_is_never_there(visits in visits()) {
+            let mut memory = Memory::with_bytes(MIN_BYTES);
+            for (n, (_, facts)) in (0..).zip(&visits) {
+                let assessment = memory.assess(T + n, 11, facts, &SignalName::ALL);
+                prop_assert_eq!(assessment, Assessment::default());
+            }
+        }
+    }
+}
