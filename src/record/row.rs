@@ -1,0 +1,191 @@
+//! How a record is read back: one row, its columns, and only the classes that the reader's purpose opens.
+//!
+//! [`Row::get`] finds one value, [`Row::project`] several in one pass. Never allocates, never panics on any bytes,
+//! never shows a class that is not opened. Bound: the bytes of the row.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::event::{self, Column, Type};
+use super::list::List;
+use super::purpose::Opened;
+use super::wire::{self, Raw, next_field};
+use super::{Class, Kind};
+use crate::clock::Timestamp;
+
+/// A column's value in one row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A number.
+    U64(u64),
+    /// A time.
+    Time(Timestamp),
+    /// Bytes that are usually UTF-8.
+    Text(&'a [u8]),
+    /// Yes or no.
+    Bool(bool),
+    /// An IP address.
+    Address(IpAddr),
+    /// Short texts.
+    List(List<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The value of a field; `None` when the bytes do not fit the type.
+    #[inline]
+    fn of(ty: Type, raw: Raw<'a>) -> Option<Self> {
+        Some(match (ty, raw) {
+            (Type::U64, Raw::Number(n)) => Self::U64(n),
+            (Type::Time, Raw::Number(n)) => Self::Time(Timestamp::from_micros(n.cast_signed())),
+            (Type::Bool, Raw::Number(n)) => Self::Bool(n != 0),
+            (Type::Text, Raw::Bytes(b)) => Self::Text(b),
+            (Type::Address, Raw::Bytes(b)) => Self::Address(wire::address(b)?),
+            (Type::List, Raw::Bytes(b)) => Self::List(List::from_bytes(b)),
+            _ => return None,
+        })
+    }
+}
+
+/// Redacted: texts and addresses are told by length or kind only.
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::U64(n) => write!(f, "U64({n})"),
+            Self::Time(t) => write!(f, "Time({t})"),
+            Self::Bool(b) => write!(f, "Bool({b})"),
+            Self::Text(t) => write!(f, "Text({} bytes)", t.len()),
+            Self::Address(IpAddr::V4(_)) => f.write_str("Address(IPv4)"),
+            Self::Address(IpAddr::V6(_)) => f.write_str("Address(IPv6)"),
+            Self::List(l) => l.fmt(f),
+        }
+    }
+}
+
+/// One record as a reader sees it, borrowed from the reader's buffer.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    /// Number of the record within its journal instance.
+    pub seq: u64,
+    /// When it was recorded.
+    pub ts: Timestamp,
+    /// What sort of record it is.
+    pub kind: Kind,
+    node: &'a [u8],
+    schema: u64,
+    sections: Sections<'a>,
+}
+
+/// The fields of each class, by its code; empty when absent or not opened.
+pub(crate) type Sections<'a> = [&'a [u8]; Class::ALL.len()];
+
+impl<'a> Row<'a> {
+    /// A row of these sections; those that are not opened are dropped here, once. The class `clear` begins with the
+    /// kind's code.
+    pub(crate) fn new(
+        (seq, ts): (u64, Timestamp),
+        (node, schema): (&'a [u8], u64),
+        mut sections: Sections<'a>,
+        opened: Opened,
+    ) -> Self {
+        for class in Class::ALL {
+            if !opened.allows(class) {
+                sections[class as usize] = &[];
+            }
+        }
+        let clear = &mut sections[Class::Clear as usize];
+        let kind = clear.first().map_or(Kind::Unknown, |code| Kind::from_code(*code));
+        *clear = clear.get(1..).unwrap_or_default();
+        Self { seq, ts, kind, node, schema, sections }
+    }
+
+    /// The value of one column; `None` when absent or not opened.
+    #[must_use]
+    pub fn get(&self, column: &Column) -> Option<Value<'a>> {
+        if column.of_row() {
+            return self.of_row(column.id);
+        }
+        let mut left = self.sections[column.class as usize];
+        while let Some((id, raw, rest)) = next_field(left) {
+            if id == column.id {
+                return Value::of(column.ty, raw);
+            }
+            left = rest;
+        }
+        None
+    }
+
+    /// The values of the projection's columns, in its order, in one pass over the classes that it needs. Entries of
+    /// `out` beyond the projection's length are set to `None`; columns beyond the length of `out` are left out.
+    #[inline]
+    pub fn project(&self, projection: &Projection, out: &mut [Option<Value<'a>>]) {
+        out.fill(None);
+        for &(id, slot) in &projection.of_row {
+            if let Some(place) = out.get_mut(usize::from(slot)) {
+                *place = self.of_row(id);
+            }
+        }
+        for (section, &wanted) in self.sections.iter().zip(&projection.wanted) {
+            let mut left = *section;
+            let mut missing = wanted;
+            while missing > 0 {
+                let Some((id, raw, rest)) = next_field(left) else { break };
+                left = rest;
+                if let Some((slot, ty)) = projection.slots[usize::from(id)] {
+                    missing -= 1;
+                    if let Some(place) = out.get_mut(usize::from(slot)) {
+                        *place = Value::of(ty, raw);
+                    }
+                }
+            }
+        }
+    }
+
+    fn of_row(&self, id: u8) -> Option<Value<'a>> {
+        Some(match id {
+            event::TS => Value::Time(self.ts),
+            event::SEQ => Value::U64(self.seq),
+            event::SCHEMA => Value::U64(self.schema),
+            event::KIND => Value::Text(self.kind.label().as_bytes()),
+            event::NODE => Value::Text(self.node),
+            _ => return None,
+        })
+    }
+}
+
+/// The columns that a reader wants, prepared once for [`Row::project`].
+#[derive(Clone)]
+pub struct Projection {
+    slots: Box<[Option<(u8, Type)>; 256]>,
+    of_row: Vec<(u8, u8)>,
+    wanted: [u8; Class::ALL.len()],
+    len: usize,
+}
+
+impl Projection {
+    /// Prepares columns; a column that is given twice is filled at its last place only. At most 256.
+    #[must_use]
+    pub fn new(columns: &[&Column]) -> Self {
+        let mut made =
+            Self { slots: Box::new([None; 256]), of_row: Vec::new(), wanted: [0; _], len: columns.len() };
+        for (slot, column) in (0..=u8::MAX).zip(columns) {
+            if column.of_row() {
+                made.of_row.push((column.id, slot));
+            } else if made.slots[usize::from(column.id)].replace((slot, column.ty)).is_none() {
+                made.wanted[column.class as usize] += 1;
+            }
+        }
+        made
+    }
+
+    /// How many columns there are: the length that `out` needs.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no column is wanted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
