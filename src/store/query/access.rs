@@ -90,3 +90,45 @@ pub fn open_read(
 /// The purposes under which records are inspected; `subject-rights` has its own commands.
 pub const READERS: [Purpose; 5] =
     [Purpose::Support, Purpose::Security, Purpose::Fraud, Purpose::Diagnostics, Purpose::Advertising];
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::resolve;
+    use super::super::parse::parse;
+    use super::*;
+    use crate::record::COLUMNS;
+
+    #[test]
+    fn a_sealed_filter_is_refused_and_the_key_is_named() {
+        let filter = parse("status=200 -ip:10.0.0.0/8").unwrap();
+        let refused = open_read(Purpose::Support, None, &filter, &[]).expect_err("sealed");
+        assert_eq!(
+            refused.to_string(),
+            "client.address is sealed (class sec); purpose support does not open it\n  hint: it is opened by --purpose security"
+        );
+        assert!(open_read(Purpose::Security, Some("ticket 7"), &filter, &[]).is_ok());
+    }
+
+    #[test]
+    fn shown_columns_are_checked_as_well() {
+        let country = resolve("country").unwrap();
+        let refused = open_read(Purpose::Security, Some("r"), &Filter::default(), &[country]);
+        assert!(matches!(refused, Err(Refused::Sealed { class: Class::Fraud, .. })));
+    }
+
+    #[test]
+    fn all_but_support_need_a_reason() {
+        for purpose in READERS {
+            let needs = purpose != Purpose::Support;
+            assert_eq!(open_read(purpose, None, &Filter::default(), &[]).is_err(), needs, "{purpose}");
+            assert_eq!(open_read(purpose, Some(" "), &Filter::default(), &[]).is_err(), needs, "{purpose}");
+        }
+    }
+
+    #[test]
+    fn every_column_is_opened_by_somebody() {
+        for column in COLUMNS {
+            assert!(READERS.iter().any(|p| p.opens(column.class)), "{}", column.name);
+        }
+    }
+}

@@ -2,30 +2,28 @@
 //!
 //! Relative times are fixed once, cheap tests come first. Never reads a column outside the filter. Bound: the filter.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::filter::{Filter, Literal, Op, Pattern, Test};
 use crate::clock::Timestamp;
-use crate::record::{Column, Row, Value};
+use crate::record::{Column, Projection, Row, Value};
 
 /// A compiled filter.
-#[derive(Debug)]
 pub struct Predicate {
     range: (Timestamp, Timestamp),
+    projection: Projection,
     checks: Vec<Check>,
 }
 
 /// One test and whether its answer is turned round.
-#[derive(Debug)]
 struct Check {
-    column: &'static Column,
+    /// Place of the column in the projection.
+    slot: usize,
     negated: bool,
     wanted: Wanted,
 }
 
-#[derive(Debug)]
 enum Wanted {
     Present,
     /// One of the numbers.
@@ -46,21 +44,25 @@ impl Predicate {
     /// Compiles a filter; `now` fixes its relative times.
     #[must_use]
     pub fn new(filter: &Filter, now: Timestamp) -> Self {
-        let mut checks: Vec<Check> = filter
-            .terms
-            .iter()
-            .filter_map(|term| match &term.test {
-                Test::Present(column) => Some(Check { column, negated: term.negated, wanted: Wanted::Present }),
+        let mut columns: Vec<&'static Column> = Vec::new();
+        let mut checks = Vec::new();
+        for term in &filter.terms {
+            let (column, wanted, turned) = match &term.test {
+                Test::Present(column) => (*column, Wanted::Present, false),
                 Test::Compare(column, op, values) => {
-                    let turned = matches!(op, Op::NotEqual | Op::MatchesNot);
-                    Some(Check { column, negated: term.negated != turned, wanted: wanted(*op, values, now) })
+                    (*column, wanted(*op, values, now), matches!(op, Op::NotEqual | Op::MatchesNot))
                 }
                 // These became the range.
-                Test::Since(_) | Test::Until(_) => None,
-            })
-            .collect();
+                Test::Since(_) | Test::Until(_) => continue,
+            };
+            let slot = columns.iter().position(|c| c.id == column.id).unwrap_or_else(|| {
+                columns.push(column);
+                columns.len() - 1
+            });
+            checks.push(Check { slot, negated: term.negated != turned, wanted });
+        }
         checks.sort_by_key(|check| check.wanted.cost());
-        Self { range: filter.range(now), checks }
+        Self { range: filter.range(now), projection: Projection::new(&columns), checks }
     }
 
     /// The times of recording that can match: the first included, the second not.
@@ -69,16 +71,24 @@ impl Predicate {
         self.range
     }
 
-    /// Whether the row matches. The row must have been read with the filter's columns.
+    /// Whether the row matches.
     #[must_use]
     pub fn matches(&self, row: &Row<'_>) -> bool {
-        (self.range.0..self.range.1).contains(&row.ts) && self.checks.iter().all(|check| check.holds(row))
+        if row.ts < self.range.0 || row.ts >= self.range.1 {
+            return false;
+        }
+        if self.checks.is_empty() {
+            return true;
+        }
+        let mut values: SmallVec<[Option<Value<'_>>; 8]> = SmallVec::from_elem(None, self.projection.len());
+        row.project(&self.projection, &mut values);
+        self.checks.iter().all(|check| check.holds(values[check.slot].as_ref()))
     }
 }
 
 impl Check {
-    fn holds(&self, row: &Row<'_>) -> bool {
-        row.get(self.column).is_some_and(|value| self.wanted.fits(&value)) != self.negated
+    fn holds(&self, value: Option<&Value<'_>>) -> bool {
+        value.is_some_and(|value| self.wanted.fits(value)) != self.negated
     }
 }
 
@@ -90,7 +100,7 @@ impl Wanted {
             (Self::Between(low, high), Value::U64(n)) => (low..=high).contains(&n),
             (Self::During(low, high), Value::Time(t)) => (*low..=*high).contains(&t.as_micros()),
             (Self::Flags(flags), Value::Bool(flag)) => flags.contains(flag),
-            (Self::Nets(nets), Value::Address(ip)) => nets.iter().any(|net| net.contains(&canonical(*ip))),
+            (Self::Nets(nets), Value::Address(ip)) => nets.iter().any(|net| net.contains(ip)),
             (_, Value::Text(text)) => self.fits_text(text),
             (_, Value::List(list)) => list.iter().any(|item| self.fits_text(item)),
             _ => false,
@@ -158,10 +168,53 @@ fn each<T>(values: &[Literal], pick: impl Fn(&Literal) -> Option<T>) -> Vec<T> {
     values.iter().filter_map(pick).collect()
 }
 
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
-}
-
 fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::super::testing::{Stored, event};
+    use super::*;
+    use crate::record::{Event, ListBuf, Purpose};
+
+    fn matches(event: &Event<'_>, filter: &str) -> bool {
+        let stored = Stored::new(event);
+        let predicate = Predicate::new(&parse(filter).unwrap(), Timestamp::from_secs(1_000_000));
+        predicate.matches(&stored.row(Purpose::Security, 1, Timestamp::from_secs(999_000)))
+    }
+
+    #[test]
+    fn each_operator_on_each_sort_of_value() {
+        let names: ListBuf = [&b"_ga"[..], b"_fbp"].into_iter().collect();
+        let address = "10.1.2.3".parse().ok();
+        let event = Event { cookies_stripped: names.as_list(), client_address: address, ..event() };
+        for yes in [
+            "", "status=404", "status=200,404", "status!=200", "status>403", "status>=404", "status<405", "status<=404",
+            "-status=200", "path=/a/b.html", "path:A/B", "path~^/a", "path~\\.html$", "path!~^/b", "path:*", "-error:*",
+            "error!=dns", "duration>11ms duration<12.5ms", "bytes=2KiB", "gpc=true", "stripped=_fbp", "stripped:fb",
+            "stripped~^_g", "-stripped=_gid", "ip:10.0.0.0/8", "ip=10.1.2.3", "ip=::ffff:10.1.2.3", "-ip:192.168.0.0/16",
+            "start_ts=1970-01-12T13:29", "start_ts<1970-01-13", "since:17m", "since:1000s", "until:999s", "-since:999s",
+            "since:1970-01-01 until:1970-02-01", "kind=access", "seq=1",
+        ] {
+            assert!(matches(&event, yes), "{yes}");
+        }
+        for no in [
+            "status=200", "status>404", "status<404", "-status=404", "path=/a", "path~^/b", "-path:*", "error:*", "error=dns",
+            "error~.", "error:d", "duration>1s", "gpc=false", "stripped=_g", "ip:10.0.0.0/16", "ip:2001:db8::/32", "since:999s",
+            "until:1000s", "start_ts>1970-01-12T13:29", "status>18446744073709551615", "status<0", "kind=gap",
+            "status=404 path=/a",
+        ] {
+            assert!(!matches(&event, no), "{no}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_can_be_matched() {
+        let event = Event { path: Some(b"/\xff/admin"), ..event() };
+        assert!(matches(&event, "path~admin$"));
+        assert!(matches(&event, "path~(?-u:\\xff)"));
+        assert!(matches(&event, "path:ADMIN"));
+    }
 }
