@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use http::Version;
-use http::header::HeaderValue;
 
 use super::kept::Kept;
 use super::redact;
-use super::{Ads, Event, Fraud, Kind, List, ListBuf};
-use crate::clock::{self, Timestamp};
+use super::{Ads, Event, Fraud, Kind, ListBuf};
+use crate::clock;
 use crate::exchange::Exchange;
 use crate::identify::agent::preferred_language;
 use crate::store::recorder::Submission;
@@ -67,8 +66,8 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         redact::query_keys(query).for_each(|key| lists.query_keys.push(key));
     }
     let allowed = query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
-    let origin = kept.referer().and_then(redact::referer_origin);
-    let referer = kept.referer().map(redact::referer);
+    let origin = kept.referer().and_then(redact::origin);
+    let referer = kept.referer().and_then(redact::without_query);
     let peer = exchange.open.connection().peer;
     for address in exchange.admitted.chain.iter().skip(1) {
         lists.chain.push(address.ip().to_string().as_bytes());
@@ -80,7 +79,6 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
     let upstream = exchange.upstream.as_ref();
     let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| site.upstream.get(index)).map(|e| e.to_string());
     let visitor_net = exchange.admitted.client.masked().to_string();
-    let net_is_clear = exchange.admitted.client.ip();
     let tls = exchange.open.connection().tls.as_ref();
     let mut event = Event {
         kind,
@@ -110,13 +108,13 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         cookies_stripped: exchange.cookies.stripped.as_list(),
         set_cookie_blocked: exchange.cookies.blocked.as_list(),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
-        client_address: Some(net_is_clear),
+        client_address: Some(exchange.admitted.client.ip()),
         client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
         forwarded_chain: lists.chain.as_list(),
         client_net: Some(visitor_net.as_bytes()),
         query: allowed.as_deref(),
-        referer: referer.as_deref(),
+        referer,
         ..Event::default()
     };
     fill_agent(&mut event, kept);

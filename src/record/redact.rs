@@ -60,6 +60,48 @@ pub fn strip(query: &[u8], campaign: Campaign) -> Cow<'_, [u8]> {
     Cow::Owned(kept)
 }
 
+/// The pairs of a query whose keys the operator allows, without click ids; `None` if there are none.
+#[must_use]
+pub fn allowed_values(query: &[u8], allowed: &[String]) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    if allowed.is_empty() {
+        return None;
+    }
+    for pair in query.split(|&byte| is_separator(byte)) {
+        let key = decode(key_of(pair));
+        if allowed.iter().any(|name| name.as_bytes() == &*key) && !is_click_id(&key) {
+            if !kept.is_empty() {
+                kept.push(b'&');
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The origin of an absolute URL, without userinfo and path; `None` for anything else.
+#[must_use]
+pub fn origin(url: &[u8]) -> Option<&[u8]> {
+    let (start, end) = authority(url)?;
+    (!url[start..end].contains(&b'@')).then(|| &url[..end])
+}
+
+/// An absolute URL with its path and without its query and fragment, whose values are not ours to keep.
+#[must_use]
+pub fn without_query(url: &[u8]) -> Option<&[u8]> {
+    origin(url)?;
+    let end = url.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(url.len());
+    Some(&url[..end])
+}
+
+/// Where the authority of an `http` or `https` URL begins and ends.
+fn authority(url: &[u8]) -> Option<(usize, usize)> {
+    let start = [&b"https://"[..], b"http://"].iter().find(|scheme| url.starts_with(scheme))?.len();
+    let length = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = length.map_or(url.len(), |length| start + length);
+    (end > start).then_some((start, end))
+}
+
 /// A byte after some rounds of decoding, and where it is written in the query.
 #[derive(Clone, Copy)]
 struct Unit {

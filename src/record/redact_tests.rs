@@ -117,3 +117,22 @@ fn agrees_with_the_browser_list() {
         assert_eq!(stripped(&query), expected);
     }
 }
+
+#[test]
+fn only_allowed_values_are_kept() {
+    let allowed = ["page".to_owned(), "gclid".to_owned()];
+    assert_eq!(allowed_values(b"page=2&q=secret&%70age=3&gclid=x", &allowed).unwrap(), b"page=2&%70age=3");
+    assert_eq!(allowed_values(b"q=secret", &allowed), None);
+    assert_eq!(allowed_values(b"page=2", &[]), None);
+}
+
+#[test]
+fn a_referrer_is_kept_without_its_query() {
+    assert_eq!(origin(b"https://a.example:8/b?c#d"), Some(&b"https://a.example:8"[..]));
+    assert_eq!(origin(b"https://a.example"), Some(&b"https://a.example"[..]));
+    assert_eq!(origin(b"https://user:pw@a.example/"), None);
+    assert_eq!(origin(b"android-app://x"), None);
+    assert_eq!(origin(b"https://"), None);
+    assert_eq!(without_query(b"https://a.example/b?token=1"), Some(&b"https://a.example/b"[..]));
+    assert_eq!(without_query(b"https://user@a.example/b"), None);
+}

@@ -16,6 +16,7 @@ pub mod follow;
 pub mod frame;
 pub mod journal;
 mod lock;
+pub mod query;
 pub mod reader;
 pub mod recorder;
 mod recovery;
