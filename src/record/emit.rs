@@ -85,7 +85,7 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         start_ts: Some(exchange.arrived),
         method: Some(kept.method()),
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
-        domain: Some(exchange.admitted.domain().as_bytes()),
+        domain: Some(exchange.admitted.domain(state).as_bytes()),
         path: Some(kept.path()),
         query_keys: lists.query_keys.as_list(),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
