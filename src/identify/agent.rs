@@ -52,7 +52,8 @@ fn preferred_language(value: &[u8]) -> Option<&str> {
         let mut parts = range.split(';').map(str::trim);
         let tag = parts.next()?.split('-').next()?;
         let is_primary = (2..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphabetic());
-        let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1000, weight);
+        let weight =
+            parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1000, weight);
         if is_primary && weight > best_weight {
             (best, best_weight) = (Some(tag), weight);
         }
