@@ -2,7 +2,7 @@
 //!
 //! A trie of all patterns, laid out as a double array: one addition and one comparison per byte, whatever the number
 //! of rules. What each place means (which rule wins if the name ends here, which if it goes on) is settled when it is
-//! built, so the walk only moves. Never looks at a byte twice and never allocates while walking. Bound: at most one
+//! built, so the walk only moves. Never looks at a byte twice and never allocates while walking. Bound: about one
 //! cell per byte of all patterns, and one row of 256 spare cells.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Builder {
         };
         let mut cells = vec![Cell::FREE; ROW + 1];
         cells[0] = Cell { base: 1, parent: ROOT, at_end: NONE, at_other: NONE };
-        let mut first_free = 1;
+        let mut from = 1;
         let mut queue = std::collections::VecDeque::from([(0_usize, 0_usize, NONE)]);
         while let Some((node, at, inherited)) = queue.pop_front() {
             let node = &self.nodes[node];
@@ -110,10 +110,7 @@ impl Builder {
             cells[at].at_other = at_other;
             cells[at].at_end = best(&node.exact, at_other);
             let Some(&lowest) = node.children.keys().next() else { continue };
-            while first_free < cells.len() && cells[first_free].is_taken() {
-                first_free += 1;
-            }
-            let base = place(&mut cells, first_free, lowest, &node.children);
+            let base = place(&mut cells, &mut from, lowest, &node.children);
             cells[at].base = u32::try_from(base).unwrap_or(u32::MAX);
             for (&byte, &child) in &node.children {
                 let cell = base + usize::from(byte);
@@ -133,21 +130,29 @@ impl Cell {
     }
 }
 
-/// The first base at which all children find a free cell; grows the array so that the row is inside it.
-fn place(cells: &mut Vec<Cell>, first_free: usize, lowest: u8, children: &BTreeMap<u8, usize>) -> usize {
+/// A base at which all children find a free cell; grows the array so that the row is inside it. `from` is the first cell
+/// that is tried, and moves on when the cells behind it are nearly full: else building would be quadratic.
+fn place(cells: &mut Vec<Cell>, from: &mut usize, lowest: u8, children: &BTreeMap<u8, usize>) -> usize {
     // A base of 0 would let a child lie on the root.
-    let mut base = first_free.saturating_sub(usize::from(lowest)).max(1);
+    let first = from.saturating_sub(usize::from(lowest)).max(1);
+    let mut base = first;
     loop {
         if cells.len() < base + ROW {
             cells.resize(base + ROW, Cell::FREE);
         }
         if children.keys().all(|&byte| !cells[base + usize::from(byte)].is_taken()) {
-            return base;
+            break;
         }
         base += 1;
     }
+    if base - first > PATIENCE {
+        *from = base + usize::from(lowest);
+    }
+    base
 }
 
+/// Cells tried before the search begins further on.
+const PATIENCE: usize = 32;
 const ROW: usize = 256;
 const FREE_PARENT: u32 = u32::MAX;
 const ROOT: u32 = u32::MAX - 1;

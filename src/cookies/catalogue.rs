@@ -9,8 +9,9 @@ use std::fmt;
 
 use super::Category;
 use super::automaton::{Automaton, Builder};
+pub use super::rule::{MAX_PATTERN, Rule, Shape, Source, Tier};
 use super::rules;
-pub use super::rules::{MAX_PATTERN, MAX_RULES, Rule, RuleProblem, Shape, Source, Tier};
+pub use super::rules::{MAX_RULES, RuleProblem};
 
 /// Every name that begins so is the gateway's own.
 pub const RESERVED_PREFIX: &[u8] = b"kelisim_";
@@ -109,10 +110,16 @@ impl Catalogue {
     pub fn explain(&self, name: &[u8]) -> Explanation<'_> {
         let class = self.classify(name);
         let winner = class.rule.and_then(|id| self.rule(id));
-        let mut losers: Vec<(RuleId, &Rule)> = self.all().filter(|(id, rule)| Some(*id) != class.rule && rule.matches(name)).collect();
+        let mut losers: Vec<(RuleId, &Rule)> =
+            self.all().filter(|(id, rule)| Some(*id) != class.rule && rule.matches(name)).collect();
         losers.sort_by_key(|(_, rule)| (rule.rank(), Reverse(rule.line)));
         let losers = losers.into_iter().map(|(_, rule)| Loser { rule, why: lost(rule, winner) }).collect();
-        Explanation { class, rule: winner, why: winner.map_or("no rule knows this name: it passes and is counted", won), losers }
+        Explanation {
+            class,
+            rule: winner,
+            why: winner.map_or("no rule knows this name: it passes and is counted", won),
+            losers,
+        }
     }
 
     /// A rule by its id; `None` for an id of another catalogue.

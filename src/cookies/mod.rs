@@ -12,6 +12,7 @@ pub mod expire;
 pub mod parse;
 pub mod request;
 pub mod response;
+mod rule;
 mod rules;
 mod shareable;
 
@@ -39,8 +40,14 @@ pub enum Category {
 
 impl Category {
     /// Every category, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Necessary, Self::Security, Self::Functional, Self::Analytics, Self::Advertising, Self::Unknown];
+    pub const ALL: [Self; 6] = [
+        Self::Necessary,
+        Self::Security,
+        Self::Functional,
+        Self::Analytics,
+        Self::Advertising,
+        Self::Unknown,
+    ];
 
     /// The name used in configuration, metrics and records.
     #[must_use]

@@ -16,6 +16,7 @@ use std::fmt;
 use memchr::memchr;
 use smallvec::SmallVec;
 
+use super::Category;
 use super::catalogue::{Catalogue, Class};
 
 /// The cookies of one request, in order, over all `Cookie` fields.
@@ -94,7 +95,7 @@ impl<'a> RequestCookies<'a> {
         let raw = trim(piece);
         if !raw.is_empty() {
             let (name, value) = split(raw);
-            self.cookies.push(Cookie { name, value, raw, class: catalogue.classify(lookup_key(name, raw)) });
+            self.cookies.push(Cookie { name, value, raw, class: look_up(name, raw, catalogue).1 });
         }
     }
 }
@@ -139,11 +140,15 @@ pub(super) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What is looked up for a trimmed piece with this name: see the module's documentation.
+/// The name under which a trimmed piece is looked up, and what it means: see the module's documentation.
 #[inline]
-pub(super) fn lookup_key<'a>(name: &'a [u8], raw: &'a [u8]) -> &'a [u8] {
+pub(super) fn look_up<'a>(name: &'a [u8], raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
     let plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
-    if name.first().is_some_and(plain) && name.last().is_some_and(plain) { name } else { wide_key(raw) }
+    if name.first().is_some_and(plain) && name.last().is_some_and(plain) {
+        (name, catalogue.classify(name))
+    } else {
+        look_up_odd(raw, catalogue)
+    }
 }
 
 /// Without SP and HTAB at both ends.
@@ -152,9 +157,10 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
-/// The first name that any reader could find at the beginning of a piece. Needed for odd pieces only.
+/// The same for a piece that readers take differently. A reader that trims less may see another name than one that trims
+/// more (`_gcl_x_optout` and a no-break space): the graver class counts.
 #[cold]
-fn wide_key(raw: &[u8]) -> &[u8] {
+fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
     let mut rest = raw;
     loop {
         rest = match rest {
@@ -162,7 +168,26 @@ fn wide_key(raw: &[u8]) -> &[u8] {
             _ => break,
         };
     }
-    let mut key = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    let untrimmed = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    let key = trim_wide_end(untrimmed);
+    let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
+    (key, if gravity(other) > gravity(class) { other } else { class })
+}
+
+/// How likely a class is to be stripped.
+const fn gravity(class: Class) -> u8 {
+    match class.category {
+        Category::Unknown => 0,
+        _ if class.protected => 1,
+        Category::Necessary | Category::Security => 2,
+        Category::Functional => 3,
+        Category::Analytics => 4,
+        Category::Advertising => 5,
+    }
+}
+
+/// Without whatever some language calls blank, at the end.
+fn trim_wide_end(mut key: &[u8]) -> &[u8] {
     loop {
         key = match key {
             [head @ .., 0..=0x20 | 0x7F] | [head @ .., 0xC2, 0x85 | 0xA0] => head,
@@ -201,7 +226,6 @@ const INLINE: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookies::Category;
 
     fn parse<'a>(fields: &[&'a [u8]], catalogue: &Catalogue) -> RequestCookies<'a> {
         RequestCookies::parse(fields.iter().copied(), catalogue)
@@ -224,8 +248,19 @@ mod tests {
     fn looks_a_name_up_as_the_most_tolerant_reader_would() {
         let catalogue = Catalogue::builtin();
         let odd: [&[u8]; 13] = [
-            b"_fbp=1", b"\t_fbp =1", b"\x0b_fbp=1", b"_fbp\x0c=1", b"\xA0_fbp=1", b"_fbp\xA0=1", b"_fbp\xC2\xA0=1",
-            b"=_fbp=1", b"= =_fbp", b"_fbp", b"\xC2\x85_fbp\x7F= 1", b"==_fbp=", b"\0_fbp=",
+            b"_fbp=1",
+            b"\t_fbp =1",
+            b"\x0b_fbp=1",
+            b"_fbp\x0c=1",
+            b"\xA0_fbp=1",
+            b"_fbp\xA0=1",
+            b"_fbp\xC2\xA0=1",
+            b"=_fbp=1",
+            b"= =_fbp",
+            b"_fbp",
+            b"\xC2\x85_fbp\x7F= 1",
+            b"==_fbp=",
+            b"\0_fbp=",
         ];
         for piece in odd {
             let cookies = parse(&[piece], &catalogue);
@@ -237,7 +272,15 @@ mod tests {
     #[test]
     fn other_names_stay_other_names() {
         let catalogue = Catalogue::builtin();
-        for piece in [b"_FBP=1".as_slice(), b"x_fbp=1", b"_fbp_=1", b"a=_fbp=1", b"\"_fbp\"=1", b"%5ffbp=1", b"\xC3\xA0_fbp=1"] {
+        for piece in [
+            b"_FBP=1".as_slice(),
+            b"x_fbp=1",
+            b"_fbp_=1",
+            b"a=_fbp=1",
+            b"\"_fbp\"=1",
+            b"%5ffbp=1",
+            b"\xC3\xA0_fbp=1",
+        ] {
             let cookies = parse(&[piece], &catalogue);
             let classes: Vec<Category> = cookies.iter().map(|c| c.class.category).collect();
             assert_eq!(classes, [Category::Unknown], "{}", piece.escape_ascii());
@@ -250,6 +293,14 @@ mod tests {
         let catalogue = Catalogue::with_operator(rules).expect("valid");
         let cookies = parse(&["успех=1; СССР=2; СССР\u{a0}=3".as_bytes()], &catalogue);
         assert!(cookies.iter().all(|c| c.class.category == Category::Advertising));
+    }
+
+    #[test]
+    fn where_readers_see_two_names_the_graver_class_counts() {
+        let catalogue = Catalogue::builtin();
+        let cookies = parse(&[b"_gcl_x_optout=1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
+        let protected: Vec<bool> = cookies.iter().map(|c| c.class.protected).collect();
+        assert_eq!(protected, [true, false, true]);
     }
 
     #[test]

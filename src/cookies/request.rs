@@ -2,7 +2,8 @@
 //!
 //! Every copy of a name that may not pass is dropped; what is kept keeps its bytes and its order, and several fields
 //! become one (RFC 9113 §8.2.3). The visitor cookie is dropped always, in dry-run too: it serves security, not the
-//! site. Never decodes, never splits anew. Bound: the output is no longer than the fields, joined.
+//! site. Never decodes, never splits anew. Bound: the output is at most one
+//! byte per cookie longer than the fields.
 //!
 //! Since [`super::parse`] looks up the name of every piece between two `;`, and the output is made of whole pieces, no
 //! reader that separates cookies by `;`, whether or not it believes in quotes, finds a dropped name in the output.
@@ -93,9 +94,13 @@ impl Outcome {
     }
 
     /// The names of the advertising cookies among them that the browser can be told to forget, in order, every copy.
-    pub fn to_expire<'s, 'a>(&'s self, cookies: &'s RequestCookies<'a>) -> impl Iterator<Item = &'a [u8]> + 's {
+    pub fn to_expire<'s, 'a>(
+        &'s self,
+        cookies: &'s RequestCookies<'a>,
+    ) -> impl Iterator<Item = &'a [u8]> + 's {
         let all = self.stripped().filter_map(|index| cookies.iter().nth(index));
-        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named()).map(|cookie| cookie.name)
+        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named())
+            .map(|cookie| cookie.name)
     }
 }
 

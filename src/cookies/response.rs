@@ -9,7 +9,7 @@ use std::fmt;
 use memchr::memchr;
 
 use super::catalogue::{Class, RESERVED_PREFIX};
-use super::parse::{lookup_key, split, trim};
+use super::parse::{look_up, split, trim};
 use super::{CookiePolicy, Mode, Permits, date};
 use crate::clock::Timestamp;
 
@@ -46,8 +46,7 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
         None => (field, &[] as &[u8]),
     };
     let raw = trim(pair);
-    let name = lookup_key(split(raw).0, raw);
-    let class = policy.catalogue.classify(name);
+    let (name, class) = look_up(split(raw).0, raw, &policy.catalogue);
     let verdict = if is_reserved(name) {
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {
@@ -68,7 +67,10 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
 /// Without the name: it may be anything.
 impl fmt::Debug for Judgement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judgement").field("verdict", &self.verdict).field("class", &self.class).finish_non_exhaustive()
+        f.debug_struct("Judgement")
+            .field("verdict", &self.verdict)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
     }
 }
 

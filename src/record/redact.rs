@@ -40,11 +40,14 @@ pub fn strip_click_ids(query: &[u8]) -> Cow<'_, [u8]> {
 /// The query (without `?`) without click ids and, if wanted, campaign parameters. Borrowed if nothing was removed.
 #[must_use]
 pub fn strip(query: &[u8], campaign: Campaign) -> Cow<'_, [u8]> {
-    let is_plain = |part: &[u8]| !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(key_of(part), campaign);
+    let is_plain = |part: &[u8]| {
+        !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(key_of(part), campaign)
+    };
     if query.split(|&byte| is_separator(byte)).all(is_plain) {
         return Cow::Borrowed(query);
     }
-    let units: Vec<Unit> = (0..).zip(query).map(|(at, &byte)| Unit { byte, start: at, end: at + 1 }).collect();
+    let units: Vec<Unit> =
+        (0..).zip(query).map(|(at, &byte)| Unit { byte, start: at, end: at + 1 }).collect();
     let mut cuts = Vec::new();
     find(&units, 0, campaign, &mut cuts);
     if cuts.is_empty() {
@@ -118,7 +121,8 @@ fn find(units: &[Unit], depth: usize, campaign: Campaign, cuts: &mut Vec<Range<u
     let mut before: Option<Unit> = None;
     let mut rest = units;
     loop {
-        let end = rest.iter().position(|unit| is_separator(unit.byte) || opens_list(unit)).unwrap_or(rest.len());
+        let end =
+            rest.iter().position(|unit| is_separator(unit.byte) || opens_list(unit)).unwrap_or(rest.len());
         let (part, after) = (&rest[..end], rest.get(end));
         let list_goes_on = after.filter(|unit| is_separator(unit.byte));
         match (part.first(), part.last()) {
@@ -132,7 +136,9 @@ fn find(units: &[Unit], depth: usize, campaign: Campaign, cuts: &mut Vec<Range<u
                 look_inside(part, depth, campaign, cuts);
             }
         }
-        let Some(separator) = after else { return };
+        if after.is_none() {
+            return;
+        }
         before = list_goes_on.copied();
         kept_before &= before.is_some();
         rest = &rest[end + 1..];
@@ -189,7 +195,9 @@ fn decode_units(units: &[Unit]) -> Vec<Unit> {
     let mut rest = units;
     loop {
         rest = match rest {
-            [Unit { byte: b'%', start, .. }, high, low, tail @ ..] if hex(high.byte).is_some() && hex(low.byte).is_some() => {
+            [Unit { byte: b'%', start, .. }, high, low, tail @ ..]
+                if hex(high.byte).is_some() && hex(low.byte).is_some() =>
+            {
                 let byte = hex(high.byte).unwrap_or(0) << 4 | hex(low.byte).unwrap_or(0);
                 decoded.push(Unit { byte, start: *start, end: low.end });
                 tail
@@ -214,17 +222,61 @@ const fn hex(digit: u8) -> Option<u8> {
 
 /// In order of bytes: they are searched by halves.
 const CLICK_IDS: &[&[u8]] = &[
-    b"ScCid", b"__hsfp", b"__hssc", b"__hstc", b"__s", b"_gl", b"_hsenc", b"_openstat", b"admitad_uid",
-    b"dclid", b"epik", b"et_rid", b"fbclid", b"gad_campaignid", b"gad_source", b"gbraid", b"gclid",
-    b"gclsrc", b"hsCtaTracking", b"irclickid", b"li_fat_id", b"mc_eid", b"mindbox-click-id",
-    b"mindbox-message-key", b"msclkid", b"mtm_cid", b"pk_cid", b"rb_clickid", b"rdt_cid", b"s_cid",
-    b"srsltid", b"syclid", b"ttclid", b"twclid", b"unicorn_click_id", b"vgo_ee", b"wbraid", b"wickedid",
-    b"yclid", b"ymclid", b"ysclid",
+    b"ScCid",
+    b"__hsfp",
+    b"__hssc",
+    b"__hstc",
+    b"__s",
+    b"_gl",
+    b"_hsenc",
+    b"_openstat",
+    b"admitad_uid",
+    b"dclid",
+    b"epik",
+    b"et_rid",
+    b"fbclid",
+    b"gad_campaignid",
+    b"gad_source",
+    b"gbraid",
+    b"gclid",
+    b"gclsrc",
+    b"hsCtaTracking",
+    b"irclickid",
+    b"li_fat_id",
+    b"mc_eid",
+    b"mindbox-click-id",
+    b"mindbox-message-key",
+    b"msclkid",
+    b"mtm_cid",
+    b"pk_cid",
+    b"rb_clickid",
+    b"rdt_cid",
+    b"s_cid",
+    b"srsltid",
+    b"syclid",
+    b"ttclid",
+    b"twclid",
+    b"unicorn_click_id",
+    b"vgo_ee",
+    b"wbraid",
+    b"wickedid",
+    b"yclid",
+    b"ymclid",
+    b"ysclid",
 ];
 
 const CLICK_ID_PREFIXES: &[&[u8]] = &[
-    b"_branch_", b"bsft_", b"fb_action_", b"fb_comment_", b"guce_referrer", b"hsa_", b"ml_subscriber", b"oft_", b"oly_",
-    b"sfmc_", b"vero_",
+    b"_branch_",
+    b"bsft_",
+    b"fb_action_",
+    b"fb_comment_",
+    b"guce_referrer",
+    b"hsa_",
+    b"ml_subscriber",
+    b"oft_",
+    b"oly_",
+    b"sfmc_",
+    b"vero_",
 ];
 
 #[cfg(test)]

@@ -36,7 +36,15 @@ fn click_ids_go_and_all_else_keeps_bytes_order_and_encoding() {
 
 #[test]
 fn other_keys_stay() {
-    for query in ["erid=2Vtzq", "GCLID=1", "xgclid=1&gclid2=2", "q=gclid", "utm_source=a&itm_b=c", "a=%zz%&b=%", "epi=1"] {
+    for query in [
+        "erid=2Vtzq",
+        "GCLID=1",
+        "xgclid=1&gclid2=2",
+        "q=gclid",
+        "utm_source=a&itm_b=c",
+        "a=%zz%&b=%",
+        "epi=1",
+    ] {
         assert_eq!(stripped(query), query);
         assert!(matches!(strip_click_ids(query.as_bytes()), Cow::Borrowed(_)), "{query}");
     }
@@ -97,19 +105,30 @@ proptest! {
 /// Names of the list that we keep: they belong to mail and message tools, tell no click on an advertisement, and some
 /// are needed for unsubscribing.
 const KEPT: [&str; 11] = [
-    "_bhlid", "at_recipient_id", "at_recipient_list", "bbeml", "sc_customer", "sc_eh", "sc_uid", "sms_click",
-    "sms_source", "sms_uph", "ss_email_id",
+    "_bhlid",
+    "at_recipient_id",
+    "at_recipient_list",
+    "bbeml",
+    "sc_customer",
+    "sc_eh",
+    "sc_uid",
+    "sms_click",
+    "sms_source",
+    "sms_uph",
+    "ss_email_id",
 ];
 
 #[test]
 fn agrees_with_the_browser_list() {
     let corpora = std::env::var("KELISIM_CORPORA").unwrap_or_else(|_| "../shared/corpora".to_owned());
-    let Ok(text) = std::fs::read_to_string(Path::new(&corpora).join("brave-query-filter/query-filter.json")) else {
+    let Ok(text) = std::fs::read_to_string(Path::new(&corpora).join("brave-query-filter/query-filter.json"))
+    else {
         eprintln!("skipped: corpus brave-query-filter not found");
         return;
     };
     let rules: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let names: Vec<&str> = rules[0]["params"].as_array().expect("a list").iter().filter_map(|v| v.as_str()).collect();
+    let names: Vec<&str> =
+        rules[0]["params"].as_array().expect("a list").iter().filter_map(|v| v.as_str()).collect();
     assert_eq!(names.len(), 65);
     for name in names {
         let query = format!("a=%41&{name}=1&erid=2");
