@@ -27,8 +27,10 @@ pub mod sources;
 mod choice;
 mod form;
 mod origin;
+mod problem;
 mod reply;
 mod return_path;
+mod state;
 
 pub use decide::{Decision, Outcome, Permit, Reason, Rules, decide};
 pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
