@@ -19,11 +19,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::choice::{self, Action, Format, Submitted};
-use super::decide::{Decision, decide};
 use super::form;
 use super::keys::ConsentKeys;
 use super::origin::{self, Origin};
 use super::policy::VersionId;
+use super::precedence::{Decision, decide};
 use super::problem::{self, Problem};
 use super::record::{ConsentRecord, Mask};
 use super::reply::{self, Reply};

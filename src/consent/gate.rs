@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::decide::Decision;
 use super::form;
 use super::policy::VersionId;
+use super::precedence::Decision;
 use super::reply;
 use super::return_path;
 

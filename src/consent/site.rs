@@ -2,9 +2,9 @@
 //!
 //! Never changes while requests run: a reload makes a new one. Bound: the configuration.
 
-use super::decide::Rules;
 use super::gate::Gate;
 use super::policy::Policies;
+use super::precedence::Rules;
 use super::sources::Sources;
 use crate::config;
 use crate::cookies::Actions;

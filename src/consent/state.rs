@@ -5,7 +5,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::decide::Decision;
+use super::precedence::Decision;
 use super::reply::{self, Reply};
 
 /// The state as JSON. The keys are a contract.
