@@ -3,7 +3,7 @@
 //! ```text
 //! filter = { term }                       all terms must hold
 //! term   = ["-"] field op value {"," value}   one of the values; "-" turns the term round
-//!        | ("since" | "until") ":" time       recorded then or later; before then
+//!        | ("since" | "until") ":" time       arrived then or later; before then
 //! op     = "=" | "!=" | ">" | ">=" | "<" | "<=" | "~" | "!~" | ":"
 //! value  = word | '"' text '"'            in quotes \" and \\ stand for themselves
 //! ```
@@ -53,9 +53,9 @@ pub enum Test {
     Compare(&'static Column, Op, Vec<Literal>),
     /// The field is there.
     Present(&'static Column),
-    /// Recorded at that time or later.
+    /// Arrived at that time or later.
     Since(Moment),
-    /// Recorded before that time.
+    /// Arrived before that time.
     Until(Moment),
 }
 
@@ -121,12 +121,6 @@ impl Filter {
     /// Adds a term that must also hold.
     pub fn and(&mut self, test: Test) {
         self.terms.push(Term { negated: false, test });
-    }
-
-    /// Whether a term looks at that column.
-    #[must_use]
-    pub fn mentions(&self, column: &Column) -> bool {
-        self.columns().any(|c| c.id == column.id)
     }
 
     /// The times between which a matching record lies: the first included, the second not.

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod aggregate;
+mod backwards;
 pub mod field;
 pub mod filter;
 pub mod histogram;
@@ -13,6 +14,7 @@ pub mod key;
 pub mod parse;
 pub mod predicate;
 mod quantile;
+pub mod scan;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod units;
@@ -25,3 +27,4 @@ pub use histogram::{Bucket, Histogram, HistogramResult, Scale};
 pub use key::OwnedValue;
 pub use parse::{ParseError, parse, parse_moment};
 pub use predicate::Predicate;
+pub use scan::{Scan, Seen, Select, process_of, records_folder};

@@ -12,6 +12,8 @@ use crate::record::{Column, Projection, Row, Value};
 /// A compiled filter.
 pub struct Predicate {
     range: (Timestamp, Timestamp),
+    /// The time of access; absent when every time will do.
+    arrived: Option<&'static Column>,
     projection: Projection,
     checks: Vec<Check>,
 }
@@ -62,10 +64,13 @@ impl Predicate {
             checks.push(Check { slot, negated: term.negated != turned, wanted });
         }
         checks.sort_by_key(|check| check.wanted.cost());
-        Self { range: filter.range(now), projection: Projection::new(&columns), checks }
+        let range = filter.range(now);
+        let bounded = range != Filter::default().range(now);
+        let arrived = Column::by_name("start_ts").filter(|_| bounded);
+        Self { range, arrived, projection: Projection::new(&columns), checks }
     }
 
-    /// The times of recording that can match: the first included, the second not.
+    /// The times of access that can match: the first included, the second not.
     #[must_use]
     pub const fn range(&self) -> (Timestamp, Timestamp) {
         self.range
@@ -74,7 +79,7 @@ impl Predicate {
     /// Whether the row matches.
     #[must_use]
     pub fn matches(&self, row: &Row<'_>) -> bool {
-        if row.ts < self.range.0 || row.ts >= self.range.1 {
+        if !self.in_time(row) {
             return false;
         }
         if self.checks.is_empty() {
@@ -83,6 +88,14 @@ impl Predicate {
         let mut values: SmallVec<[Option<Value<'_>>; 8]> = SmallVec::from_elem(None, self.projection.len());
         row.project(&self.projection, &mut values);
         self.checks.iter().all(|check| check.holds(values[check.slot].as_ref()))
+    }
+
+    /// Whether the time of access, or of recording where there is none, is in the range.
+    #[must_use]
+    pub fn in_time(&self, row: &Row<'_>) -> bool {
+        let Some(arrived) = self.arrived else { return true };
+        let time = if let Some(Value::Time(start)) = row.get(arrived) { start } else { row.ts };
+        self.range.0 <= time && time < self.range.1
     }
 }
 
@@ -195,15 +208,15 @@ mod tests {
             "-status=200", "path=/a/b.html", "path:A/B", "path~^/a", "path~\\.html$", "path!~^/b", "path:*", "-error:*",
             "error!=dns", "duration>11ms duration<12.5ms", "bytes=2KiB", "gpc=true", "stripped=_fbp", "stripped:fb",
             "stripped~^_g", "-stripped=_gid", "ip:10.0.0.0/8", "ip=10.1.2.3", "ip=::ffff:10.1.2.3", "-ip:192.168.0.0/16",
-            "start_ts=1970-01-12T13:29", "start_ts<1970-01-13", "since:17m", "since:1000s", "until:999s", "-since:999s",
+            "start_ts=1970-01-12T13:29", "start_ts<1970-01-13", "since:18m", "since:1060s", "until:1059s", "-since:1059s",
             "since:1970-01-01 until:1970-02-01", "kind=access", "seq=1",
         ] {
             assert!(matches(&event, yes), "{yes}");
         }
         for no in [
             "status=200", "status>404", "status<404", "-status=404", "path=/a", "path~^/b", "-path:*", "error:*", "error=dns",
-            "error~.", "error:d", "duration>1s", "gpc=false", "stripped=_g", "ip:10.0.0.0/16", "ip:2001:db8::/32", "since:999s",
-            "until:1000s", "start_ts>1970-01-12T13:29", "status>18446744073709551615", "status<0", "kind=gap",
+            "error~.", "error:d", "duration>1s", "gpc=false", "stripped=_g", "ip:10.0.0.0/16", "ip:2001:db8::/32", "since:1059s",
+            "until:1060s", "start_ts>1970-01-12T13:29", "status>18446744073709551615", "status<0", "kind=gap",
             "status=404 path=/a",
         ] {
             assert!(!matches(&event, no), "{no}");
