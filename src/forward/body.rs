@@ -172,10 +172,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let this = self.get_mut();
         let Some(watch) = &mut this.watch else {
             return Poll::Ready(None);

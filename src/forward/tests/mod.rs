@@ -41,7 +41,8 @@ struct Setup {
 impl Setup {
     fn new(origins: &[&Origin]) -> Self {
         let long = Duration::from_secs(20);
-        let endpoint = |o: &&Origin| config::Endpoint { host: o.address.ip().to_string(), port: o.address.port() };
+        let endpoint =
+            |o: &&Origin| config::Endpoint { host: o.address.ip().to_string(), port: o.address.port() };
         Self {
             site: config::Site {
                 hosts: vec!["example.org".into()],
