@@ -87,6 +87,7 @@ impl Job {
         let written = clock::monotonic();
         match self.exchange(connection, request, written, head).await {
             Ok(response) => {
+                // The fields share memory with the client's head; it should not wait for the next request.
                 connection.spare.clear();
                 self.answered(pick, lease, response, written).map_err(|reason| Failed {
                     refusal: Refusal::from(reason),
@@ -213,6 +214,8 @@ struct Saved {
 impl Saved {
     fn new(request: &Request<RequestBody>, connection: &mut Connection) -> Self {
         let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
+        // Whatever happened before: a field of another visitor's request must never be repeated with this one.
+        connection.spare.clear();
         connection.spare.extend(fields);
         Self { method: request.method().clone(), uri: request.uri().clone() }
     }

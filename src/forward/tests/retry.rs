@@ -47,6 +47,35 @@ fn a_get_on_a_stale_connection_is_repeated_with_the_same_head() {
 }
 
 #[test]
+fn a_repeated_request_carries_nothing_of_another() {
+    local(async {
+        let origin = Origin::start(|nth, mut peer| async move {
+            for _ in 0..3 {
+                peer.head().await;
+                peer.say(&ok("fine")).await;
+            }
+            peer.head().await;
+            if nth > 0 {
+                peer.say(&ok("fine")).await;
+            }
+        })
+        .await;
+        let upstreams = upstreams(&[&origin]);
+        for path in ["/1", "/2", "/3", "/4"] {
+            let mut sent = get(path);
+            if path != "/4" {
+                sent.headers_mut().insert("cookie", "secret=1".parse().unwrap());
+            }
+            assert_eq!(fetch(&upstreams, sent).await.unwrap(), "fine");
+        }
+        let heads = origin.heads();
+        assert_eq!(heads.len(), 5);
+        assert_eq!(heads[3], heads[4]);
+        assert!(!heads[4].contains("secret"));
+    });
+}
+
+#[test]
 fn a_written_post_is_never_sent_again() {
     local(async {
         for body in [None, Some("x=1")] {
