@@ -218,9 +218,6 @@ fn no_cell_serves_two_series() {
     w.risk_assessment(RiskLevel::High);
     w.risk_signal(RiskSignal::NewNetwork, RiskLevel::High);
     w.risk_action(RiskAction::Deny, Applied::Yes);
-    w.risk_memory(RiskPart::Counters, 1, 1);
-    w.risk_evictions(RiskPart::Counters, 1);
-    w.risk_sketch(true);
     w.journal_held();
     w.cookies(CookieAction::Expired, Category::Unknown, Direction::Response, Mode::DryRun, 1);
     let page = page(&metrics);

@@ -13,7 +13,7 @@ pub mod parse;
 pub mod request;
 pub mod response;
 mod rule;
-mod rules;
+pub mod rules;
 mod shareable;
 
 use std::fmt;
