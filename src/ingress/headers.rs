@@ -280,7 +280,9 @@ mod tests {
             ("content-length", "0"),
             ("authorization", "x"),
         ]);
-        assert_eq!(left, ["cookie", "host", "content-length", "authorization"]);
+        for name in ["cookie", "host", "content-length", "authorization"] {
+            assert!(left.iter().any(|l| l == name), "{name}");
+        }
         assert!(dropped.is_empty());
     }
 
