@@ -1,2 +1,36 @@
-//! (in work)
+//! Records on the disk: written before the client has the end of the answer, synced soon after, counted when lost.
+//!
+//! ```text
+//! worker ──encode──► own ring ─┐
+//! worker ──encode──► own ring ─┼─► writer thread ──one write per batch──► journal files
+//! worker ──encode──► own ring ─┘        └─► syncer thread: fdatasync, new files, old files
+//! ```
+//!
+//! [`journal`] starts and stops it, [`recorder`] is a worker's side, [`reader`], [`follow`] and [`query`] read running and
+//! stopped journals alike. Never blocks a worker, never appends to a file of an earlier run, never drops a record
+//! without a count and a gap record. Bound: `records.ring_bytes` per worker, `records.max_bytes` on the disk.
+
+pub mod disk;
+pub mod files;
+pub mod follow;
+pub mod frame;
+pub mod journal;
+mod lock;
 pub mod query;
+pub mod reader;
+pub mod recorder;
+mod recovery;
+mod retention;
+mod ring;
+pub mod stats;
+mod sync;
+mod writer;
+
+pub use follow::Follower;
+pub use journal::{Journal, JournalOptions, StartError};
+pub use reader::{Reader, Scanned, TimeRange};
+pub use recorder::{Full, Outcome, Recorder, RecorderHandle, Ticket};
+pub use stats::{LossReason, Stats};
+
+#[cfg(test)]
+mod tests;

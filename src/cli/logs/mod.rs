@@ -15,32 +15,40 @@ mod tail;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 pub use args::{FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs};
 
-use read::Failure;
+use read::{Failure, Output};
+use terminal::Terminal;
+
+use crate::clock::Timestamp;
 
 /// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail`, 2 wrong usage, 70 our
 /// own fault. A reader that closes its end of the pipe ends the command quietly.
 #[must_use]
-pub fn run(args: LogsArgs) -> u8 {
-    let now = crate::clock::now();
-    let fail = args.fail();
-    let outcome = match args.command {
-        LogsCommand::Tail(args) => tail::run(&args, now),
-        LogsCommand::Query(args) => read::query(&args, now),
-        LogsCommand::Top(args) => read::top(&args, now),
-        LogsCommand::Hist(args) => read::hist(&args, now),
-        LogsCommand::Fields(args) => read::fields(&args),
+pub fn run(args: &LogsArgs) -> u8 {
+    let terminal = Terminal::of_stdout();
+    execute(args, crate::clock::now(), &mut io::stdout().lock(), terminal)
+}
+
+fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Terminal) -> u8 {
+    let mut out = Output::new(out, terminal);
+    let outcome = match &args.command {
+        LogsCommand::Tail(args) => tail::run(args, now, &mut out),
+        LogsCommand::Query(args) => read::query(args, now, &mut out),
+        LogsCommand::Top(args) => read::top(args, now, &mut out),
+        LogsCommand::Hist(args) => read::hist(args, now, &mut out),
+        LogsCommand::Fields(args) => read::fields(args, &mut out),
     };
     match outcome {
-        Ok(0) if fail => NOTHING,
+        Ok(0) if args.fail() => NOTHING,
         Ok(_) => FINE,
+        Err(Failure::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => FINE,
         Err(Failure::Usage(message)) => {
             eprintln!("error: {message}");
             USAGE
         }
-        Err(Failure::Output(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => FINE,
         Err(Failure::Output(cause)) => {
             eprintln!("error: the output cannot be written: {cause}");
             OUR_FAULT
@@ -83,6 +91,9 @@ const FINE: u8 = 0;
 const NOTHING: u8 = 1;
 const USAGE: u8 = 2;
 const OUR_FAULT: u8 = 70;
+
+#[cfg(test)]
+mod journal_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,122 @@
+//! The names in a journal folder, and the ends of its files.
+//!
+//! A file is `<instance, 6 digits>-<number, 6 digits>.kjl`: sorted by name, files are in the order of starts and,
+//! within an instance, in the order of `seq`. Never reads records. Bound: one folder.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::frame::{FILE_HEAD_BYTES, FRAME_HEAD_BYTES, FileHead, Frame, Mark, Next};
+use crate::clock::Timestamp;
+
+/// A journal file by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileName {
+    /// Number of the process that wrote it.
+    pub instance: u32,
+    /// Number of the file within its instance.
+    pub number: u32,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+/// The mark at the end of a closed file.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How it ended.
+    pub mark: Mark,
+    /// `seq` after its last record.
+    pub next_seq: u64,
+    /// No record of the file is newer.
+    pub ts: Timestamp,
+}
+
+/// The path of a journal file.
+pub(super) fn path(folder: &Path, instance: u32, number: u32) -> PathBuf {
+    folder.join(format!("{instance:06}-{number:06}.kjl"))
+}
+
+/// The journal files of a folder, sorted; empty when the folder does not exist.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(folder: &Path) -> io::Result<Vec<FileName>> {
+    let mut found = Vec::new();
+    for (name, path) in names(folder)? {
+        let Some((instance, number)) = name.strip_suffix(".kjl").and_then(|stem| stem.split_once('-')) else {
+            continue;
+        };
+        if let (Ok(instance), Ok(number)) = (instance.parse(), number.parse()) {
+            found.push(FileName { instance, number, path });
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The instances that have not stopped cleanly: running or dead.
+pub(super) fn live_marks(folder: &Path) -> io::Result<Vec<u32>> {
+    let stems = names(folder)?.into_iter().filter_map(|(name, _)| name.strip_suffix(".live")?.parse().ok());
+    let mut found: Vec<u32> = stems.collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A name that is not UTF-8 is not ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+/// The head of a file and its length; `None` when the file has not been begun or is damaged there.
+pub(super) fn head(file: &File) -> io::Result<Option<(FileHead, u64)>> {
+    let mut bytes = vec![0; 1024];
+    let mut len = read_full(file, &mut bytes, 0)?;
+    if let Some((head, used)) = FileHead::decode(&bytes[..len]) {
+        return Ok(Some((head, used as u64)));
+    }
+    bytes.resize(FILE_HEAD_BYTES, 0);
+    len = read_full(file, &mut bytes, 0)?;
+    Ok(FileHead::decode(&bytes[..len]).map(|(head, used)| (head, used as u64)))
+}
+
+/// The mark at the end of a file; `None` when the file is not closed.
+pub(super) fn end(file: &File) -> io::Result<Option<End>> {
+    let len = file.metadata()?.len();
+    let Some(at) = len.checked_sub(FRAME_HEAD_BYTES as u64) else { return Ok(None) };
+    let mut bytes = [0; FRAME_HEAD_BYTES];
+    read_full(file, &mut bytes, at)?;
+    Ok(match Frame::decode(&bytes) {
+        Next::Frame(frame, FRAME_HEAD_BYTES) if frame.mark != Mark::Records => {
+            Some(End { mark: frame.mark, next_seq: frame.first_seq, ts: frame.ts })
+        }
+        _ => None,
+    })
+}
+
+/// Reads until `out` is full or the file ends; how many bytes there were.
+pub(super) fn read_full(file: &File, out: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut have = 0;
+    while have < out.len() {
+        match file.read_at(&mut out[have..], offset + have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(have)
+}

@@ -1,0 +1,237 @@
+//! Starts and stops the journal of one process.
+//!
+//! [`Journal::start`] recovers what a killed process left, takes an instance number, makes the first file and starts
+//! two threads; it hands out one [`RecorderHandle`] per worker. Start-up fails only when the folder cannot be written.
+//! Never shares a file with another process. Bound: see [`JournalOptions`].
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::disk::{Disk, OsDisk};
+use super::files;
+use super::lock::{Claim, Starting};
+use super::recorder::{Lane, RecorderHandle, Shared};
+use super::recovery;
+use super::retention::{self, Limits};
+use super::ring::ring;
+use super::stats::Stats;
+use super::sync::{SyncQueue, Syncer};
+use super::writer::{Note, Writer};
+use crate::clock::{Timestamp, monotonic};
+use crate::config::{Durability, Records};
+use crate::record::event::RECORD_BYTES;
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// Data folder; the journal lies in `journal/` below it.
+    pub dir: PathBuf,
+    /// What a ticket waits for.
+    pub durability: Durability,
+    /// Longest time from a write to its fsync.
+    pub group_commit: Duration,
+    /// Bytes of one file.
+    pub file_bytes: u64,
+    /// Bytes of each worker's ring; at least two of the largest records are taken.
+    pub ring_bytes: usize,
+    /// Bytes of all files; the oldest closed file goes first.
+    pub max_bytes: u64,
+    /// Days that files are kept.
+    pub retention_days: u32,
+    /// How long a record is held when the ring or the disk is full, before it is shed and counted.
+    pub hold: Duration,
+    /// Name of this node.
+    pub node: String,
+    /// How many workers record.
+    pub workers: usize,
+}
+
+impl JournalOptions {
+    /// The options that the configuration gives.
+    #[must_use]
+    pub fn from_config(records: &Records, workers: usize) -> Self {
+        Self {
+            dir: records.dir.clone(),
+            durability: records.durability,
+            group_commit: records.group_commit,
+            file_bytes: records.file_bytes,
+            ring_bytes: records.ring_bytes,
+            max_bytes: records.max_bytes,
+            retention_days: records.retention_days,
+            hold: records.hold,
+            node: records.node.clone(),
+            workers,
+        }
+    }
+}
+
+/// Why a journal cannot be started. Damage left by an earlier run is never a reason.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder cannot be made or read.
+    #[error("the journal folder cannot be used")]
+    Folder(#[source] io::Error),
+    /// The instance number cannot be taken.
+    #[error("the journal's instance number cannot be taken")]
+    Claim(#[source] io::Error),
+    /// There is no room for the first file, or no permission.
+    #[error("the first journal file cannot be made")]
+    File(#[source] io::Error),
+    /// A thread cannot be started.
+    #[error("a journal thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// The running journal. Dropping it without [`Journal::stop`] is an unclean stop.
+pub struct Journal {
+    shared: Arc<Shared>,
+    queue: Arc<SyncQueue>,
+    lanes: Vec<Arc<Lane>>,
+    writer: JoinHandle<bool>,
+    syncer: JoinHandle<bool>,
+    claim: Claim,
+}
+
+impl Journal {
+    /// Starts the journal; one handle per worker. `now` is the wall clock.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        options: JournalOptions,
+        now: fn() -> Timestamp,
+    ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
+        Self::start_on(Arc::new(OsDisk), options, now)
+    }
+
+    /// [`Self::start`] on a given disk.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_on(
+        disk: Arc<dyn Disk>,
+        options: JournalOptions,
+        now: fn() -> Timestamp,
+    ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
+        let stats = Arc::new(Stats::default());
+        let limits = Limits {
+            file_bytes: options.file_bytes,
+            max_bytes: options.max_bytes,
+            retention_days: options.retention_days,
+        };
+        let folder = options.dir.join(FOLDER);
+        let (claim, notes) = claim(&folder, &stats, now())?;
+        retention::expire(&folder, now(), &limits, &stats);
+        let queue = Arc::new(SyncQueue::default());
+        let first = disk.create(&files::path(&folder, claim.instance, 0), limits.file_bytes);
+        queue.put_first(first.map_err(StartError::File)?);
+        let shared = Arc::new(Shared {
+            stats,
+            durability: options.durability,
+            hold: options.hold,
+            now,
+            closed: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            sleeping: AtomicBool::new(false),
+            writer: OnceLock::new(),
+        });
+        let (handles, rings) = lanes(&options, &shared);
+        let lanes: Vec<_> = handles.iter().map(|h| h.lane.clone()).collect();
+        let syncer = Syncer {
+            queue: queue.clone(),
+            shared: shared.clone(),
+            lanes: lanes.clone(),
+            disk,
+            folder,
+            instance: claim.instance,
+            group_commit: options.group_commit,
+            limits,
+            swept: monotonic(),
+        };
+        let writer = Writer::new(
+            (rings, lanes.clone()),
+            (shared.clone(), queue.clone()),
+            (options.node, options.file_bytes),
+            (claim.instance, claim.first_seq()),
+            notes,
+        );
+        let syncer = spawn("journal-sync", || syncer.run())?;
+        let writer = match spawn("journal-write", || writer.run()) {
+            Ok(writer) => writer,
+            Err(cause) => {
+                queue.stop();
+                return Err(cause);
+            }
+        };
+        // Set once, here.
+        let _ = shared.writer.set(writer.thread().clone());
+        Ok((Self { shared, queue, lanes, writer, syncer, claim }, handles))
+    }
+
+    /// Figures for metrics; may be kept and read by any thread.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        self.shared.stats.clone()
+    }
+
+    /// The instance number: all its `seq` lie between `number << 40` and the next.
+    #[must_use]
+    pub const fn instance(&self) -> u32 {
+        self.claim.instance
+    }
+
+    /// Takes nothing more, writes and syncs what was taken, and marks the clean stop. Blocks until done: call it when
+    /// the workers have ended. `false` when the stop is not clean; the next start will say so in a gap record.
+    pub fn stop(self) -> bool {
+        self.shared.closed.store(true, SeqCst);
+        self.writer.thread().unpark();
+        let written = self.writer.join().unwrap_or(false);
+        self.queue.stop();
+        let synced = self.syncer.join().unwrap_or(false);
+        self.shared.finished.store(true, SeqCst);
+        self.lanes.iter().for_each(|lane| lane.wake_always());
+        if !(written && synced) {
+            return false;
+        }
+        match self.claim.release() {
+            Ok(()) => true,
+            Err(cause) => {
+                tracing::error!(error = %cause, "the clean stop could not be marked");
+                false
+            }
+        }
+    }
+}
+
+/// Recovers the dead and takes a number, while nobody else starts.
+fn claim(folder: &std::path::Path, stats: &Stats, now: Timestamp) -> Result<(Claim, Vec<Note>), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StartError::Folder)?;
+    super::disk::sync_folder(folder).map_err(StartError::Folder)?;
+    let starting = Starting::enter(folder).map_err(StartError::Claim)?;
+    let notes = recovery::recover_dead(&starting, folder, stats, now);
+    Ok((starting.claim().map_err(StartError::Claim)?, notes))
+}
+
+fn lanes(
+    options: &JournalOptions,
+    shared: &Arc<Shared>,
+) -> (Vec<RecorderHandle>, Vec<super::ring::RingReader>) {
+    let bytes = options.ring_bytes.max(2 * RECORD_BYTES);
+    let lane = |_| {
+        let (writer, reader) = ring(bytes);
+        (RecorderHandle { lane: Arc::default(), shared: shared.clone(), ring: writer }, reader)
+    };
+    (0..options.workers).map(lane).unzip()
+}
+
+fn spawn(name: &str, work: impl FnOnce() -> bool + Send + 'static) -> Result<JoinHandle<bool>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
+}
+
+/// The folder of the journal inside the data folder.
+pub const FOLDER: &str = "journal";

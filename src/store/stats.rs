@@ -1,0 +1,259 @@
+//! What the journal counts: figures that another thread may read, and exact accounts of what was lost.
+//!
+//! The counters are the one source of gap records, so the two cannot disagree. Never a name, path or address.
+//! Bound: a fixed table of atomics.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::record::Kind;
+
+/// Why records are missing. The label is a metric label and the value of `gap.reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LossReason {
+    /// The worker's ring stayed full for the time a response may be held.
+    RingFull,
+    /// The disk took no more.
+    DiskFull,
+    /// A write failed for another reason.
+    WriteError,
+    /// An fsync failed: what it should have covered counts as lost.
+    FsyncError,
+    /// The end of a file could not be read as frames.
+    TornTail,
+    /// The previous run did not stop cleanly; how many are missing is not known.
+    UncleanStop,
+    /// The oldest closed file went because the journal had reached its size.
+    Quota,
+}
+
+impl LossReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 7] = [
+        Self::RingFull,
+        Self::DiskFull,
+        Self::WriteError,
+        Self::FsyncError,
+        Self::TornTail,
+        Self::UncleanStop,
+        Self::Quota,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::DiskFull => "disk_full",
+            Self::WriteError => "write_error",
+            Self::FsyncError => "fsync_error",
+            Self::TornTail => "torn_tail",
+            Self::UncleanStop => "unclean_stop",
+            Self::Quota => "quota",
+        }
+    }
+}
+
+/// Figures of one journal. Every counter only grows; gauges say so.
+#[derive(Debug, Default)]
+pub struct Stats {
+    records: [AtomicU64; KINDS],
+    losses: [[Loss; KINDS]; REASONS],
+    /// Frames written: one per batch.
+    pub batches: AtomicU64,
+    /// Bytes written.
+    pub bytes_written: AtomicU64,
+    /// Time spent in writes.
+    pub write: Spent,
+    /// Time spent in fsyncs.
+    pub fsync: Spent,
+    /// Gauge: when the oldest record that is not synced was written, µs since 1970; 0 when there is none.
+    oldest_unsynced: AtomicI64,
+    /// Bytes cut off by recovery.
+    pub torn_bytes: AtomicU64,
+    /// Gauge: bytes of all journal files of the folder.
+    pub journal_bytes: AtomicU64,
+    /// Gauge: number of journal files of the folder.
+    pub files: AtomicU64,
+    /// Files removed because their days were over.
+    pub files_expired: AtomicU64,
+    /// Gauge: bytes that waited in all rings when the writer last looked.
+    pub ring_bytes: AtomicU64,
+    /// `seq` of the newest record that is on the disk for certain: what may be passed on to others.
+    pub synced_seq: AtomicU64,
+}
+
+impl Stats {
+    /// Records of that kind written.
+    #[must_use]
+    pub fn records(&self, kind: Kind) -> u64 {
+        self.records[kind as usize].load(Relaxed)
+    }
+
+    /// Records of that kind lost for that reason.
+    #[must_use]
+    pub fn dropped(&self, kind: Kind, reason: LossReason) -> u64 {
+        self.losses[reason as usize][kind as usize].count.load(Relaxed)
+    }
+
+    /// How long the oldest record that is not synced has waited.
+    #[must_use]
+    pub fn unsynced_age(&self, now: Timestamp) -> Duration {
+        match self.oldest_unsynced.load(Relaxed) {
+            0 => Duration::ZERO,
+            at => now.since(Timestamp::from_micros(at)),
+        }
+    }
+
+    pub(super) fn count(&self, counts: &KindCounts) {
+        for (counter, n) in self.records.iter().zip(counts) {
+            counter.fetch_add(*n, Relaxed);
+        }
+    }
+
+    pub(super) fn lose(&self, kind: Kind, reason: LossReason, count: u64, at: Timestamp) {
+        self.losses[reason as usize][kind as usize].add(count, at);
+    }
+
+    pub(super) fn lose_all(&self, counts: &KindCounts, reason: LossReason, at: Timestamp) {
+        for (kind, n) in Kind::ALL.into_iter().zip(counts).filter(|(_, n)| **n > 0) {
+            self.lose(kind, reason, *n, at);
+        }
+    }
+
+    /// Remembers the first write since the last sync.
+    pub(super) fn unsynced_since(&self, at: Timestamp) {
+        // A failure means that there is an older one.
+        let _ = self.oldest_unsynced.compare_exchange(0, at.as_micros(), Relaxed, Relaxed);
+    }
+
+    /// After a sync: the oldest write that it did not cover.
+    pub(super) fn oldest_unsynced_is(&self, ts: Option<Timestamp>) {
+        self.oldest_unsynced.store(ts.map_or(0, Timestamp::as_micros), Relaxed);
+    }
+
+    pub(super) fn synced(&self, seq: u64) {
+        self.synced_seq.fetch_max(seq, Relaxed);
+    }
+}
+
+/// Counts by kind, in the order of the codes.
+pub(super) type KindCounts = [u64; KINDS];
+
+/// Time spent on something, and how often.
+#[derive(Debug, Default)]
+pub struct Spent {
+    micros: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Spent {
+    /// Sum of the times.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Relaxed))
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    pub(super) fn add(&self, spent: Duration) {
+        self.micros.fetch_add(spent.as_micros() as u64, Relaxed);
+        self.count.fetch_add(1, Relaxed);
+    }
+}
+
+/// How many were lost, and when.
+#[derive(Debug)]
+struct Loss {
+    count: AtomicU64,
+    first: AtomicI64,
+    last: AtomicI64,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self { count: AtomicU64::new(0), first: AtomicI64::new(i64::MAX), last: AtomicI64::new(0) }
+    }
+}
+
+impl Loss {
+    fn add(&self, count: u64, at: Timestamp) {
+        self.first.fetch_min(at.as_micros(), Relaxed);
+        self.last.fetch_max(at.as_micros(), Relaxed);
+        self.count.fetch_add(count, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// One gap that has not been written down yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) kind: Kind,
+    pub(super) reason: LossReason,
+    pub(super) count: u64,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+/// What of the losses is already in gap records: the journal writer's.
+#[derive(Default)]
+pub(super) struct Reported([[u64; KINDS]; REASONS]);
+
+impl Reported {
+    /// The losses that no gap record tells yet.
+    pub(super) fn open<'s>(&'s self, stats: &'s Stats) -> impl Iterator<Item = Gap> + 's {
+        let pairs = LossReason::ALL.into_iter().flat_map(|reason| Kind::ALL.map(move |kind| (reason, kind)));
+        pairs.filter_map(|(reason, kind)| {
+            let loss = &stats.losses[reason as usize][kind as usize];
+            let total = loss.count.load(std::sync::atomic::Ordering::Acquire);
+            let count = total.saturating_sub(self.0[reason as usize][kind as usize]);
+            (count > 0).then(|| Gap {
+                kind,
+                reason,
+                count,
+                // `first` may just have been given back: then the last time is all there is.
+                first: Timestamp::from_micros(loss.first.load(Relaxed).min(loss.last.load(Relaxed))),
+                last: Timestamp::from_micros(loss.last.load(Relaxed)),
+            })
+        })
+    }
+
+    /// A gap record has been written.
+    pub(super) fn close(&mut self, gap: &Gap, stats: &Stats) {
+        self.0[gap.reason as usize][gap.kind as usize] += gap.count;
+        let first = &stats.losses[gap.reason as usize][gap.kind as usize].first;
+        let _ = first.compare_exchange(gap.first.as_micros(), i64::MAX, Relaxed, Relaxed);
+    }
+}
+
+const KINDS: usize = Kind::ALL.len();
+const REASONS: usize = LossReason::ALL.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_tell_exactly_what_the_counters_tell() {
+        let (stats, mut reported) = (Stats::default(), Reported::default());
+        stats.lose(Kind::Access, LossReason::RingFull, 2, Timestamp::from_secs(5));
+        stats.lose(Kind::Access, LossReason::RingFull, 1, Timestamp::from_secs(7));
+        let gaps: Vec<_> = reported.open(&stats).collect();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!(
+            (gaps[0].count, gaps[0].first, gaps[0].last),
+            (3, Timestamp::from_secs(5), Timestamp::from_secs(7))
+        );
+        reported.close(&gaps[0], &stats);
+        assert_eq!(reported.open(&stats).count(), 0);
+        stats.lose(Kind::Access, LossReason::RingFull, 4, Timestamp::from_secs(9));
+        let again: Vec<_> = reported.open(&stats).collect();
+        assert_eq!((again[0].count, again[0].first), (4, Timestamp::from_secs(9)));
+        assert_eq!(stats.dropped(Kind::Access, LossReason::RingFull), 7);
+    }
+}

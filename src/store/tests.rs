@@ -1,0 +1,6 @@
+//! The promises of the journal, one test per sentence.
+
+mod crash;
+mod full;
+mod kit;
+mod life;

@@ -1,0 +1,125 @@
+//! Full rings and disks, failing writes and syncs: exact counts, and gap records that agree with them.
+
+use std::sync::Arc;
+
+use super::kit::*;
+use crate::record::Kind;
+use crate::store::{Full, LossReason, Outcome};
+
+#[test]
+fn a_full_ring_sheds_after_the_hold_and_the_gap_is_exact() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+    let stats = journal.stats();
+    disk.stuck(true);
+    let (kept, shed) = work(handle, async |recorder| {
+        let path = "x".repeat(2000);
+        let (mut tickets, mut shed) = (Vec::new(), 0);
+        while shed < 3 {
+            match recorder.record_or_hold(&access(&path)).await {
+                Ok(ticket) => tickets.push(ticket),
+                Err(Full) => shed += 1,
+            }
+        }
+        disk.stuck(false);
+        let kept = tickets.len();
+        for ticket in tickets {
+            assert_eq!(ticket.await, Outcome::Durable);
+        }
+        (kept, shed)
+    });
+    assert!(journal.stop());
+    assert_eq!(stats.dropped(Kind::Access, LossReason::RingFull), shed);
+    assert_eq!(stats.records(Kind::Access), kept as u64);
+    let told = gaps(dir.path());
+    assert!(told.iter().all(|(reason, _)| reason == "ring_full"));
+    assert_eq!(told.iter().filter_map(|(_, count)| *count).sum::<u64>(), shed);
+    assert_eq!(paths(dir.path()).len(), kept);
+}
+
+#[test]
+fn room_that_comes_within_the_hold_loses_nothing() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let hold = std::time::Duration::from_secs(60);
+    let options = crate::store::JournalOptions { hold, ..options(dir.path()) };
+    let (journal, handle) = start(Arc::new(disk.clone()), options);
+    disk.stuck(true);
+    let sent = work(handle, async |recorder| {
+        let path = "x".repeat(2000);
+        let mut sent = 0;
+        while recorder.record(&access(&path)).is_ok() {
+            sent += 1;
+            recorder.flush();
+        }
+        disk.stuck(false);
+        assert_eq!(
+            recorder.record_or_hold(&access(&path)).await.expect("room in time").await,
+            Outcome::Durable
+        );
+        sent + 1
+    });
+    assert!(journal.stop());
+    assert_eq!(paths(dir.path()).len(), sent);
+    assert_eq!(gaps(dir.path()), []);
+}
+
+#[test]
+fn a_full_disk_loses_records_exactly_and_tells_when_there_is_room_again() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+    let stats = journal.stats();
+    work(handle, async |recorder| {
+        let record = async |path: &str| recorder.record_or_hold(&access(path)).await.expect("room").await;
+        assert_eq!(record("/before").await, Outcome::Durable);
+        disk.full(true);
+        assert_eq!(record("/lost/1").await, Outcome::Lost);
+        assert_eq!(record("/lost/2").await, Outcome::Lost);
+        disk.full(false);
+        assert_eq!(record("/after").await, Outcome::Durable);
+    });
+    assert!(journal.stop());
+    assert_eq!(stats.dropped(Kind::Access, LossReason::DiskFull), 2);
+    assert_eq!(paths(dir.path()), ["/before", "/after"]);
+    let told: u64 = gaps(dir.path()).iter().filter(|(r, _)| r == "disk_full").filter_map(|(_, n)| *n).sum();
+    assert_eq!(told, 2);
+    let seqs: Vec<_> = read(dir.path()).iter().map(|r| r.seq).collect();
+    assert!(seqs.windows(2).all(|w| w[1] == w[0] + 1), "a hole in seq");
+}
+
+#[test]
+fn a_short_write_leaves_no_torn_frame() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+    work(handle, async |recorder| {
+        let record = async |path: &str| recorder.record_or_hold(&access(path)).await.expect("room").await;
+        assert_eq!(record("/before").await, Outcome::Durable);
+        disk.short(30);
+        assert_eq!(record("/lost").await, Outcome::Lost);
+        disk.full(false);
+        assert_eq!(record("/after").await, Outcome::Durable);
+    });
+    assert!(journal.stop());
+    assert_eq!(paths(dir.path()), ["/before", "/after"]);
+}
+
+#[test]
+fn a_failed_fsync_gives_the_file_up_and_counts_what_it_held() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let durability = crate::config::Durability::Fsync;
+    let options = crate::store::JournalOptions { durability, ..options(dir.path()) };
+    let (journal, handle) = start(Arc::new(disk.clone()), options);
+    let stats = journal.stats();
+    work(handle, async |recorder| {
+        let record = async |path: &str| recorder.record_or_hold(&access(path)).await.expect("room").await;
+        assert_eq!(record("/before").await, Outcome::Durable);
+        disk.sync_fails(true);
+        assert_eq!(record("/doubtful").await, Outcome::Lost);
+        disk.sync_fails(false);
+        assert_eq!(record("/after").await, Outcome::Durable);
+    });
+    assert!(journal.stop());
+    assert_eq!(stats.dropped(Kind::Access, LossReason::FsyncError), 1);
+    let told: u64 = gaps(dir.path()).iter().filter(|(r, _)| r == "fsync_error").filter_map(|(_, n)| *n).sum();
+    assert_eq!(told, 1 + stats.dropped(Kind::Gap, LossReason::FsyncError));
+    assert!(super::super::files::list(&dir.path().join("journal")).expect("a folder").len() >= 2);
+}

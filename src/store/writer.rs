@@ -1,0 +1,377 @@
+//! The writer thread: takes what lies in all rings, numbers it, writes it in one piece, and tells the workers.
+//!
+//! One frame and one write per batch. `ts` never decreases along `seq`; a file holds one UTC day. What cannot be
+//! written is retried for `hold`, then shed and counted; a gap record is first in the next successful write. Never
+//! waits for an fsync, except that a new file may have to be made. Bound: [`BATCH_BYTES`] per batch, or one record of
+//! each worker.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
+use std::time::Duration;
+
+use super::frame::{FileHead, FrameBuilder, Mark};
+use super::recorder::{Lane, Shared, wants_sync};
+use super::ring::RingReader;
+use super::stats::{Gap, KindCounts, LossReason, Reported};
+use super::sync::{Closed, JournalFile, SyncQueue, write_all, write_end};
+use crate::clock::{Timestamp, monotonic};
+use crate::config::Durability;
+use crate::record::event::{Encoded, RECORD_BYTES};
+use crate::record::{Event, Kind};
+
+/// A gap that has no exact count: what recovery found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) reason: LossReason,
+    pub(super) bytes: u64,
+    pub(super) at: Timestamp,
+}
+
+/// The file that is written, and how far.
+struct Active {
+    file: Arc<JournalFile>,
+    end: u64,
+    day: i64,
+}
+
+/// The thread's own state.
+pub(super) struct Writer {
+    rings: Vec<RingReader>,
+    lanes: Vec<Arc<Lane>>,
+    shared: Arc<Shared>,
+    queue: Arc<SyncQueue>,
+    node: String,
+    instance: u32,
+    file_bytes: u64,
+    active: Option<Active>,
+    next_seq: u64,
+    last_ts: Timestamp,
+    /// Records taken from each ring since the start.
+    taken: Vec<u64>,
+    reported: Reported,
+    notes: Vec<Note>,
+    failing: bool,
+    builder: FrameBuilder,
+    batch: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+/// What the current batch holds.
+struct Batch {
+    ts: Timestamp,
+    /// Handed over by workers.
+    counts: KindCounts,
+    gaps: Vec<Gap>,
+    urgent: bool,
+}
+
+impl Writer {
+    /// A writer that begins with `first_seq` and has `notes` to tell.
+    pub(super) fn new(
+        (rings, lanes): (Vec<RingReader>, Vec<Arc<Lane>>),
+        (shared, queue): (Arc<Shared>, Arc<SyncQueue>),
+        (node, file_bytes): (String, u64),
+        (instance, first_seq): (u32, u64),
+        notes: Vec<Note>,
+    ) -> Self {
+        let taken = vec![0; rings.len()];
+        Self {
+            rings,
+            lanes,
+            shared,
+            queue,
+            node,
+            instance,
+            file_bytes,
+            active: None,
+            next_seq: first_seq,
+            last_ts: Timestamp::default(),
+            taken,
+            reported: Reported::default(),
+            notes,
+            failing: false,
+            builder: FrameBuilder::default(),
+            batch: Vec::new(),
+            frame: Vec::new(),
+        }
+    }
+
+    /// Works until the journal is closed and the rings are empty; `true` when the stop mark is on the disk.
+    pub(super) fn run(mut self) -> bool {
+        loop {
+            // Before the rings are looked at: what comes in after it was set is refused.
+            let closed = self.shared.closed.load(SeqCst);
+            self.drain();
+            if self.batch.is_empty() && !self.has_gaps() {
+                if closed {
+                    return self.finish();
+                }
+                self.sleep();
+            } else {
+                let written = self.write_batch();
+                if !written && self.batch.is_empty() {
+                    if closed {
+                        return self.finish();
+                    }
+                    // Only gaps, and the disk does not take them: not in a hurry.
+                    self.sleep();
+                }
+            }
+        }
+    }
+
+    /// Moves records from the rings into the batch, a fair part of each.
+    fn drain(&mut self) {
+        self.batch.clear();
+        let share = (BATCH_BYTES / self.rings.len().max(1)).max(RECORD_BYTES);
+        let mut fill = 0;
+        for ring in &mut self.rings {
+            fill += ring.fill();
+        }
+        self.shared.stats.ring_bytes.store(fill as u64, Relaxed);
+        if fill == 0 {
+            return;
+        }
+        for (ring, taken) in self.rings.iter_mut().zip(&mut self.taken) {
+            let from = self.batch.len();
+            ring.drain(share, &mut self.batch);
+            let mut left = &self.batch[from..];
+            while let Some((record, rest)) = skip(left) {
+                debug_assert!(!record.is_empty());
+                *taken += 1;
+                left = rest;
+            }
+        }
+    }
+
+    fn has_gaps(&self) -> bool {
+        !self.notes.is_empty() || self.reported.open(&self.shared.stats).next().is_some()
+    }
+
+    /// Sleeps until a worker has something. The timeout only bounds what a missing wake-up could cost.
+    fn sleep(&self) {
+        self.shared.sleeping.store(true, SeqCst);
+        fence(SeqCst);
+        if self.rings.iter().all(|ring| ring.fill() == 0) && !self.shared.closed.load(SeqCst) {
+            std::thread::park_timeout(IDLE);
+        }
+        self.shared.sleeping.store(false, SeqCst);
+    }
+
+    /// Writes the batch and tells the workers; `false` when it is lost.
+    fn write_batch(&mut self) -> bool {
+        let batch = self.build();
+        let begun = monotonic();
+        let result = self.write_or_hold(batch.ts);
+        self.shared.stats.write.add(begun.elapsed());
+        match result {
+            Ok(()) => self.written(&batch),
+            Err(cause) => self.lose(&batch, &cause),
+        }
+        self.lanes.iter().for_each(|lane| lane.wake());
+        !self.failing
+    }
+
+    /// Builds the frame: gaps first, then the records.
+    fn build(&mut self) -> Batch {
+        let ts = (self.shared.now)().max(self.last_ts);
+        let mut urgent = self.shared.durability == Durability::Fsync;
+        let mut counts = KindCounts::default();
+        let gaps: Vec<Gap> = self.reported.open(&self.shared.stats).collect();
+        self.builder.clear();
+        let mut scratch = Vec::new();
+        for gap in &gaps {
+            put_gap(&mut self.builder, &mut scratch, gap);
+        }
+        for note in &self.notes {
+            put_note(&mut self.builder, &mut scratch, note);
+        }
+        let mut left = &self.batch[..];
+        while let Some((record, rest)) = Encoded::take(left) {
+            self.builder.push(&record);
+            counts[record.kind as usize] += 1;
+            urgent |= wants_sync(record.kind);
+            left = rest;
+        }
+        self.frame.clear();
+        self.builder.finish(self.next_seq, ts, &mut self.frame);
+        Batch { ts, counts, gaps, urgent }
+    }
+
+    /// Tries the current file, then a new one, then waits a little and tries again, for `hold`.
+    fn write_or_hold(&mut self, ts: Timestamp) -> io::Result<()> {
+        let deadline = monotonic() + if self.failing { Duration::ZERO } else { self.shared.hold };
+        loop {
+            let Err(cause) = self.try_write(ts) else { return Ok(()) };
+            // A second file may have room: the spare is there for this.
+            let cause = match self.try_write(ts) {
+                Ok(()) => return Ok(()),
+                Err(again) if again.kind() == cause.kind() => again,
+                Err(_) => cause,
+            };
+            if monotonic() >= deadline {
+                return Err(cause);
+            }
+            std::thread::sleep(RETRY_EVERY);
+        }
+    }
+
+    /// One attempt; on failure the file is left behind, cut back to its last good frame.
+    fn try_write(&mut self, ts: Timestamp) -> io::Result<()> {
+        let frame_bytes = self.frame.len() as u64;
+        let fits = |a: &Active| {
+            let room = a.end + frame_bytes <= self.file_bytes;
+            a.end == 0 || (room && a.day == ts.day() && !a.file.abandoned.load(SeqCst))
+        };
+        if self.active.as_ref().is_some_and(|a| !fits(a)) {
+            self.leave_file();
+        }
+        let (file, end) = match &self.active {
+            Some(active) => (active.file.clone(), active.end),
+            None => (self.queue.take_spare()?, 0),
+        };
+        let mut bytes = &self.frame[..];
+        let first;
+        if end == 0 {
+            let mut head = Vec::new();
+            FileHead::new(ts, (self.instance, file.number), self.next_seq, &self.node).encode(&mut head);
+            head.extend_from_slice(&self.frame);
+            first = head;
+            bytes = &first;
+        }
+        let result = write_all(&*file.disk, bytes, end);
+        let end_now = if result.is_ok() { end + bytes.len() as u64 } else { end };
+        self.active = Some(Active { file, end: end_now, day: ts.day() });
+        if result.is_err() {
+            self.cut_back();
+        }
+        result
+    }
+
+    /// After a failed write: no byte behind the last good frame may stay.
+    fn cut_back(&mut self) {
+        let Some(active) = &self.active else { return };
+        if let Err(cause) = active.file.disk.set_len(active.end) {
+            tracing::warn!(file = active.file.number, error = %cause, "a failed write could not be cut off");
+        }
+        // A file without a record is kept for the next attempt, or a broken disk would fill up with empty files.
+        self.leave_file();
+    }
+
+    /// The syncer closes the file; the next write takes the spare.
+    fn leave_file(&mut self) {
+        if let Some(active) = self.active.take_if(|a| a.end > 0) {
+            let (next_seq, ts) = (self.next_seq, self.last_ts);
+            self.queue.close(Closed { file: active.file, end: active.end, next_seq, ts });
+        }
+    }
+
+    fn written(&mut self, batch: &Batch) {
+        let stats = &self.shared.stats;
+        let mut counts = batch.counts;
+        counts[Kind::Gap as usize] += (batch.gaps.len() + self.notes.len()) as u64;
+        let records: u64 = counts.iter().sum();
+        self.next_seq += records;
+        self.last_ts = batch.ts;
+        self.failing = false;
+        for gap in &batch.gaps {
+            self.reported.close(gap, stats);
+        }
+        self.notes.clear();
+        stats.count(&counts);
+        stats.batches.fetch_add(1, Relaxed);
+        stats.bytes_written.fetch_add(self.frame.len() as u64, Relaxed);
+        for (lane, taken) in self.lanes.iter().zip(&self.taken) {
+            lane.written.store(*taken, SeqCst);
+        }
+        if let Some(active) = &self.active {
+            let last_seq = self.next_seq - 1;
+            self.queue.wrote(&active.file, &counts, (&self.taken, last_seq), (batch.ts, batch.urgent), stats);
+        }
+    }
+
+    /// Sheds the batch: counted, told to its workers, and told in a gap record as soon as the disk takes one.
+    fn lose(&mut self, batch: &Batch, cause: &io::Error) {
+        let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let reason = if full { LossReason::DiskFull } else { LossReason::WriteError };
+        if !self.failing {
+            tracing::error!(error = %cause, "records cannot be written and are shed");
+        }
+        self.failing = true;
+        self.shared.stats.lose_all(&batch.counts, reason, batch.ts);
+        for (lane, taken) in self.lanes.iter().zip(&self.taken) {
+            lane.lose(lane.written.load(SeqCst), *taken);
+            lane.written.store(*taken, SeqCst);
+        }
+    }
+
+    /// Marks the clean stop.
+    fn finish(mut self) -> bool {
+        let Some(active) = self.active.take().filter(|a| a.end > 0) else { return !self.failing };
+        if active.file.abandoned.load(SeqCst) {
+            return false;
+        }
+        let closed = Closed { file: active.file, end: active.end, next_seq: self.next_seq, ts: self.last_ts };
+        match write_end(&closed, Mark::Stop) {
+            Ok(()) => !self.failing,
+            Err(cause) => {
+                tracing::error!(error = %cause, "the clean stop could not be marked");
+                false
+            }
+        }
+    }
+}
+
+/// One record's bytes and what follows.
+fn skip(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+}
+
+fn put_gap(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, gap: &Gap) {
+    put(
+        builder,
+        scratch,
+        &Event {
+            kind: Kind::Gap,
+            start_ts: Some(gap.first),
+            gap_reason: Some(gap.reason.label().as_bytes()),
+            gap_kind: Some(gap.kind.label().as_bytes()),
+            gap_count: Some(gap.count),
+            gap_first: Some(gap.first),
+            gap_last: Some(gap.last),
+            ..Event::default()
+        },
+    );
+}
+
+fn put_note(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, note: &Note) {
+    put(
+        builder,
+        scratch,
+        &Event {
+            kind: Kind::Gap,
+            start_ts: Some(note.at),
+            gap_reason: Some(note.reason.label().as_bytes()),
+            gap_bytes: (note.bytes > 0).then_some(note.bytes),
+            gap_last: Some(note.at),
+            ..Event::default()
+        },
+    );
+}
+
+fn put(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, event: &Event<'_>) {
+    scratch.clear();
+    event.encode(scratch);
+    if let Some((record, _)) = Encoded::take(scratch) {
+        builder.push(&record);
+    }
+}
+
+/// Bytes taken from all rings for one batch.
+pub(super) const BATCH_BYTES: usize = 1 << 20;
+/// Longest sleep without a look at the rings.
+const IDLE: Duration = Duration::from_millis(200);
+/// Pause between two attempts on a disk that does not take the batch.
+const RETRY_EVERY: Duration = Duration::from_millis(5);
