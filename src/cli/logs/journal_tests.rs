@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use super::terminal::Terminal;
-use super::{LogsArgs, execute, shield_negations};
+use super::{LogsArgs, run_to, shield_negations};
 use crate::clock::{self, Timestamp};
 use crate::config::Durability;
 use crate::record::Event;
@@ -27,7 +26,7 @@ fn logs_to(dir: &Path, words: &str, out: &mut dyn Write) -> u8 {
     let all = format!("kelisim logs {words} --data {}", dir.display());
     let args = shield_negations(all.split(' ').map(Into::into));
     let args = LogsArgs::try_parse_from(&args[1..]).expect(words);
-    execute(&args, clock::now(), out, Terminal::default())
+    run_to(&args, clock::now(), out)
 }
 
 fn start(dir: &Path) -> (Journal, RecorderHandle) {

@@ -32,6 +32,12 @@ pub fn run(args: &LogsArgs) -> u8 {
     execute(args, crate::clock::now(), &mut io::stdout().lock(), terminal)
 }
 
+/// Like [`run`], but prints to `out` as to a pipe. `now` fixes relative times.
+#[must_use]
+pub fn run_to(args: &LogsArgs, now: Timestamp, out: &mut dyn Write) -> u8 {
+    execute(args, now, out, Terminal::default())
+}
+
 fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Terminal) -> u8 {
     let mut out = Output::new(out, terminal);
     let outcome = match &args.command {

@@ -59,11 +59,13 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
         out.write(line)?;
     }
     out.flush()?;
-    while args.follow {
+    if !args.follow {
+        return Ok(order.shown);
+    }
+    loop {
         look(&mut follower, scan.select(), &mut order, &mut lines, out)?;
         std::thread::sleep(POLL);
     }
-    Ok(order.shown)
 }
 
 /// What has been come across, to show a record once and to notice those that were never seen.

@@ -79,7 +79,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 /// A number of bytes, exactly, as [`parse_bytes`] reads it.
 #[must_use]
 pub fn exact_bytes(bytes: u64) -> String {
-    match BYTE_UNITS.iter().find(|(_, scale)| bytes > 0 && bytes % scale == 0) {
+    match BYTE_UNITS.iter().find(|(_, scale)| bytes > 0 && bytes.is_multiple_of(*scale)) {
         Some((name, scale)) if *scale > 1 => format!("{}{name}", bytes / scale),
         _ => bytes.to_string(),
     }
