@@ -92,7 +92,8 @@ impl SyncQueue {
                 dirty.seq = seq;
             }
             None => {
-                state.dirty.push(Dirty { file: file.clone(), counts: *counts, marks: marks.to_vec(), seq })
+                let marks = marks.to_vec();
+                state.dirty.push(Dirty { file: file.clone(), counts: *counts, marks, seq });
             }
         }
         let first = state.since.is_none();
