@@ -21,6 +21,7 @@ fn commands(c: &mut Criterion) {
     let count = std::env::var("KELISIM_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let dir = tempfile::tempdir().expect("a folder");
     fill(dir.path(), count);
+    assert_eq!(held(dir.path()), count, "every record is there");
     let mut group = c.benchmark_group(format!("logs/{count}"));
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     for (name, words) in COMMANDS {
@@ -43,6 +44,16 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("top url.path by p95", &["top", "url.path", "--by", "p95"]),
     ("hist ts --bucket 1m", &["hist", "ts", "--bucket", "1m"]),
 ];
+
+/// How many requests the journal holds.
+fn held(dir: &Path) -> u64 {
+    let words = ["logs", "top", "kind", "--format", "csv", "--data"];
+    let args = words.into_iter().map(Into::into).chain([dir.as_os_str().to_owned()]);
+    let mut out = Vec::new();
+    run_to(&LogsArgs::try_parse_from(args).expect("valid arguments"), clock::now(), &mut out);
+    let out = String::from_utf8(out).expect("UTF-8");
+    out.lines().find_map(|line| line.strip_prefix("access,")?.parse().ok()).unwrap_or(0)
+}
 
 /// A stopped journal of `count` requests with the fields that a usual page view has.
 fn fill(dir: &Path, count: u64) {

@@ -112,7 +112,8 @@ fn counts_are_exact_over_all_files_and_threads() {
     let dir = filled(1_500);
     let (out, _) = logs(dir.path(), "top path --format csv --by bytes");
     let sum = |rest: u64| (0..1_500).filter(|n| n % 3 == rest).sum::<u64>();
-    let wanted = format!("url.path,hits,bytes\r\n/c,500,{}\r\n/b,500,{}\r\n/a,500,{}\r\n", sum(2), sum(1), sum(0));
+    let wanted =
+        format!("url.path,hits,bytes\r\n/c,500,{}\r\n/b,500,{}\r\n/a,500,{}\r\n", sum(2), sum(1), sum(0));
     assert_eq!(out, wanted);
     let (out, _) = logs(dir.path(), "top path --format csv --by visitors --purpose security --reason r -n 1");
     assert_eq!(out.lines().nth(1), Some("/a,500,2"));
@@ -142,19 +143,27 @@ fn exit_codes() {
 fn a_sealed_column_is_refused_before_any_file_is_opened() {
     // Files are not even looked for: a folder that does not exist makes no difference to the answer.
     let nowhere = Path::new("/nonexistent/kelisim");
-    for words in ["query ip:10.0.0.0/8", "query --fields ip", "top ip", "top path --by visitors", "hist risk.score"] {
+    for words in
+        ["query ip:10.0.0.0/8", "query --fields ip", "top ip", "top path --by visitors", "hist risk.score"]
+    {
         let all = format!("kelisim logs {words} --data {}", nowhere.display());
         let args = LogsArgs::try_parse_from(all.split(' ').skip(1)).expect(words);
         let refused = match &args.command {
-            super::LogsCommand::Query(a) => {
-                super::read::request(&a.read, &a.filter, a.fields.as_deref().unwrap_or_default(), clock::now()).err()
-            }
+            super::LogsCommand::Query(a) => super::read::request(
+                &a.read,
+                &a.filter,
+                a.fields.as_deref().unwrap_or_default(),
+                clock::now(),
+            )
+            .err(),
             super::LogsCommand::Top(a) => {
                 let mut columns = vec![a.field];
                 columns.extend(a.by.measured().1);
                 super::read::request(&a.read, &a.filter, &columns, clock::now()).err()
             }
-            super::LogsCommand::Hist(a) => super::read::request(&a.read, &a.filter, &[a.field], clock::now()).err(),
+            super::LogsCommand::Hist(a) => {
+                super::read::request(&a.read, &a.filter, &[a.field], clock::now()).err()
+            }
             _ => None,
         };
         let Some(super::Failure::Usage(message)) = refused else { panic!("{words} was not refused") };
@@ -234,9 +243,8 @@ fn tail_follows_a_growing_journal_over_files_and_ends_with_its_pipe() {
         for n in 0..5 {
             record(&recorder, n, clock::now()).await;
         }
-        tail = Some(std::thread::spawn(move || {
-            logs_to(&folder, "tail -f -n 2 --fields id", &mut Pipe(sender))
-        }));
+        tail =
+            Some(std::thread::spawn(move || logs_to(&folder, "tail -f -n 2 --fields id", &mut Pipe(sender))));
         // The header and the newest two: the tail is running.
         assert_eq!(ids(&lines.recv().expect("the first lines")), [3, 4]);
         for n in 5..1_005 {

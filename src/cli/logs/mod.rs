@@ -17,7 +17,9 @@ mod terminal;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-pub use args::{FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs};
+pub use args::{
+    FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
+};
 
 use read::{Failure, Output};
 use terminal::Terminal;
@@ -89,7 +91,8 @@ pub fn shield_negations(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 /// A minus, a field name of at least two characters, an operator. Options have two minuses or one letter.
 fn is_negation(arg: &str) -> bool {
     let Some(rest) = arg.strip_prefix('-') else { return false };
-    let name = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))).unwrap_or(rest.len());
+    let name =
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))).unwrap_or(rest.len());
     name >= 2 && rest[name..].starts_with(['=', '!', '>', '<', '~', ':'])
 }
 
@@ -106,7 +109,10 @@ mod tests {
     use super::*;
 
     fn shielded(args: &[&str]) -> Vec<String> {
-        shield_negations(args.iter().map(OsString::from)).into_iter().filter_map(|a| a.into_string().ok()).collect()
+        shield_negations(args.iter().map(OsString::from))
+            .into_iter()
+            .filter_map(|a| a.into_string().ok())
+            .collect()
     }
 
     #[test]

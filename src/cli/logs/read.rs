@@ -127,7 +127,9 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
     out.flush()?;
     tell_gaps(&seen);
     if by == By::Visitors {
-        eprintln!("note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted");
+        eprintln!(
+            "note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted"
+        );
     }
     if result.unmeasured > 0 {
         eprintln!("note: {} hits were not measured: too many distinct values", result.unmeasured);
@@ -215,7 +217,9 @@ impl<'o> Output<'o> {
 pub(super) fn tell_gaps(seen: &Seen) {
     if seen.gaps > 0 {
         let (gaps, missing) = (seen.gaps, seen.missing);
-        eprintln!("note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them");
+        eprintln!(
+            "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
+        );
     }
 }
 
@@ -225,7 +229,9 @@ pub(super) fn fields_of<'f>(
     format: Format,
 ) -> Result<&'f [&'static Column], Failure> {
     if format == Format::Clf && fields.is_some() {
-        return Err(Failure::Usage("the combined log format has its own fields: leave out --fields".to_owned()));
+        return Err(Failure::Usage(
+            "the combined log format has its own fields: leave out --fields".to_owned(),
+        ));
     }
     Ok(fields.unwrap_or_default())
 }
@@ -255,7 +261,9 @@ fn scale(column: &Column, width: Option<&str>) -> Result<Scale, Failure> {
     };
     match parsed {
         Some(width) if width > 0 => Ok(Scale::Linear(width)),
-        _ => Err(Failure::Usage(format!("--bucket must be a width that fits {}: 1m, 10KiB, 100", column.name))),
+        _ => {
+            Err(Failure::Usage(format!("--bucket must be a width that fits {}: 1m, 10KiB, 100", column.name)))
+        }
     }
 }
 

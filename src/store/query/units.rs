@@ -198,7 +198,9 @@ mod tests {
     #[test]
     fn times() {
         let ten = Timestamp::from_secs(1_795_341_600);
-        for same in ["2026-11-22T10:00", "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T15:00:00+05:00"] {
+        for same in
+            ["2026-11-22T10:00", "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T15:00:00+05:00"]
+        {
             assert_eq!(parse_time(same), Some(ten), "{same}");
         }
         assert_eq!(parse_time("2026-11-22"), Some(Timestamp::from_secs(1_795_305_600)));
