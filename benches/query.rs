@@ -50,7 +50,7 @@ fn held(dir: &Path) -> u64 {
     let words = ["logs", "top", "kind", "--format", "csv", "--data"];
     let args = words.into_iter().map(Into::into).chain([dir.as_os_str().to_owned()]);
     let mut out = Vec::new();
-    run_to(&LogsArgs::try_parse_from(args).expect("valid arguments"), clock::now(), &mut out);
+    assert_eq!(run_to(&LogsArgs::try_parse_from(args).expect("valid arguments"), clock::now(), &mut out), 0);
     let out = String::from_utf8(out).expect("UTF-8");
     out.lines().find_map(|line| line.strip_prefix("access,")?.parse().ok()).unwrap_or(0)
 }

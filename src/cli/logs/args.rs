@@ -233,16 +233,18 @@ macro_rules! filter_help {
     () => {
         "\
 Filter:
-  Terms are field, operator, value; all must hold. Put a filter between single quotes: the shell takes > and < for
-  itself.
-    status>=500            = != > >= < <=   numbers, durations (200ms), sizes (1MiB), times
-    status=404,410         a list: one of them
-    path~^/api             ~ !~             regular expression
-    path:admin             :                contains; for a list: an item contains; for addresses: in the network
-    error:*                the field is there
-    -status=200            a minus turns a term round; != also holds where the field is absent
-    since:2h until:2026-11-22T10:00         arrived in that time (UTC, or so long ago)
-    path=\"/with space\"     double quotes around a value with spaces or commas
+  Terms are field, operator, value; all must hold. Put a filter between single
+  quotes: the shell takes > and < for itself.
+    status>=500          = != > >= < <=   numbers, 200ms, 1MiB, times
+    status=404,410       a list: one of them
+    path~^/api           ~ !~             regular expression
+    path:admin           :                contains; for addresses: in the network
+    error:*              the field is there
+    -status=200          a minus turns a term round; != also holds where the
+                         field is absent
+    since:2h             arrived then or later: so long ago, or a time in UTC
+    until:2026-11-22T10:00
+    path=\"/with space\"   double quotes around a value with spaces or commas
   Only finished requests are searched unless the filter names `kind`.
 
 Short names:
@@ -287,8 +289,9 @@ Examples:
   kelisim logs top stripped --other
   kelisim logs top path --by visitors --purpose security --reason 'ticket 7'
 
-Counts are exact. Beyond a million values, or 64 MiB of them, further ones are counted together and shown as such. A
-95th percentile is at most 2% too high; programs get it in microseconds. The filter language is in
+Counts are exact. Beyond a million values, or 64 MiB of them, further ones are
+counted together and shown as such. A 95th percentile is at most 2% too high;
+programs get it in microseconds. The filter language is in
 `kelisim logs query --help`.";
 
 const HIST_HELP: &str = "\

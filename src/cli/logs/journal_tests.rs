@@ -103,6 +103,7 @@ fn a_query_gives_the_newest_first_from_all_files() {
     assert_eq!((ids(&out), code), (wanted, 0));
     let (out, _) = logs(dir.path(), "query --format json --fields id -n 3 path=/a -status=503");
     assert_eq!(ids(&out), [1_497, 1_494, 1_491]);
+    assert_eq!(ids(&logs(dir.path(), "query --fields id -n 0").0), [0; 0]);
     let (out, _) = logs(dir.path(), "query --fields id id=id-777 since:1h until:2100-01-01");
     assert_eq!(ids(&out), [777]);
 }
@@ -206,6 +207,8 @@ fn a_gap_is_shown_when_asked_for() {
     assert_eq!(ids(&out), [1, 0]);
     let (out, _) = logs(dir.path(), "query kind=gap");
     assert!(out.contains("unclean_stop"), "{out}");
+    let (out, _) = logs(dir.path(), "top kind --format csv");
+    assert_eq!(out, "record.kind,hits\r\naccess,2\r\ngap,1\r\n");
 }
 
 #[test]
@@ -213,6 +216,8 @@ fn tail_begins_with_the_newest_and_can_go_on_from_a_number() {
     let dir = filled(300);
     let (out, _) = logs(dir.path(), "tail -n 3 --fields seq,id");
     assert_eq!(ids(&out), [297, 298, 299]);
+    assert_eq!(ids(&logs(dir.path(), "tail -n 0 --fields id").0), [0; 0]);
+    assert_eq!(ids(&logs(dir.path(), "tail -n 1 --fields id path=/a").0), [297]);
     let seq: u64 = out.lines().last().unwrap().split_whitespace().next().unwrap().parse().unwrap();
     let (out, _) = logs(dir.path(), &format!("tail --fields id --since-seq {}", seq - 1));
     assert_eq!(ids(&out), [298, 299]);

@@ -82,7 +82,8 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> R
             }
             shown += 1;
             match out.write(lines.row(row)) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(()) if shown < limit => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(()),
                 Err(cause) => {
                     failed = Some(cause);
                     ControlFlow::Break(())
@@ -105,7 +106,12 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
     let (by, measured) = args.by.measured();
     let mut columns = vec![args.field];
     columns.extend(measured);
-    let Request { scan, .. } = request(&args.read, &args.filter, &columns, now)?;
+    let mut words = args.filter.clone();
+    if args.field.name == KIND {
+        // Otherwise only finished requests would be counted.
+        words.push(format!("{KIND}:*"));
+    }
+    let Request { scan, .. } = request(&args.read, &words, &columns, now)?;
     // A column given twice is filled at its last place only.
     let same = measured.is_some_and(|m| m.id == args.field.id);
     let projection = Projection::new(if same { &columns[..1] } else { &columns });
@@ -273,4 +279,6 @@ fn title_of(column: &Column) -> &'static str {
 
 /// Bytes gathered before they are written to a pipe.
 const OUTPUT_BYTES: usize = 64 << 10;
+/// The column of the sort of record.
+const KIND: &str = "record.kind";
 const MINUTE_MICROS: u64 = 60_000_000;

@@ -43,13 +43,10 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
         };
         scan.from_seq(seq, show).map_err(Failure::Read)?;
         failed.map_or(Ok(()), Err)?;
-    } else {
+    } else if args.limit > 0 {
         let collect = |row: &Row<'_>| {
-            if newest.len() as u64 == args.limit {
-                return ControlFlow::Break(());
-            }
             newest.push_front((row.seq, lines.row(row).to_owned()));
-            ControlFlow::Continue(())
+            if newest.len() as u64 == args.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         scan.newest_first(collect).map_err(Failure::Read)?;
     }
@@ -125,7 +122,7 @@ fn look(
         eprintln!("note: {missed} records were removed before they could be shown");
     }
     if seen.gaps > 0 {
-        eprintln!("note: {} gaps in the records; kind=gap shows them", seen.gaps);
+        eprintln!("note: gaps in the records: {}, records missing: at least {}", seen.gaps, seen.missing);
     }
     Ok(())
 }

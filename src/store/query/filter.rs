@@ -130,10 +130,10 @@ impl Filter {
         for term in &self.terms {
             match (&term.test, term.negated) {
                 (Test::Since(moment), false) | (Test::Until(moment), true) => {
-                    range.0 = range.0.max(moment.at(now))
+                    range.0 = range.0.max(moment.at(now));
                 }
                 (Test::Until(moment), false) | (Test::Since(moment), true) => {
-                    range.1 = range.1.min(moment.at(now))
+                    range.1 = range.1.min(moment.at(now));
                 }
                 _ => {}
             }
