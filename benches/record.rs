@@ -133,7 +133,6 @@ fn round_trip(c: &mut Criterion) {
         ("group/1", Durability::Group, 1),
         ("group/64", Durability::Group, 64),
         ("group/512", Durability::Group, 512),
-        ("memory/64", Durability::Memory, 64),
     ] {
         let Ok(dir) = tempfile::tempdir() else { return };
         let Ok((journal, mut handles)) = Journal::start(options(dir.path(), durability), clock::now) else {
@@ -173,8 +172,8 @@ fn scan(c: &mut Criterion) {
             || Reader::open(dir.path()),
             |reader| {
                 let Ok(mut reader) = reader else { return };
-                let mut out = [None; 2];
                 let scanned = reader.for_each_row(Purpose::Support.opened(), &TimeRange::default(), |row| {
+                    let mut out = [None; 2];
                     row.project(&projection, &mut out);
                     black_box(&out);
                     ControlFlow::Continue(())

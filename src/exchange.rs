@@ -10,20 +10,24 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::Version;
+use http::{Method, StatusCode, Version};
 
-use crate::admin::labels::MethodLabel;
+use crate::admin::labels::{CookieAction, Direction, MethodLabel};
 use crate::admin::worker::Held;
 use crate::clock::{self, Timestamp};
 use crate::consent::Decision;
-use crate::error::Reason;
-use crate::forward::Upload;
-use crate::ingress::Admitted;
+use crate::cookies::Category;
+use crate::cookies::parse::RequestCookies;
+use crate::cookies::request::Outcome;
+use crate::error::{Reason, Refusal};
+use crate::forward::{Answer, SendError, Upload};
+use crate::identify::Visitor;
+use crate::ingress::{Admitted, target};
 use crate::listen::connection::OpenRequest;
-use crate::record::ListBuf;
 use crate::record::kept::Kept;
+use crate::record::{ListBuf, emit};
 use crate::respond::error_page::Taste;
-use crate::risk::{self, Assessment};
+use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
 
 /// One request being answered.
@@ -53,7 +57,9 @@ pub struct Exchange {
     /// What the consent step decided.
     pub consent: Option<Decision>,
     /// What the risk step found.
-    pub risk: Option<RiskFacts>,
+    pub risk: Option<Assessed>,
+    /// The visitor, if the browser returned a genuine cookie.
+    pub visitor: Option<Visitor>,
     /// What the site's server did.
     pub upstream: Option<UpstreamFacts>,
     /// State of the request's body.
@@ -66,8 +72,10 @@ pub struct Exchange {
     pub status: u16,
     /// Why the site did not answer.
     pub error: Option<Reason>,
-    pub(crate) recorded: bool,
-    pub(crate) active: Held,
+    /// Whether its record was handed over.
+    pub recorded: bool,
+    /// Counts it among the active requests until it ends.
+    pub active: Held,
 }
 
 /// What the cookie steps did.
@@ -85,22 +93,11 @@ pub struct CookieFacts {
     pub bytes: u64,
 }
 
-/// What the risk step found.
-#[derive(Debug)]
-pub struct RiskFacts {
-    /// Signals and level.
-    pub assessment: Assessment,
-    /// What was done.
-    pub applied: risk::Applied,
-    /// Where the visitor is: for the record's fraud section alone.
-    pub place: crate::geo::Place,
-}
-
 /// What the site's server did.
 #[derive(Debug)]
 pub struct UpstreamFacts {
     /// Index of the endpoint.
-    pub endpoint: usize,
+    pub endpoint: Option<usize>,
     /// Status of its answer, if there was one.
     pub status: Option<u16>,
     /// From the request sent to the head of the answer.
@@ -127,6 +124,7 @@ impl Exchange {
             cookies: CookieFacts::default(),
             consent: None,
             risk: None,
+            visitor: None,
             upstream: None,
             upload: None,
             sent: Cell::new(0),
@@ -135,6 +133,98 @@ impl Exchange {
             error: None,
             recorded: false,
         }
+    }
+}
+
+impl Exchange {
+    /// Notes which cookies came and which were kept from the site, and counts them.
+    pub fn note_cookies(&mut self, carried: &RequestCookies<'_>, filtered: &Outcome) {
+        if carried.is_empty() {
+            return;
+        }
+        self.cookies.bytes = carried.bytes() as u64;
+        for cookie in carried.iter() {
+            self.cookies.names.push(cookie.name);
+            self.cookies.categories.push(cookie.class.category.label().as_bytes());
+        }
+        for index in filtered.stripped() {
+            if let Some(cookie) = carried.iter().nth(index) {
+                self.cookies.stripped.push(cookie.name);
+            }
+        }
+        let mode = self.state.cookies.mode;
+        for category in Category::ALL {
+            for (action, n) in [
+                (CookieAction::Kept, filtered.counts.kept(category)),
+                (CookieAction::Stripped, filtered.counts.stripped(category)),
+            ] {
+                if n > 0 {
+                    self.worker.metrics.cookies(action, category, Direction::Request, mode, u64::from(n));
+                }
+            }
+        }
+    }
+
+    /// Tells the risk signals how the site answered.
+    pub fn observe_answer(&self, status: StatusCode) {
+        if !status.is_client_error() {
+            return;
+        }
+        let Ok(method) = Method::from_bytes(self.kept.method()) else { return };
+        let path = String::from_utf8_lossy(self.kept.path());
+        let visit = Visit {
+            address: self.admitted.client,
+            visitor: self.visitor,
+            method: &method,
+            path: &path,
+            user_agent: self.kept.user_agent(),
+        };
+        self.state.assessor.observe_answer(self.arrived, &visit, status);
+    }
+
+    /// Where the configuration demands it: records the request durably before the site sees it.
+    ///
+    /// # Errors
+    /// [`Reason::RecordFailed`]: then the site must not see it.
+    pub async fn record_before_forward(&self) -> Result<(), Refusal> {
+        let prefixes = &self.state.config.records.record_before_forward;
+        if prefixes.is_empty() {
+            return Ok(());
+        }
+        let raw = String::from_utf8_lossy(self.kept.path());
+        let path = target::normalised_path(&raw);
+        if !prefixes.iter().any(|prefix| target::is_below(&path, prefix)) {
+            return Ok(());
+        }
+        match emit::submit_open(self).await {
+            crate::store::Outcome::Durable => Ok(()),
+            crate::store::Outcome::Lost => Err(Reason::RecordFailed.into()),
+        }
+    }
+
+    /// Whether the client speaks HTTP/2.
+    #[must_use]
+    pub fn is_multiplexed(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
+}
+
+impl UpstreamFacts {
+    /// The site answered.
+    #[must_use]
+    pub fn answered(answer: &Answer) -> Self {
+        Self {
+            endpoint: Some(answer.endpoint),
+            status: Some(answer.response.status().as_u16()),
+            time: answer.upstream_time,
+            retries: answer.retries,
+        }
+    }
+
+    /// It did not.
+    #[must_use]
+    pub fn failed(error: &SendError) -> Self {
+        Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries: error.retries }
     }
 }
 

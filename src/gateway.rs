@@ -93,12 +93,13 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     let mut owed = Owed::new(&carried, &filtered, exchange.visitor);
     let cookie_field = filtered.output;
     exchange.consent = Some(decision);
+    drop(carried);
 
     // Our own endpoints and the policy gate: the site does not see these requests.
     if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
         return own::endpoint(exchange, &parts, body, path, &owed).await.map(Reply::Own);
     }
-    if let Some(response) = own::gate(exchange, &parts) {
+    if let Some(response) = own::gate(exchange, &parts).await {
         return Ok(Reply::Own(response));
     }
 
@@ -141,7 +142,7 @@ async fn forward(
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
-            exchange.upstream = UpstreamFacts::failed(&error);
+            exchange.upstream = Some(UpstreamFacts::failed(&error));
             return Err(error.refusal);
         }
     };

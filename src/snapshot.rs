@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -20,7 +21,7 @@ use crate::cookies::CookiePolicy;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
 use crate::listen::admission::Admission;
-use crate::risk::{Deny, SharedMemory};
+use crate::risk::Assessor;
 
 /// The configuration, compiled into what a request needs.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub consent: Vec<SiteConsent>,
     /// Rules and actions for cookies.
     pub cookies: CookiePolicy,
+    /// Judges visits; its memory outlives a reload.
+    pub assessor: Assessor,
     /// Which metric label each site's upstream has.
     pub upstream_labels: Vec<usize>,
     hosts: HashMap<Box<str>, Served, RandomState>,
@@ -42,6 +45,8 @@ pub struct Snapshot {
 pub struct Served {
     /// Index of the site.
     pub site: usize,
+    /// Index of the host within the site.
+    pub host: usize,
     /// The host's metric label; `None` is `_other`.
     pub label: Option<usize>,
 }
@@ -49,11 +54,14 @@ pub struct Served {
 impl Snapshot {
     /// Compiles a configuration.
     #[must_use]
-    pub fn new(config: Config, cookies: CookiePolicy, metrics: &Metrics) -> Self {
+    pub fn new(config: Config, cookies: CookiePolicy, assessor: Assessor, metrics: &Metrics) -> Self {
         let mut hosts = HashMap::default();
         for (site, of) in config.sites.iter().enumerate() {
-            for host in &of.hosts {
-                hosts.insert(host.as_str().into(), Served { site, label: metrics.host_index(host) });
+            for (index, host) in of.hosts.iter().enumerate() {
+                let served = Served { site, host: index, label: metrics.host_index(host) };
+                // Look-ups are by name without brackets.
+                let name = host.trim_start_matches('[').trim_end_matches(']');
+                hosts.insert(name.into(), served);
             }
         }
         let consent =
@@ -67,13 +75,19 @@ impl Snapshot {
             })
             .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
-        Self { config, consent, cookies, upstream_labels, hosts, trusted }
+        Self { config, consent, cookies, assessor, upstream_labels, hosts, trusted }
     }
 
     /// Where a host (lower case, without port) leads.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<Served> {
         self.hosts.get(name).copied()
+    }
+
+    /// The configured name of a host.
+    #[must_use]
+    pub fn host_name(&self, served: Served) -> &str {
+        self.config.sites.get(served.site).and_then(|site| site.hosts.get(served.host)).map_or("", String::as_str)
     }
 
     /// Whether this peer is a proxy that some site trusts: many visitors may share its address.
@@ -83,6 +97,15 @@ impl Snapshot {
     }
 }
 
+/// How often a database was replaced, and how often a new file was refused.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// New files in use.
+    pub ok: AtomicU64,
+    /// New files refused.
+    pub failed: AtomicU64,
+}
+
 /// What outlives a reload, shared by all threads.
 #[derive(Debug)]
 pub struct Shared {
@@ -90,14 +113,12 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// Location databases, replaced when their files change.
     pub geo: ArcSwap<Databases>,
+    /// How replacing them went, by [`crate::geo::Role`].
+    pub geo_reloads: [Reloads; 2],
     /// Keys of the consent record.
     pub consent_keys: ConsentKeys,
     /// Keys of the visitor cookie.
     pub visitor_keys: VisitorKeys,
-    /// What the risk signals remember.
-    pub risk: SharedMemory,
-    /// Who is denied, and until when.
-    pub deny: Deny,
     /// Since when `deny` has been observed, if it is configured.
     pub observing_since: Option<Timestamp>,
     /// Open connections.

@@ -5,23 +5,35 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::request::Parts;
 use tokio::sync::Notify;
 
+use crate::admin::labels::{
+    Applied, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, RiskAction, RiskLevel, RiskSignal,
+};
 use crate::admin::worker::WorkerMetrics;
+use crate::clock::Timestamp;
 use crate::cookies::expire::Expirer;
 use crate::forward::Upstreams;
-use crate::identify::visitor::VerifiedCache;
+use crate::consent::{self, Decision, Source};
+use crate::cookies::parse::RequestCookies;
+use crate::exchange::Exchange;
+use crate::geo::LookupCache;
+use crate::geo::place::{Lookup, Place};
+use crate::identify::ClientAddress;
+use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
 use crate::listen::connection::Connection;
 use crate::snapshot::{Shared, Snapshot};
-use crate::store::journal::Recorder;
+use crate::risk::{self, Assessed, Visit};
+use crate::store::Recorder;
 
 /// One worker thread's state.
-#[derive(Debug)]
 pub struct Worker {
     /// What all threads share.
     pub shared: Arc<Shared>,
@@ -34,7 +46,8 @@ pub struct Worker {
     /// Which cookies were expired for whom lately.
     pub expirer: RefCell<Expirer>,
     /// Visitor cookies verified lately.
-    pub visitors: RefCell<VerifiedCache>,
+    pub visitors: RefCell<VerifyCache>,
+    places: RefCell<Box<[LookupCache]>>,
     state: RefCell<Rc<State>>,
     connections: RefCell<HashMap<u64, Arc<Connection>>>,
     next_key: Cell<u64>,
@@ -42,7 +55,6 @@ pub struct Worker {
 }
 
 /// The snapshot in force with this thread's pools for it.
-#[derive(Debug)]
 pub struct State {
     snapshot: Arc<Snapshot>,
     /// One per site, in the order of the configuration.
@@ -81,6 +93,7 @@ impl Worker {
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
+            places: RefCell::new((0..PLACES).map(|_| LookupCache::default()).collect()),
             state: RefCell::new(state),
             connections: RefCell::default(),
             next_key: Cell::new(0),
@@ -97,6 +110,77 @@ impl Worker {
             *state = State::new(Arc::clone(&current));
         }
         Rc::clone(&state)
+    }
+
+    /// The visitor, if one of the cookies is genuine. The first genuine copy counts.
+    #[must_use]
+    pub fn visitor(&self, carried: &RequestCookies<'_>, now: Timestamp) -> Option<Visitor> {
+        let mut cache = self.visitors.borrow_mut();
+        carried
+            .values_of(visitor::NAME.as_bytes())
+            .take(MOST_COPIES)
+            .find_map(|value| cache.verify(&self.shared.visitor_keys, value, now))
+    }
+
+    /// Counts a decision about advertising.
+    pub fn count_decision(&self, decision: &Decision) {
+        let source = match decision.source {
+            Source::Own => ConsentOrigin::Own,
+            Source::Gpc => ConsentOrigin::Gpc,
+            Source::Dnt => ConsentOrigin::Dnt,
+            _ => ConsentOrigin::None,
+        };
+        let result = match decision.result {
+            consent::Outcome::Granted => ConsentResult::Granted,
+            consent::Outcome::Denied => ConsentResult::Denied,
+        };
+        self.metrics.consent(result, source);
+    }
+
+    /// Locates the client for the risk signals, and judges the visit.
+    #[must_use]
+    pub fn assess(&self, exchange: &Exchange, parts: &Parts, now: Timestamp) -> Assessed {
+        let visit = Visit {
+            address: exchange.admitted.client,
+            visitor: exchange.visitor,
+            method: &parts.method,
+            path: parts.uri.path(),
+            user_agent: exchange.kept.user_agent(),
+        };
+        let mut places = self.places.borrow_mut();
+        let place = place_of(exchange.admitted.client, places.len());
+        let assessed = exchange.state.assessor.assess(now, &self.shared.geo.load(), &mut places[place], &visit);
+        if assessed.asked {
+            self.count_lookups(assessed.located.place());
+        }
+        self.count_assessment(&assessed);
+        assessed
+    }
+
+    fn count_lookups(&self, place: &Place) {
+        for (database, lookup) in
+            [(GeoDatabase::Country, place.country_lookup()), (GeoDatabase::Asn, place.asn_lookup())]
+        {
+            match lookup {
+                Lookup::Hit => self.metrics.geo_lookup(database, GeoResult::Hit),
+                Lookup::Miss => self.metrics.geo_lookup(database, GeoResult::Miss),
+                Lookup::Error => self.metrics.geo_lookup(database, GeoResult::Error),
+                Lookup::Off => {}
+            }
+        }
+    }
+
+    fn count_assessment(&self, assessed: &Assessed) {
+        self.metrics.risk_assessment(level_label(assessed.assessment.level));
+        for (name, level) in assessed.assessment.signals.iter() {
+            self.metrics.risk_signal(signal_label(name), level_label(level));
+        }
+        if let Some(action) = assessed.applied.would_have {
+            self.metrics.risk_action(action_label(action), Applied::No);
+        }
+        if assessed.applied.action != risk::Action::Observe {
+            self.metrics.risk_action(action_label(assessed.applied.action), Applied::Yes);
+        }
     }
 
     /// Keeps the connection, or the tunnel that it became, reachable for a drain until the guard is dropped.
@@ -130,7 +214,6 @@ impl Worker {
 }
 
 /// A connection's entry; leaves with it.
-#[derive(Debug)]
 pub struct Registered {
     worker: Rc<Worker>,
     key: u64,
@@ -143,5 +226,48 @@ impl Drop for Registered {
     }
 }
 
+/// Which of `n` places the look-up of this address is remembered in.
+fn place_of(client: ClientAddress, n: usize) -> usize {
+    let octets = match client.ip() {
+        IpAddr::V4(four) => four.to_ipv6_mapped().octets(),
+        IpAddr::V6(six) => six.octets(),
+    };
+    // Neighbours differ in the last bytes of IPv4 and of a /64.
+    let mixed = octets.iter().fold(0usize, |h, &b| h.wrapping_mul(31).wrapping_add(usize::from(b)));
+    mixed % n.max(1)
+}
+
+const fn level_label(level: risk::Level) -> RiskLevel {
+    match level {
+        risk::Level::None => RiskLevel::None,
+        risk::Level::Low => RiskLevel::Low,
+        risk::Level::Medium => RiskLevel::Medium,
+        risk::Level::High => RiskLevel::High,
+    }
+}
+
+const fn signal_label(name: risk::SignalName) -> RiskSignal {
+    match name {
+        risk::SignalName::CountryHop => RiskSignal::CountryHop,
+        risk::SignalName::SessionSpread => RiskSignal::SessionSpread,
+        risk::SignalName::Velocity => RiskSignal::Velocity,
+        risk::SignalName::NewCountry => RiskSignal::NewCountry,
+        risk::SignalName::NewNetwork => RiskSignal::NewNetwork,
+    }
+}
+
+const fn action_label(action: risk::Action) -> RiskAction {
+    match action {
+        risk::Action::Observe => RiskAction::Observe,
+        risk::Action::Tag => RiskAction::Tag,
+        risk::Action::Throttle => RiskAction::Throttle,
+        risk::Action::Deny => RiskAction::Deny,
+    }
+}
+
+/// Copies of the visitor cookie that are looked at.
+const MOST_COPIES: usize = 4;
+/// Look-ups that each thread remembers.
+const PLACES: usize = 256;
 /// Memory of each thread for cookies that were expired lately.
 const EXPIRER_BYTES: usize = 1 << 20;

@@ -116,6 +116,10 @@ labels! {
         H2Protocol = "h2_protocol",
         /// The system did not hand over the connection.
         AcceptError = "accept_error",
+        /// The head is larger than `limits.head_bytes`, seen by the parser.
+        HeadTooLarge = "head_too_large",
+        /// The head is not HTTP, seen by the parser.
+        Malformed = "malformed",
     }
 
     /// Why a field of a request was not passed on.

@@ -126,13 +126,17 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
         (None, None) => None,
     };
     let catalogue = match rules {
-        Some(path) => Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))?,
+        Some(path) => {
+            Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))?
+        }
         None => Catalogue::builtin(),
     };
     let report = Report::new(&args.name, &catalogue.explain(args.name.as_bytes()));
     match args.format {
         Format::Table => report.table(out),
-        Format::Json => serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from).and_then(|()| writeln!(out)),
+        Format::Json => serde_json::to_writer_pretty(&mut *out, &report)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
     }
     .map_err(Failure::Write)
 }
@@ -140,7 +144,8 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
 /// The rule file that a configuration names, seen from the configuration's folder.
 fn rules_of(config: &Path) -> Result<Option<PathBuf>, Failure> {
     let text = read(config)?;
-    let file: ConfigFile = toml::from_str(&text).map_err(|error| Failure::Config(config.to_owned(), error))?;
+    let file: ConfigFile =
+        toml::from_str(&text).map_err(|error| Failure::Config(config.to_owned(), error))?;
     let folder = config.parent().unwrap_or(Path::new(""));
     Ok(file.cookies.rules.map(|rules| folder.join(rules)))
 }
@@ -148,13 +153,16 @@ fn rules_of(config: &Path) -> Result<Option<PathBuf>, Failure> {
 fn read(path: &Path) -> Result<String, Failure> {
     let failed = |error| Failure::Read(path.to_owned(), error);
     let mut text = String::new();
-    let length = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)).map_err(failed)?;
+    let length = File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text))
+        .map_err(failed)?;
     if length as u64 > MAX_FILE { Err(Failure::TooLarge(path.to_owned())) } else { Ok(text) }
 }
 
 impl<'a> Report<'a> {
     fn new(name: &'a str, explained: &Explanation<'a>) -> Self {
-        let losers = explained.losers.iter().map(|loser| LoserReport { rule: loser.rule.into(), why: loser.why });
+        let losers =
+            explained.losers.iter().map(|loser| LoserReport { rule: loser.rule.into(), why: loser.why });
         Self {
             name,
             category: explained.class.category.label(),
@@ -250,13 +258,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("kelisim.toml");
         std::fs::write(&config, "[cookies]\nrules = \"rules.toml\"\n[other]\nx = 1\n").expect("written");
-        let rules = "rules = [\n{ match = \"^_f\", category = \"functional\", owner = \"Us\", purpose = \"p\" }]";
+        let rules =
+            "rules = [\n{ match = \"^_f\", category = \"functional\", owner = \"Us\", purpose = \"p\" }]";
         std::fs::write(folder.path().join("rules.toml"), rules).expect("written");
         let with_config = ExplainArgs { config: Some(config), ..args("_fbp", Format::Json) };
         let report: serde_json::Value = serde_json::from_str(&printed(&with_config)).expect("JSON");
         assert_eq!((&report["category"], &report["rule"]["line"]), (&"functional".into(), &2.into()));
         assert_eq!(report["losers"][0]["match"], "=_fbp");
-        let with_rules = ExplainArgs { rules: Some(folder.path().join("rules.toml")), ..args("_fbp", Format::Table) };
+        let with_rules =
+            ExplainArgs { rules: Some(folder.path().join("rules.toml")), ..args("_fbp", Format::Table) };
         assert!(printed(&with_rules).contains("also      =_fbp (advertising, built-in): "));
     }
 

@@ -56,10 +56,9 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Explain what is done with a cookie
     #[command(subcommand)]
-    Cookies(cookies::Command),
+    Cookies(CookiesCommand),
     /// Ask the location databases
-    #[command(subcommand)]
-    Geoip(geoip::Command),
+    Geoip(geoip::GeoipArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +71,12 @@ enum ConfigCommand {
     },
     /// Print every key with its type, unit and default
     Reference,
+}
+
+#[derive(Debug, Subcommand)]
+enum CookiesCommand {
+    /// Tell which rule decides about a cookie, and why
+    Explain(cookies::ExplainArgs),
 }
 
 /// Runs the program.
@@ -93,8 +98,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Print { config }) => config::print(&config),
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(args))),
-        Command::Cookies(command) => cookies::run(&command),
-        Command::Geoip(command) => geoip::run(&command),
+        Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
+        Command::Geoip(args) => geoip(&args),
     };
     match done {
         Ok(code) => code,
@@ -105,6 +110,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(OWN_FAULT)
         }
     }
+}
+
+/// The databases that the configuration names, or the shipped one.
+fn geoip(args: &geoip::GeoipArgs) -> io::Result<ExitCode> {
+    let configured = match &args.config {
+        None => None,
+        Some(file) => match crate::config::read(file, crate::config::environment()) {
+            Ok(config) => Some(config.geoip),
+            Err(problems) => {
+                eprint!("{}", problems.render(io::stderr().is_terminal()));
+                return Ok(ExitCode::from(BAD_CONFIGURATION));
+            }
+        },
+    };
+    geoip::run(args, configured, crate::clock::now())
 }
 
 /// Sends log events to standard error: text for a terminal, JSON for everything else.

@@ -71,7 +71,7 @@ fn configuration(args: &Args) -> Result<(Config, Source), Problems> {
         (Some(file), _) => Ok((config::read(file, config::environment())?, Source::File(file.clone()))),
         (None, upstream) => {
             let url = upstream.as_deref().unwrap_or_default();
-            Ok((config::for_upstream(url, args.listen.as_deref(), args.data.clone())?, Source::Arguments))
+            Ok((config::for_upstream(url, args.listen.as_deref(), args.data.clone(), config::environment())?, Source::Arguments))
         }
     }
 }

@@ -18,20 +18,21 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::choice::{self, Action, BodyError, Format, Submitted};
-use super::decide::{Decision, decide};
+use super::choice::{self, Action, Format, Submitted};
 use super::form;
 use super::keys::ConsentKeys;
 use super::origin::{self, Origin};
 use super::policy::VersionId;
+use super::precedence::{Decision, decide};
+use super::problem::{self, Problem};
 use super::record::{ConsentRecord, Mask};
 use super::reply::{self, Reply};
 use super::return_path;
 use super::site::SiteConsent;
 use super::sources::says_one;
+use super::state::state;
 use crate::clock::Timestamp;
 use crate::cookies::{Action as CookieAction, Category};
-use crate::pages;
 use crate::pages::consent::ConsentPage;
 use crate::pages::language::Language;
 use crate::pages::policy::PolicyPage;
@@ -138,7 +139,7 @@ pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, 
             return change(request, site, keys, now);
         }
         Endpoint::Policy(id) if reading => policy_page(request, site, id, now),
-        _ => reply::allow(problem(request, site, Problem::Method), endpoint.methods()),
+        _ => reply::allow(problem::reply(request, site, Problem::Method), endpoint.methods()),
     };
     Answer { response: cut_for_head(request.method, response), choice: None }
 }
@@ -149,10 +150,7 @@ pub fn well_known_gpc(method: &http::Method, site: &SiteConsent) -> Response<Ful
     let support = Gpc { gpc: site.sources.gpc(), last_update: GPC_LAST_UPDATE };
     match method.as_str() {
         "GET" | "HEAD" => cut_for_head(method, reply::json(StatusCode::OK, &support)),
-        _ => {
-            let error = Failure { error: Problem::Method.label() };
-            reply::allow(reply::json(StatusCode::METHOD_NOT_ALLOWED, &error), "GET, HEAD")
-        }
+        _ => reply::allow(problem::for_program(Problem::Method), "GET, HEAD"),
     }
 }
 
@@ -216,7 +214,7 @@ fn policy_page(request: &OwnRequest<'_>, site: &SiteConsent, id: Option<&str>, n
     let Some((version, document)) =
         version.and_then(|version| Some((version, policies.document(version, language.tag())?)))
     else {
-        return problem(request, site, Problem::NotFound);
+        return problem::reply(request, site, Problem::NotFound);
     };
     let page = PolicyPage {
         language,
@@ -335,48 +333,13 @@ fn hour(now: Timestamp) -> i64 {
     now.as_secs().div_euclid(3600)
 }
 
-fn language(request: &OwnRequest<'_>, site: &SiteConsent) -> Language {
+/// The language of the answer: `?lang=`, else `Accept-Language`, else that of the site.
+pub(super) fn language(request: &OwnRequest<'_>, site: &SiteConsent) -> Language {
     request
         .query
         .and_then(Language::from_query)
         .or_else(|| Language::from_accept_language(request.headers.get(header::ACCEPT_LANGUAGE)?.as_bytes()))
         .unwrap_or(site.language)
-}
-
-/// The state as JSON. The keys are a contract.
-#[derive(Serialize)]
-struct State<'a> {
-    decision: &'static str,
-    reason: &'static str,
-    source: &'static str,
-    policy_version: &'a str,
-    policy_accepted: bool,
-    receipt: Option<String>,
-    purposes: StatePurposes,
-}
-
-#[derive(Serialize)]
-struct StatePurposes {
-    advertising: bool,
-    analytics: bool,
-    functional: bool,
-}
-
-fn state(status: StatusCode, decision: &Decision) -> Reply {
-    let state = State {
-        decision: decision.result.label(),
-        reason: decision.reason.label(),
-        source: decision.source.label(),
-        policy_version: decision.policy_version.as_str(),
-        policy_accepted: decision.policy_accepted,
-        receipt: decision.receipt.map(|receipt| receipt.to_string()),
-        purposes: StatePurposes {
-            advertising: decision.permits.advertising.is_some(),
-            analytics: decision.permits.analytics.is_some(),
-            functional: decision.permits.functional.is_some(),
-        },
-    };
-    reply::json(status, &state)
 }
 
 #[derive(Serialize)]
@@ -386,62 +349,8 @@ struct Gpc {
     last_update: &'static str,
 }
 
-#[derive(Serialize)]
-struct Failure {
-    error: &'static str,
-}
-
-#[derive(Clone, Copy)]
-enum Problem {
-    NotFound,
-    Method,
-    CrossSite,
-    Body(BodyError),
-    Internal,
-}
-
-impl Problem {
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body(BodyError::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Body(BodyError::Malformed) => StatusCode::BAD_REQUEST,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
-            Self::CrossSite => "cross_site",
-            Self::Body(BodyError::TooLarge) => "body_too_large",
-            Self::Body(BodyError::MediaType) => "media_type",
-            Self::Body(BodyError::Malformed) => "malformed",
-            Self::Internal => "internal",
-        }
-    }
-}
-
 fn refused(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) -> Answer {
-    Answer { response: problem(request, site, why), choice: None }
-}
-
-/// An error as a page for a person, as JSON for a program.
-fn problem(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) -> Reply {
-    let accepts_pages = request
-        .headers
-        .get(header::ACCEPT)
-        .is_some_and(|accept| memchr::memmem::find(accept.as_bytes(), b"text/html").is_some());
-    if !accepts_pages {
-        return reply::json(why.status(), &Failure { error: why.label() });
-    }
-    let language = language(request, site);
-    let expired = matches!(why, Problem::CrossSite);
-    reply::page(why.status(), language, pages::consent::problem(language, &site.prefix, expired))
+    Answer { response: problem::reply(request, site, why), choice: None }
 }
 
 fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {

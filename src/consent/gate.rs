@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::decide::Decision;
 use super::form;
 use super::policy::VersionId;
+use super::precedence::Decision;
 use super::reply;
 use super::return_path;
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn check(
-        method: Method,
+        method: &Method,
         path: &str,
         query: Option<&str>,
         header: Option<(&'static str, &'static str)>,
@@ -194,7 +194,7 @@ mod tests {
             .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
             .into_iter()
             .collect();
-        site.gate.check(&method, path, query, &headers, decision, &site.prefix).map(|response| {
+        site.gate.check(method, path, query, &headers, decision, &site.prefix).map(|response| {
             let location = response.headers().get("location").map_or("", |l| l.to_str().unwrap());
             assert_eq!(response.headers()["cache-control"], "no-store");
             (response.status().as_u16(), location.to_owned())
@@ -207,38 +207,38 @@ mod tests {
         let mut decision = decide(&Signals::default(), &site.rules, Timestamp::from_secs(1_795_341_600));
         let page = Some(("accept", "text/html,*/*"));
         assert_eq!(
-            check(Method::GET, "/register", None, page, &decision),
+            check(&Method::GET, "/register", None, page, &decision),
             Some((303, "/.kelisim/?return=/register".into()))
         );
         assert_eq!(
-            check(Method::GET, "/register", Some("a=1&b=//x"), page, &decision),
+            check(&Method::GET, "/register", Some("a=1&b=//x"), page, &decision),
             Some((303, "/.kelisim/?return=/register%3Fa%3D1%26b%3D//x".into()))
         );
         let long = "q".repeat(return_path::PATH_BYTES);
         assert_eq!(
-            check(Method::HEAD, "/register", Some(&long), page, &decision),
+            check(&Method::HEAD, "/register", Some(&long), page, &decision),
             Some((303, "/.kelisim/?return=/register".into()))
         );
         let refused = Some((403, String::new()));
-        assert_eq!(check(Method::POST, "/register", None, page, &decision), refused);
-        assert_eq!(check(Method::GET, "/register", None, None, &decision), refused);
+        assert_eq!(check(&Method::POST, "/register", None, page, &decision), refused);
+        assert_eq!(check(&Method::GET, "/register", None, None, &decision), refused);
         assert_eq!(
-            check(Method::GET, "/register", None, Some(("sec-fetch-mode", "cors")), &decision),
+            check(&Method::GET, "/register", None, Some(("sec-fetch-mode", "cors")), &decision),
             refused
         );
         assert_eq!(
-            check(Method::GET, "/register", None, Some(("sec-fetch-dest", "image")), &decision),
+            check(&Method::GET, "/register", None, Some(("sec-fetch-dest", "image")), &decision),
             refused
         );
         assert!(matches!(
-            check(Method::GET, "/register", None, Some(("sec-fetch-mode", "navigate")), &decision),
+            check(&Method::GET, "/register", None, Some(("sec-fetch-mode", "navigate")), &decision),
             Some((303, _))
         ));
-        assert_eq!(check(Method::POST, "/other", None, None, &decision), None);
+        assert_eq!(check(&Method::POST, "/other", None, None, &decision), None);
         decision.policy_accepted = true;
-        assert_eq!(check(Method::POST, "/register", None, None, &decision), None);
+        assert_eq!(check(&Method::POST, "/register", None, None, &decision), None);
         decision.policy_accepted = false;
         decision.policy_version = VersionId::NONE;
-        assert_eq!(check(Method::POST, "/register", None, None, &decision), None);
+        assert_eq!(check(&Method::POST, "/register", None, None, &decision), None);
     }
 }

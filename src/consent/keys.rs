@@ -192,6 +192,7 @@ impl ConsentKeys {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Existing {
     Keep,
     Replace,

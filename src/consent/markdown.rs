@@ -37,10 +37,10 @@ fn tame<'a>(event: Event<'a>, links: &mut Vec<bool>) -> Option<Event<'a>> {
     }
 }
 
-/// Whether an address has an allowed scheme or none. Browsers drop control characters and leading blanks before they
-/// look for a scheme, so an address with such is not looked at further.
+/// Whether an address has an allowed scheme or none. Browsers drop control characters before they look for a scheme,
+/// so an address with one is not looked at further.
 fn leads_somewhere_safe(url: &CowStr<'_>) -> bool {
-    if url.starts_with(' ') || url.chars().any(char::is_control) {
+    if url.chars().any(char::is_control) {
         return false;
     }
     match url.split_once([':', '/', '?', '#']) {

@@ -9,16 +9,16 @@
 //! | [`sources`] | reads the sources of a request |
 //! | [`record`], [`keys`] | our own signed record and its keys |
 //! | [`policy`], [`markdown`] | versions of the published policy |
-//! | [`decide`](mod@decide) | precedence |
+//! | [`precedence`] | many signals, one decision |
 //! | [`gate`] | paths that need acceptance of the policy |
 //! | [`endpoints`] | the visitor's own page and the API |
 
-pub mod decide;
 pub mod endpoints;
 pub mod gate;
 pub mod keys;
 pub mod markdown;
 pub mod policy;
+pub mod precedence;
 pub mod record;
 pub mod signal;
 pub mod site;
@@ -27,15 +27,17 @@ pub mod sources;
 mod choice;
 mod form;
 mod origin;
+mod problem;
 mod reply;
 mod return_path;
+mod state;
 
-pub use decide::{Decision, Outcome, Permit, Reason, Rules, decide};
 pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
 pub(crate) use form::encode;
 pub use gate::Gate;
 pub use keys::{ConsentKeys, KeyError};
 pub use policy::{Policies, VersionId};
+pub use precedence::{Decision, Outcome, Permit, Reason, Rules, decide};
 pub use record::{COOKIE, ConsentRecord, Mask, TWIN_COOKIE};
 pub use signal::{Signal, Signals, Source, Verdict};
 pub use site::SiteConsent;

@@ -1,7 +1,7 @@
 //! Our own consent record: the cookie `kelisim_consent`.
 //!
 //! `v1.<policy version>.<unix seconds>.<mask>.<receipt uuid>.<key id>.<mac>`, signed for one site. A value that is not
-//! byte for byte what we wrote is no record. Never says what follows from a record: that is [`super::decide`].
+//! byte for byte what we wrote is no record. Never says what follows from a record: that is [`super::precedence`].
 //! Bound: [`VALUE_BYTES`].
 
 use std::fmt;

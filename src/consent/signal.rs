@@ -1,6 +1,6 @@
 //! What one source says about advertising, in one shape for all sources.
 //!
-//! Plain data: reading is the job of [`super::sources`], weighing that of [`super::decide`]. Bound:
+//! Plain data: reading is the job of [`super::sources`], weighing that of [`super::precedence`]. Bound:
 //! [`MAX_SIGNALS`] signals and [`MAX_COPIES`] copies of our own cookie per request; what comes after is counted as
 //! unknown, so it can only close the gate.
 

@@ -2,9 +2,9 @@
 //!
 //! Never changes while requests run: a reload makes a new one. Bound: the configuration.
 
-use super::decide::Rules;
 use super::gate::Gate;
 use super::policy::Policies;
+use super::precedence::Rules;
 use super::sources::Sources;
 use crate::config;
 use crate::cookies::Actions;
@@ -54,7 +54,12 @@ impl SiteConsent {
     pub(crate) fn for_test() -> Self {
         let policy = super::policy::tests::policy(&[
             ("2026-11", "kk", 1_795_305_600, "# Құпиялылық саясаты\n\nМәтін."),
-            ("2026-11", "en", 1_795_305_600, "# Privacy policy\n\nText."),
+            (
+                "2026-11",
+                "en",
+                1_795_305_600,
+                "# Privacy policy\n\n## 1. Terms\n\n1. Text with a [link](https://kz.example/).\n2. More.\n\n| data | term |\n|---|---|\n| address | 30 days |\n",
+            ),
             ("2025-01", "en", 1_735_689_600, "# Old policy"),
         ]);
         Self::new(

@@ -92,7 +92,10 @@ impl Expirer {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let rows = (bytes / (WAYS * size_of::<Entry>())).max(1);
-        Self { entries: vec![Entry::default(); rows * WAYS].into(), hasher: foldhash::quality::RandomState::default() }
+        Self {
+            entries: vec![Entry::default(); rows * WAYS].into(),
+            hasher: foldhash::quality::RandomState::default(),
+        }
     }
 
     /// The fields that expire what this visitor still has to be told, and remembers that they were told. `visitor` is
@@ -120,7 +123,8 @@ impl Expirer {
     #[must_use]
     pub fn was_told(&self, visitor: u64, name: &[u8], now: Timestamp) -> bool {
         let fingerprint = self.fingerprint(visitor, name);
-        self.row(fingerprint).is_some_and(|row| row.iter().any(|e| e.fingerprint == fingerprint && e.is_fresh(now)))
+        self.row(fingerprint)
+            .is_some_and(|row| row.iter().any(|e| e.fingerprint == fingerprint && e.is_fresh(now)))
     }
 
     fn remember(&mut self, visitor: u64, name: &[u8], now: Timestamp) {
@@ -232,7 +236,8 @@ fn expiry(name: &[u8], domain: Option<&str>, attributes: &str) -> Option<HeaderV
 /// host name.
 fn registrable(host: &str) -> Option<&str> {
     let is_plain = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
     };
     // A last label of digits alone makes it an IPv4 address, however it is written.
     let is_address = host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
@@ -248,7 +253,11 @@ fn size_of_fields(fields: &[HeaderValue]) -> usize {
 }
 
 fn lower(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
 }
 
 /// Browsers compare these prefixes without regard to case.

@@ -22,26 +22,53 @@ fn the_whole_field_is_as_browsers_want_it() {
 
 #[test]
 fn the_likeliest_scope_comes_first() {
-    assert_eq!(planned("n", "a.b.shop.example.co.uk", false), [
-        "n=…; Domain=example.co.uk", "n=…", "n=…; Domain=a.b.shop.example.co.uk", "n=…; Domain=b.shop.example.co.uk",
-        "n=…; Domain=shop.example.co.uk"
-    ]);
-    assert_eq!(planned("n", "WWW.Example.com", true), [
-        "n=…; Domain=example.com; Secure", "n=…; Secure", "n=…; Secure; Partitioned", "n=…; Domain=www.example.com; Secure"
-    ]);
+    assert_eq!(
+        planned("n", "a.b.shop.example.co.uk", false),
+        [
+            "n=…; Domain=example.co.uk",
+            "n=…",
+            "n=…; Domain=a.b.shop.example.co.uk",
+            "n=…; Domain=b.shop.example.co.uk",
+            "n=…; Domain=shop.example.co.uk"
+        ]
+    );
+    assert_eq!(
+        planned("n", "WWW.Example.com", true),
+        [
+            "n=…; Domain=example.com; Secure",
+            "n=…; Secure",
+            "n=…; Secure; Partitioned",
+            "n=…; Domain=www.example.com; Secure"
+        ]
+    );
     assert_eq!(planned("n", "example.kz", false), ["n=…; Domain=example.kz", "n=…"]);
 }
 
 #[test]
 fn hosts_without_a_registrable_domain_get_host_only() {
-    for host in ["localhost", "127.0.0.1", "::1", "[::1]", "co.uk", "github.io", "example.com.", "", "a..b", "bad;host.com", "é.fr"] {
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "[::1]",
+        "co.uk",
+        "github.io",
+        "example.com.",
+        "",
+        "a..b",
+        "bad;host.com",
+        "é.fr",
+    ] {
         assert_eq!(planned("n", host, false), ["n=…"], "{host}");
     }
 }
 
 #[test]
 fn prefixes_of_browsers_are_respected() {
-    assert_eq!(planned("__Host-n", "www.example.com", true), ["__Host-n=…; Secure", "__Host-n=…; Secure; Partitioned"]);
+    assert_eq!(
+        planned("__Host-n", "www.example.com", true),
+        ["__Host-n=…; Secure", "__Host-n=…; Secure; Partitioned"]
+    );
     assert!(planned("__host-n", "www.example.com", false).is_empty());
     assert!(planned("__Secure-n", "www.example.com", false).is_empty());
     assert_eq!(planned("__Secure-n", "www.example.com", true).len(), 4);
@@ -82,7 +109,9 @@ fn a_name_too_long_for_any_response_keeps_nobody_waiting() {
 #[test]
 fn a_visitor_is_told_once_a_day() {
     let mut expirer = Expirer::new(4096);
-    let mut told = |visitor, name: &'static [u8], at| expirer.expire(visitor, [name, name].into_iter(), "localhost", false, at).len();
+    let mut told = |visitor, name: &'static [u8], at| {
+        expirer.expire(visitor, [name, name].into_iter(), "localhost", false, at).len()
+    };
     assert_eq!(told(1, b"_fbp", NOON), 1);
     assert_eq!(told(1, b"_fbp", NOON), 0);
     assert_eq!(told(1, b"_fbc", NOON), 1);
@@ -113,7 +142,10 @@ fn the_memory_has_a_fixed_size_and_forgets_the_oldest() {
     assert_eq!(expirer.entries.len(), WAYS);
     for visitor in 0..100 {
         let at = NOON.plus(Duration::from_secs(visitor));
-        assert_eq!(expirer.expire(visitor, std::iter::once(b"n".as_slice()), "localhost", false, at).len(), 1);
+        assert_eq!(
+            expirer.expire(visitor, std::iter::once(b"n".as_slice()), "localhost", false, at).len(),
+            1
+        );
     }
     let later = NOON.plus(Duration::from_secs(100));
     let remembered: Vec<u64> = (0..100).filter(|&visitor| expirer.was_told(visitor, b"n", later)).collect();
@@ -135,7 +167,8 @@ proptest! {
             let text = String::from_utf8_lossy(field.as_bytes()).into_owned();
             if let Some((_, domain)) = text.split_once("; Domain=") {
                 let domain = domain.split(';').next().unwrap_or_default();
-                prop_assert!(host == domain || host.ends_with(&format!(".{domain}")));
+                let is_parent = host == domain || host.ends_with(&format!(".{domain}"));
+                prop_assert!(is_parent, "{} for {}", domain, host);
                 prop_assert!(psl::suffix_str(domain) != Some(domain));
             }
         }

@@ -7,12 +7,16 @@
 
 mod automaton;
 pub mod catalogue;
+#[cfg(test)]
+#[path = "../../fuzz/shared/cookie_readers.rs"]
+mod cookie_readers;
 mod date;
 pub mod expire;
 pub mod parse;
 pub mod request;
 pub mod response;
-mod rules;
+mod rule;
+pub mod rules;
 mod shareable;
 
 use std::fmt;
@@ -39,8 +43,14 @@ pub enum Category {
 
 impl Category {
     /// Every category, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Necessary, Self::Security, Self::Functional, Self::Analytics, Self::Advertising, Self::Unknown];
+    pub const ALL: [Self; 6] = [
+        Self::Necessary,
+        Self::Security,
+        Self::Functional,
+        Self::Analytics,
+        Self::Advertising,
+        Self::Unknown,
+    ];
 
     /// The name used in configuration, metrics and records.
     #[must_use]

@@ -16,6 +16,7 @@ use std::fmt;
 use memchr::memchr;
 use smallvec::SmallVec;
 
+use super::Category;
 use super::catalogue::{Catalogue, Class};
 
 /// The cookies of one request, in order, over all `Cookie` fields.
@@ -93,8 +94,8 @@ impl<'a> RequestCookies<'a> {
     fn push(&mut self, piece: &'a [u8], catalogue: &Catalogue) {
         let raw = trim(piece);
         if !raw.is_empty() {
-            let (name, value) = split(raw);
-            self.cookies.push(Cookie { name, value, raw, class: catalogue.classify(lookup_key(name, raw)) });
+            let Reading { name, value, class, .. } = read(raw, catalogue);
+            self.cookies.push(Cookie { name, value, raw, class });
         }
     }
 }
@@ -130,20 +131,28 @@ impl fmt::Debug for Cookie<'_> {
     }
 }
 
-/// Name and value of a trimmed piece, split at the first `=`.
-#[inline]
-pub(super) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
-    match memchr(b'=', raw) {
-        Some(at) => (trim_end(&raw[..at]), trim_start(&raw[at + 1..])),
-        None => (raw, &[]),
-    }
+/// What a trimmed piece says.
+pub(super) struct Reading<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// The name that was looked up: see the module's documentation.
+    pub(super) key: &'a [u8],
+    pub(super) class: Class,
 }
 
-/// What is looked up for a trimmed piece with this name: see the module's documentation.
+/// Reads a trimmed piece.
 #[inline]
-pub(super) fn lookup_key<'a>(name: &'a [u8], raw: &'a [u8]) -> &'a [u8] {
-    let plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
-    if name.first().is_some_and(plain) && name.last().is_some_and(plain) { name } else { wide_key(raw) }
+pub(super) fn read<'a>(raw: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
+    let (length, class) = catalogue.read_name(raw);
+    let (name, rest) = raw.split_at(length);
+    let value = trim_start(rest.get(1..).unwrap_or_default());
+    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
+    if name.first().is_some_and(is_plain) && name.last().is_some_and(is_plain) {
+        Reading { name, value, key: name, class }
+    } else {
+        let (key, class) = look_up_odd(raw, catalogue);
+        Reading { name: trim_end(name), value, key, class }
+    }
 }
 
 /// Without SP and HTAB at both ends.
@@ -152,9 +161,10 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
-/// The first name that any reader could find at the beginning of a piece. Needed for odd pieces only.
+/// The key and class of a piece that readers take differently. A reader that trims less may see another name than one that trims
+/// more (`_gcl_x_optout` and a no-break space): the graver class counts.
 #[cold]
-fn wide_key(raw: &[u8]) -> &[u8] {
+fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
     let mut rest = raw;
     loop {
         rest = match rest {
@@ -162,7 +172,26 @@ fn wide_key(raw: &[u8]) -> &[u8] {
             _ => break,
         };
     }
-    let mut key = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    let untrimmed = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    let key = trim_wide_end(untrimmed);
+    let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
+    (key, if gravity(other) > gravity(class) { other } else { class })
+}
+
+/// How likely a class is to be stripped.
+const fn gravity(class: Class) -> u8 {
+    match class.category {
+        Category::Unknown => 0,
+        _ if class.protected => 1,
+        Category::Necessary | Category::Security => 2,
+        Category::Functional => 3,
+        Category::Analytics => 4,
+        Category::Advertising => 5,
+    }
+}
+
+/// Without whatever some language calls blank, at the end.
+fn trim_wide_end(mut key: &[u8]) -> &[u8] {
     loop {
         key = match key {
             [head @ .., 0..=0x20 | 0x7F] | [head @ .., 0xC2, 0x85 | 0xA0] => head,
@@ -181,7 +210,9 @@ fn wide_key(raw: &[u8]) -> &[u8] {
 
 #[inline]
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
+    while let [first, rest @ ..] = bytes
+        && is_blank(*first)
+    {
         bytes = rest;
     }
     bytes
@@ -189,10 +220,18 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
 
 #[inline]
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = bytes {
+    while let [rest @ .., last] = bytes
+        && is_blank(*last)
+    {
         bytes = rest;
     }
     bytes
+}
+
+/// SP or HTAB; one comparison for the bytes that are not.
+#[inline]
+const fn is_blank(byte: u8) -> bool {
+    byte <= b' ' && (byte == b' ' || byte == b'\t')
 }
 
 /// Cookies of one request that need no allocation.
@@ -201,7 +240,6 @@ const INLINE: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookies::Category;
 
     fn parse<'a>(fields: &[&'a [u8]], catalogue: &Catalogue) -> RequestCookies<'a> {
         RequestCookies::parse(fields.iter().copied(), catalogue)
@@ -224,8 +262,19 @@ mod tests {
     fn looks_a_name_up_as_the_most_tolerant_reader_would() {
         let catalogue = Catalogue::builtin();
         let odd: [&[u8]; 13] = [
-            b"_fbp=1", b"\t_fbp =1", b"\x0b_fbp=1", b"_fbp\x0c=1", b"\xA0_fbp=1", b"_fbp\xA0=1", b"_fbp\xC2\xA0=1",
-            b"=_fbp=1", b"= =_fbp", b"_fbp", b"\xC2\x85_fbp\x7F= 1", b"==_fbp=", b"\0_fbp=",
+            b"_fbp=1",
+            b"\t_fbp =1",
+            b"\x0b_fbp=1",
+            b"_fbp\x0c=1",
+            b"\xA0_fbp=1",
+            b"_fbp\xA0=1",
+            b"_fbp\xC2\xA0=1",
+            b"=_fbp=1",
+            b"= =_fbp",
+            b"_fbp",
+            b"\xC2\x85_fbp\x7F= 1",
+            b"==_fbp=",
+            b"\0_fbp=",
         ];
         for piece in odd {
             let cookies = parse(&[piece], &catalogue);
@@ -237,7 +286,15 @@ mod tests {
     #[test]
     fn other_names_stay_other_names() {
         let catalogue = Catalogue::builtin();
-        for piece in [b"_FBP=1".as_slice(), b"x_fbp=1", b"_fbp_=1", b"a=_fbp=1", b"\"_fbp\"=1", b"%5ffbp=1", b"\xC3\xA0_fbp=1"] {
+        for piece in [
+            b"_FBP=1".as_slice(),
+            b"x_fbp=1",
+            b"_fbp_=1",
+            b"a=_fbp=1",
+            b"\"_fbp\"=1",
+            b"%5ffbp=1",
+            b"\xC3\xA0_fbp=1",
+        ] {
             let cookies = parse(&[piece], &catalogue);
             let classes: Vec<Category> = cookies.iter().map(|c| c.class.category).collect();
             assert_eq!(classes, [Category::Unknown], "{}", piece.escape_ascii());
@@ -250,6 +307,14 @@ mod tests {
         let catalogue = Catalogue::with_operator(rules).expect("valid");
         let cookies = parse(&["успех=1; СССР=2; СССР\u{a0}=3".as_bytes()], &catalogue);
         assert!(cookies.iter().all(|c| c.class.category == Category::Advertising));
+    }
+
+    #[test]
+    fn where_readers_see_two_names_the_graver_class_counts() {
+        let catalogue = Catalogue::builtin();
+        let cookies = parse(&[b"_gcl_x_optout=1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
+        let protected: Vec<bool> = cookies.iter().map(|c| c.class.protected).collect();
+        assert_eq!(protected, [true, false, true]);
     }
 
     #[test]

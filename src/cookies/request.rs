@@ -2,7 +2,8 @@
 //!
 //! Every copy of a name that may not pass is dropped; what is kept keeps its bytes and its order, and several fields
 //! become one (RFC 9113 §8.2.3). The visitor cookie is dropped always, in dry-run too: it serves security, not the
-//! site. Never decodes, never splits anew. Bound: the output is no longer than the fields, joined.
+//! site. Never decodes, never splits anew. Bound: the output is at most one
+//! byte per cookie longer than the fields.
 //!
 //! Since [`super::parse`] looks up the name of every piece between two `;`, and the output is made of whole pieces, no
 //! reader that separates cookies by `;`, whether or not it believes in quotes, finds a dropped name in the output.
@@ -51,26 +52,21 @@ pub struct Counts {
 /// Decides for every cookie and makes the field that the site may see.
 #[must_use]
 pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Permits) -> Outcome {
-    let blocked = Category::ALL.map(|category| !policy.passes(category, permits));
-    let blocks = |cookie: &Cookie<'_>| !cookie.class.protected && blocked[cookie.class.category as usize];
-    let enforced = policy.mode == Mode::Enforce;
-    let keeps = |cookie: &Cookie<'_>| !cookie.class.is_visitor_cookie() && !(enforced && blocks(cookie));
+    let blocked = Blocked::of(policy, permits);
+    // In dry-run only the visitor cookie is dropped.
+    let dropped = if policy.mode == Mode::Enforce { blocked } else { Blocked(0) };
 
     let mut counts = Counts::default();
     let mut stripped = SmallVec::new();
-    let mut kept = 0;
-    let mut length = 0;
+    let (mut kept, mut length) = (0, 0);
     for (index, cookie) in (0_u32..).zip(cookies) {
-        if cookie.class.is_visitor_cookie() {
-            continue;
-        }
-        if blocks(cookie) {
+        if blocked.has(cookie) {
             counts.stripped[cookie.class.category as usize] += 1;
             stripped.push(index);
-        } else {
+        } else if !cookie.class.is_visitor_cookie() {
             counts.kept[cookie.class.category as usize] += 1;
         }
-        if keeps(cookie) {
+        if dropped.keeps(cookie) {
             kept += 1;
             length += cookie.raw.len() + SEPARATOR.len();
         }
@@ -81,7 +77,7 @@ pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Per
         (Output::Removed, 0)
     } else {
         let length = length - SEPARATOR.len();
-        (Output::Replaced(join(cookies.iter().filter(|cookie| keeps(cookie)), length)), length)
+        (Output::Replaced(join(cookies.iter().filter(|cookie| dropped.keeps(cookie)), length)), length)
     };
     Outcome { output, counts, oversize: length > OVERSIZE, stripped }
 }
@@ -93,9 +89,13 @@ impl Outcome {
     }
 
     /// The names of the advertising cookies among them that the browser can be told to forget, in order, every copy.
-    pub fn to_expire<'s, 'a>(&'s self, cookies: &'s RequestCookies<'a>) -> impl Iterator<Item = &'a [u8]> + 's {
+    pub fn to_expire<'s, 'a>(
+        &'s self,
+        cookies: &'s RequestCookies<'a>,
+    ) -> impl Iterator<Item = &'a [u8]> + 's {
         let all = self.stripped().filter_map(|index| cookies.iter().nth(index));
-        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named()).map(|cookie| cookie.name)
+        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named())
+            .map(|cookie| cookie.name)
     }
 }
 
@@ -110,6 +110,27 @@ impl Counts {
     #[must_use]
     pub const fn stripped(&self, category: Category) -> u32 {
         self.stripped[category as usize]
+    }
+}
+
+/// The categories that may not pass, one bit each.
+#[derive(Clone, Copy)]
+struct Blocked(u8);
+
+impl Blocked {
+    fn of(policy: &CookiePolicy, permits: &Permits) -> Self {
+        let bit = |category: Category| u8::from(!policy.passes(category, permits)) << category as u8;
+        Self(Category::ALL.into_iter().map(bit).sum())
+    }
+
+    #[inline]
+    const fn has(self, cookie: &Cookie<'_>) -> bool {
+        self.0 >> cookie.class.category as u8 & 1 == 1 && !cookie.class.protected
+    }
+
+    #[inline]
+    fn keeps(self, cookie: &Cookie<'_>) -> bool {
+        !self.has(cookie) && !cookie.class.is_visitor_cookie()
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use memchr::memchr;
 
 use super::catalogue::{Class, RESERVED_PREFIX};
-use super::parse::{lookup_key, split, trim};
+use super::parse::{Reading, read, trim};
 use super::{CookiePolicy, Mode, Permits, date};
 use crate::clock::Timestamp;
 
@@ -45,9 +45,7 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
         Some(at) => (&field[..at], &field[at + 1..]),
         None => (field, &[] as &[u8]),
     };
-    let raw = trim(pair);
-    let name = lookup_key(split(raw).0, raw);
-    let class = policy.catalogue.classify(name);
+    let Reading { key: name, class, .. } = read(trim(pair), &policy.catalogue);
     let verdict = if is_reserved(name) {
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {
@@ -68,7 +66,10 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
 /// Without the name: it may be anything.
 impl fmt::Debug for Judgement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judgement").field("verdict", &self.verdict).field("class", &self.class).finish_non_exhaustive()
+        f.debug_struct("Judgement")
+            .field("verdict", &self.verdict)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
     }
 }
 

@@ -109,7 +109,10 @@ mod tests {
         assert_eq!(cache_control("public, max-age=60, s-maxage=600"), "private, max-age=60");
         assert_eq!(cache_control("Public"), "private");
         assert_eq!(cache_control("S-MaxAge = 5,no-cache"), "private, no-cache");
-        assert_eq!(cache_control("private=\"set-cookie, x\", max-age=1"), "private, private=\"set-cookie, x\", max-age=1");
+        assert_eq!(
+            cache_control("private=\"set-cookie, x\", max-age=1"),
+            "private, private=\"set-cookie, x\", max-age=1"
+        );
     }
 
     #[test]
@@ -122,7 +125,8 @@ mod tests {
 
     #[test]
     fn several_fields_are_one_list() {
-        let fields = [("cache-control", "max-age=5"), ("cache-control", "public"), ("cache-control", "no-store")];
+        let fields =
+            [("cache-control", "max-age=5"), ("cache-control", "public"), ("cache-control", "no-store")];
         assert_eq!(after(&fields), ["cache-control: max-age=5, no-store"]);
     }
 
@@ -137,9 +141,9 @@ mod tests {
     fn fields_for_shared_caches_go_unless_they_forbid_storing() {
         let fields = [("surrogate-control", "max-age=600"), ("cdn-cache-control", "public, max-age=5")];
         assert_eq!(after(&fields), ["cache-control: private"]);
-        assert_eq!(after(&[("cdn-cache-control", "no-store, max-age=1"), ("cache-control", "no-store")]), [
-            "cdn-cache-control: no-store",
-            "cache-control: no-store"
-        ]);
+        assert_eq!(
+            after(&[("cdn-cache-control", "no-store, max-age=1"), ("cache-control", "no-store")]),
+            ["cdn-cache-control: no-store", "cache-control: no-store"]
+        );
     }
 }

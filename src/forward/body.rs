@@ -133,6 +133,15 @@ impl Source {
             Self::Stub(stub) => Pin::new(stub).poll_frame(cx),
         }
     }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(incoming) => incoming.is_end_stream(),
+            #[cfg(test)]
+            Self::Stub(stub) => stub.is_end_stream(),
+        }
+    }
 }
 
 impl Watch {
@@ -172,10 +181,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let this = self.get_mut();
         let Some(watch) = &mut this.watch else {
             return Poll::Ready(None);
@@ -215,17 +221,6 @@ impl Body for RequestBody {
             Source::Client(incoming) => incoming.size_hint(),
             #[cfg(test)]
             Source::Stub(stub) => stub.size_hint(),
-        }
-    }
-}
-
-impl Source {
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Client(incoming) => incoming.is_end_stream(),
-            #[cfg(test)]
-            Self::Stub(stub) => stub.is_end_stream(),
         }
     }
 }

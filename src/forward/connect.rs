@@ -120,3 +120,85 @@ async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, 
 const KEEP_ADDRESSES: Duration = Duration::from_secs(30);
 /// Addresses tried for one name.
 const MAX_ADDRESSES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn run<F: Future>(test: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    /// A listener, and an address where nobody listens.
+    async fn alive_and_dead() -> (TcpListener, SocketAddr) {
+        let alive = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+        (alive, dead)
+    }
+
+    fn knowing(host: &str, port: u16, address: SocketAddr, since: Instant) -> Target {
+        let target = Target::new(&config::Endpoint { host: host.into(), port });
+        let known = Some(Known { addresses: Rc::from([address]), since });
+        Target { known: Mutex::new(known), ..target }
+    }
+
+    /// Longer than a DNS label may be, so that looking it up fails without a query.
+    fn unknown() -> String {
+        "x".repeat(64)
+    }
+
+    #[test]
+    fn the_next_address_is_tried() {
+        run(async {
+            let (alive, dead) = alive_and_dead().await;
+            let addresses = [dead, alive.local_addr().unwrap()];
+            assert!(dial(&addresses, clock::monotonic() + LIMIT).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_known_name_is_not_looked_up_until_it_is_old() {
+        run(async {
+            let (alive, _) = alive_and_dead().await;
+            let address = alive.local_addr().unwrap();
+            let now = clock::monotonic();
+            assert!(knowing(&unknown(), 1, address, now).connect(LIMIT).await.is_ok());
+            let Some(old) = now.checked_sub(KEEP_ADDRESSES) else { return };
+            let refusal = knowing(&unknown(), 1, address, old).connect(LIMIT).await.unwrap_err();
+            assert_eq!(refusal.reason(), Reason::Dns);
+        });
+    }
+
+    #[test]
+    fn a_name_is_looked_up_again_when_connecting_fails() {
+        run(async {
+            let (alive, dead) = alive_and_dead().await;
+            let port = alive.local_addr().unwrap().port();
+            let target = knowing("localhost", port, dead, clock::monotonic());
+            assert!(target.connect(LIMIT).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn an_address_that_does_not_answer_is_a_timeout() {
+        run(async {
+            // Nobody accepts, and the queue of the kernel is short: at some point it stops answering.
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let full = socket.listen(0).unwrap();
+            let address = full.local_addr().unwrap();
+            let mut held = Vec::new();
+            let refusal = loop {
+                match dial(&[address], clock::monotonic() + Duration::from_millis(200)).await {
+                    Ok(stream) if held.len() < 16 => held.push(stream),
+                    outcome => break outcome.unwrap_err(),
+                }
+            };
+            assert_eq!(refusal.reason(), Reason::ConnectTimeout);
+        });
+    }
+}

@@ -129,7 +129,10 @@ mod tests {
         assert!(!made.headers().contains_key(CONTENT_LENGTH));
     }
 
-    fn answered(fields: &[(&'static str, &'static str)], method: &Method) -> (Result<bool, Reason>, HeaderMap) {
+    fn answered(
+        fields: &[(&'static str, &'static str)],
+        method: &Method,
+    ) -> (Result<bool, Reason>, HeaderMap) {
         let mut builder = Response::builder();
         for (name, value) in fields {
             builder = builder.header(*name, *value);
@@ -174,7 +177,8 @@ mod tests {
 
     #[test]
     fn an_old_version_is_not_used_again() {
-        let mut old = Response::builder().version(Version::HTTP_10).body(Empty::<bytes::Bytes>::new()).unwrap();
+        let mut old =
+            Response::builder().version(Version::HTTP_10).body(Empty::<bytes::Bytes>::new()).unwrap();
         assert_eq!(answer(&mut old, &Method::GET), Ok(false));
         assert_eq!(old.version(), Version::HTTP_11);
     }

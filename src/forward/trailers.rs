@@ -84,8 +84,15 @@ mod tests {
 
     #[test]
     fn what_a_head_decides_is_removed() {
-        let refused =
-            ["x-forwarded-for", "cookie", "set-cookie", "content-length", "kelisim-consent", "host", "connection"];
+        let refused = [
+            "x-forwarded-for",
+            "cookie",
+            "set-cookie",
+            "content-length",
+            "kelisim-consent",
+            "host",
+            "connection",
+        ];
         let mut fields = map(&refused);
         clean_answer(&mut fields);
         assert!(fields.is_empty(), "{:?}", fields.keys());

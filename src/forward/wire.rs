@@ -146,7 +146,11 @@ pub(super) fn classify(error: &hyper::Error) -> Reason {
         Reason::BodyBroken
     } else if error.is_user() {
         Reason::Internal
-    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || has_io_source(error) {
+    } else if error.is_incomplete_message()
+        || error.is_closed()
+        || error.is_canceled()
+        || has_io_source(error)
+    {
         Reason::UpstreamClosed
     } else {
         Reason::UpstreamProtocol
@@ -164,7 +168,7 @@ fn own_reason(error: &hyper::Error) -> Option<Reason> {
 }
 
 fn has_io_source(error: &hyper::Error) -> bool {
-    error::Error::source(error).is_some_and(|source| source.is::<io::Error>())
+    error::Error::source(error).is_some_and(<dyn error::Error>::is::<io::Error>)
 }
 
 /// A socket that notes when a byte arrives. The flag is atomic only because an upgrade may move the socket to
@@ -190,11 +194,7 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

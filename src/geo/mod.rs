@@ -80,7 +80,7 @@ pub enum Warning {
         /// Its age in days.
         age_days: u64,
     },
-    /// The file is older than [`MAX_AGE_DAYS`].
+    /// The file is older than [`MAX_AGE_DAYS`], or than [`MAX_AGE_DAYS_GEOLITE`] if it is GeoLite2.
     Old {
         /// Which database.
         role: Role,
@@ -103,7 +103,10 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shipped { age_days } => {
-                write!(f, "the shipped country database is in use; it is {age_days} days old and a stale default")
+                write!(
+                    f,
+                    "the shipped country database is in use; it is {age_days} days old and a stale default"
+                )
             }
             Self::Old { role, age_days } => write!(f, "the {role} database is {age_days} days old"),
             Self::Undated { role } => write!(f, "the {role} database says that it was built in the future"),
@@ -133,8 +136,12 @@ impl Databases {
         let warnings =
             country.iter().chain(asn.iter()).flat_map(|database| warnings_of(database, now)).collect();
         let hosting = Arc::new(HostingAsns::shipped());
-        let databases =
-            Self { country: country.map(Arc::new), asn: asn.map(Arc::new), hosting, generation: next_generation() };
+        let databases = Self {
+            country: country.map(Arc::new),
+            asn: asn.map(Arc::new),
+            hosting,
+            generation: next_generation(),
+        };
         Ok((databases, warnings))
     }
 
@@ -217,7 +224,7 @@ pub fn warnings_of(database: &Database, now: Timestamp) -> Vec<Warning> {
     let mut warnings = Vec::new();
     match database.age_days(now) {
         Some(age_days) if database.path().is_none() => warnings.push(Warning::Shipped { age_days }),
-        Some(age_days) if age_days > MAX_AGE_DAYS => warnings.push(Warning::Old { role, age_days }),
+        Some(age_days) if age_days > max_age_days(database) => warnings.push(Warning::Old { role, age_days }),
         Some(_) => {}
         None => warnings.push(Warning::Undated { role }),
     }
@@ -225,6 +232,11 @@ pub fn warnings_of(database: &Database, now: Timestamp) -> Vec<Warning> {
         warnings.push(Warning::Ipv4Only { role });
     }
     warnings
+}
+
+/// The licence of GeoLite2 asks to destroy old files within 30 days; only for this warning does the declared type count.
+fn max_age_days(database: &Database) -> u64 {
+    if database.declared_type().starts_with("GeoLite2") { MAX_AGE_DAYS_GEOLITE } else { MAX_AGE_DAYS }
 }
 
 fn open_file(role: Role, path: &std::path::Path) -> Result<Database, DatabaseError> {
@@ -238,6 +250,8 @@ fn next_generation() -> u64 {
 
 /// A file older than this is told about at start, in days.
 pub const MAX_AGE_DAYS: u64 = 90;
+/// The same for GeoLite2 files.
+pub const MAX_AGE_DAYS_GEOLITE: u64 = 30;
 
 #[cfg(test)]
 mod tests {

@@ -101,7 +101,10 @@ impl Watcher {
     /// Reloads of a database since the start.
     #[must_use]
     pub fn counts(&self, role: Role) -> ReloadCounts {
-        self.files.iter().find(|file| file.role == role).map_or_else(ReloadCounts::default, |file| file.counts)
+        self.files
+            .iter()
+            .find(|file| file.role == role)
+            .map_or_else(ReloadCounts::default, |file| file.counts)
     }
 }
 

@@ -176,7 +176,8 @@ fn read_private(path: &Path) -> Result<Option<String>, KeyError> {
 }
 
 const FILE: &str = "keys/visitor.key";
-const HEADING: &str = "# Kelisim: keys of the visitor cookie. Current first, then the previous one. Secret.\n";
+const HEADING: &str =
+    "# Kelisim: keys of the visitor cookie. Current first, then the previous one. Secret.\n";
 const SECRET_BYTES: usize = 32;
 const MAX_FILE_BYTES: u64 = 4096;
 
@@ -217,7 +218,9 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let good = fs::read_to_string(&path).unwrap();
         let line = good.lines().last().unwrap();
-        for bad in [String::new(), "1".into(), format!("{line}x"), format!("{line}\n{line}"), "x".repeat(5000)] {
+        for bad in
+            [String::new(), "1".into(), format!("{line}x"), format!("{line}\n{line}"), "x".repeat(5000)]
+        {
             fs::write(&path, bad).unwrap();
             assert!(matches!(VisitorKeys::load_or_create(data.path()), Err(KeyError::Malformed)));
         }

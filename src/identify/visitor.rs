@@ -112,9 +112,12 @@ impl VisitorKeys {
 
 /// The visitors verified last on one thread, so that a kept-alive connection pays for one HMAC, not for each request.
 pub struct VerifyCache {
-    slots: Box<[Option<([u8; TEXT], Visitor)>]>,
+    slots: Box<[Option<Known>]>,
     seed: RandomState,
 }
+
+/// A genuine value and its visitor.
+type Known = ([u8; TEXT], Visitor);
 
 impl VerifyCache {
     /// Values remembered; about 80 bytes each.

@@ -45,6 +45,14 @@ pub struct Admitted {
     pub id: HeaderValue,
 }
 
+impl Admitted {
+    /// The configured name that was asked for.
+    #[must_use]
+    pub fn domain<'a>(&self, snapshot: &'a Snapshot) -> &'a str {
+        snapshot.host_name(self.served)
+    }
+}
+
 /// What the normalised head leaves to later steps.
 #[derive(Debug)]
 pub struct Normalised {

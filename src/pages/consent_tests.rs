@@ -168,6 +168,11 @@ fn pages_can_be_looked_at() {
     let Some(dir) = std::env::var_os("KELISIM_PAGES").map(std::path::PathBuf::from) else { return };
     std::fs::create_dir_all(&dir).unwrap();
     for language in Language::ALL {
+        std::fs::write(
+            dir.join(format!("problem.{}.html", language.tag())),
+            problem(language, "/.kelisim/", true).into_string(),
+        )
+        .unwrap();
         let (first, chosen) = (decision(None), decision(Some(Mask::ANALYTICS.or(Mask::POLICY))));
         let first = ConsentPage { browser_objects: true, gated: true, ..page(language, &first) };
         let chosen = ConsentPage { saved: true, ..page(language, &chosen) };

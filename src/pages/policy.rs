@@ -124,6 +124,17 @@ mod tests {
         assert!(!page.contains("<script"));
     }
 
+    /// Writes the page where `KELISIM_PAGES` says, to be looked at.
+    #[test]
+    fn pages_can_be_looked_at() {
+        let Some(dir) = std::env::var_os("KELISIM_PAGES").map(std::path::PathBuf::from) else { return };
+        std::fs::create_dir_all(&dir).unwrap();
+        for language in Language::ALL {
+            let file = dir.join(format!("policy.{}.html", language.tag()));
+            std::fs::write(file, render(language, "2026-11")).unwrap();
+        }
+    }
+
     #[test]
     fn a_document_in_another_language_says_so() {
         let page = render(Language::Ru, "2026-11");

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use http::Version;
-use http::header::HeaderValue;
 
 use super::kept::Kept;
 use super::redact;
-use super::{Ads, Event, Fraud, Kind, List, ListBuf};
-use crate::clock::{self, Timestamp};
+use super::{Ads, Event, Fraud, Kind, ListBuf};
+use crate::clock;
 use crate::exchange::Exchange;
 use crate::identify::agent::preferred_language;
 use crate::store::recorder::Submission;
@@ -21,7 +20,11 @@ pub fn finish(exchange: &mut Exchange) -> Submission {
     exchange.recorded = true;
     let duration = clock::monotonic().saturating_duration_since(exchange.started);
     count(exchange, duration);
-    submit(exchange, Kind::Access, Some(duration))
+    let submission = submit(exchange, Kind::Access, Some(duration));
+    if matches!(submission, Submission::Holding(_)) {
+        exchange.worker.metrics.journal_held();
+    }
+    submission
 }
 
 /// The same where nothing is left to hold back: the client has gone, or gets a broken answer.
@@ -67,8 +70,8 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         redact::query_keys(query).for_each(|key| lists.query_keys.push(key));
     }
     let allowed = query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
-    let origin = kept.referer().and_then(redact::referer_origin);
-    let referer = kept.referer().map(redact::referer);
+    let origin = kept.referer().and_then(redact::origin);
+    let referer = kept.referer().and_then(redact::without_query);
     let peer = exchange.open.connection().peer;
     for address in exchange.admitted.chain.iter().skip(1) {
         lists.chain.push(address.ip().to_string().as_bytes());
@@ -80,14 +83,13 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
     let upstream = exchange.upstream.as_ref();
     let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| site.upstream.get(index)).map(|e| e.to_string());
     let visitor_net = exchange.admitted.client.masked().to_string();
-    let net_is_clear = exchange.admitted.client.ip();
     let tls = exchange.open.connection().tls.as_ref();
     let mut event = Event {
         kind,
         start_ts: Some(exchange.arrived),
         method: Some(kept.method()),
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
-        domain: Some(exchange.admitted.domain().as_bytes()),
+        domain: Some(exchange.admitted.domain(state).as_bytes()),
         path: Some(kept.path()),
         query_keys: lists.query_keys.as_list(),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
@@ -110,13 +112,13 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         cookies_stripped: exchange.cookies.stripped.as_list(),
         set_cookie_blocked: exchange.cookies.blocked.as_list(),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
-        client_address: Some(net_is_clear),
+        client_address: Some(exchange.admitted.client.ip()),
         client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
         forwarded_chain: lists.chain.as_list(),
         client_net: Some(visitor_net.as_bytes()),
         query: allowed.as_deref(),
-        referer: referer.as_deref(),
+        referer,
         ..Event::default()
     };
     fill_agent(&mut event, kept);

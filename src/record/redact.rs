@@ -40,11 +40,14 @@ pub fn strip_click_ids(query: &[u8]) -> Cow<'_, [u8]> {
 /// The query (without `?`) without click ids and, if wanted, campaign parameters. Borrowed if nothing was removed.
 #[must_use]
 pub fn strip(query: &[u8], campaign: Campaign) -> Cow<'_, [u8]> {
-    let is_plain = |part: &[u8]| !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(key_of(part), campaign);
+    let is_plain = |part: &[u8]| {
+        !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(key_of(part), campaign)
+    };
     if query.split(|&byte| is_separator(byte)).all(is_plain) {
         return Cow::Borrowed(query);
     }
-    let units: Vec<Unit> = (0..).zip(query).map(|(at, &byte)| Unit { byte, start: at, end: at + 1 }).collect();
+    let units: Vec<Unit> =
+        (0..).zip(query).map(|(at, &byte)| Unit { byte, start: at, end: at + 1 }).collect();
     let mut cuts = Vec::new();
     find(&units, 0, campaign, &mut cuts);
     if cuts.is_empty() {
@@ -58,6 +61,48 @@ pub fn strip(query: &[u8], campaign: Campaign) -> Cow<'_, [u8]> {
     }
     kept.extend_from_slice(&query[from..]);
     Cow::Owned(kept)
+}
+
+/// The pairs of a query whose keys the operator allows, without click ids; `None` if there are none.
+#[must_use]
+pub fn allowed_values(query: &[u8], allowed: &[String]) -> Option<Vec<u8>> {
+    let mut kept = Vec::new();
+    if allowed.is_empty() {
+        return None;
+    }
+    for pair in query.split(|&byte| is_separator(byte)) {
+        let key = decode(key_of(pair));
+        if allowed.iter().any(|name| name.as_bytes() == &*key) && !is_click_id(&key) {
+            if !kept.is_empty() {
+                kept.push(b'&');
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// The origin of an absolute URL, without userinfo and path; `None` for anything else.
+#[must_use]
+pub fn origin(url: &[u8]) -> Option<&[u8]> {
+    let (start, end) = authority(url)?;
+    (!url[start..end].contains(&b'@')).then(|| &url[..end])
+}
+
+/// An absolute URL with its path and without its query and fragment, whose values are not ours to keep.
+#[must_use]
+pub fn without_query(url: &[u8]) -> Option<&[u8]> {
+    origin(url)?;
+    let end = url.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(url.len());
+    Some(&url[..end])
+}
+
+/// Where the authority of an `http` or `https` URL begins and ends.
+fn authority(url: &[u8]) -> Option<(usize, usize)> {
+    let start = [&b"https://"[..], b"http://"].iter().find(|scheme| url.starts_with(scheme))?.len();
+    let length = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = length.map_or(url.len(), |length| start + length);
+    (end > start).then_some((start, end))
 }
 
 /// A byte after some rounds of decoding, and where it is written in the query.
@@ -76,7 +121,8 @@ fn find(units: &[Unit], depth: usize, campaign: Campaign, cuts: &mut Vec<Range<u
     let mut before: Option<Unit> = None;
     let mut rest = units;
     loop {
-        let end = rest.iter().position(|unit| is_separator(unit.byte) || opens_list(unit)).unwrap_or(rest.len());
+        let end =
+            rest.iter().position(|unit| is_separator(unit.byte) || opens_list(unit)).unwrap_or(rest.len());
         let (part, after) = (&rest[..end], rest.get(end));
         let list_goes_on = after.filter(|unit| is_separator(unit.byte));
         match (part.first(), part.last()) {
@@ -90,7 +136,9 @@ fn find(units: &[Unit], depth: usize, campaign: Campaign, cuts: &mut Vec<Range<u
                 look_inside(part, depth, campaign, cuts);
             }
         }
-        let Some(separator) = after else { return };
+        if after.is_none() {
+            return;
+        }
         before = list_goes_on.copied();
         kept_before &= before.is_some();
         rest = &rest[end + 1..];
@@ -147,7 +195,9 @@ fn decode_units(units: &[Unit]) -> Vec<Unit> {
     let mut rest = units;
     loop {
         rest = match rest {
-            [Unit { byte: b'%', start, .. }, high, low, tail @ ..] if hex(high.byte).is_some() && hex(low.byte).is_some() => {
+            [Unit { byte: b'%', start, .. }, high, low, tail @ ..]
+                if hex(high.byte).is_some() && hex(low.byte).is_some() =>
+            {
                 let byte = hex(high.byte).unwrap_or(0) << 4 | hex(low.byte).unwrap_or(0);
                 decoded.push(Unit { byte, start: *start, end: low.end });
                 tail
@@ -172,17 +222,61 @@ const fn hex(digit: u8) -> Option<u8> {
 
 /// In order of bytes: they are searched by halves.
 const CLICK_IDS: &[&[u8]] = &[
-    b"ScCid", b"__hsfp", b"__hssc", b"__hstc", b"__s", b"_gl", b"_hsenc", b"_openstat", b"admitad_uid",
-    b"dclid", b"epik", b"et_rid", b"fbclid", b"gad_campaignid", b"gad_source", b"gbraid", b"gclid",
-    b"gclsrc", b"hsCtaTracking", b"irclickid", b"li_fat_id", b"mc_eid", b"mindbox-click-id",
-    b"mindbox-message-key", b"msclkid", b"mtm_cid", b"pk_cid", b"rb_clickid", b"rdt_cid", b"s_cid",
-    b"srsltid", b"syclid", b"ttclid", b"twclid", b"unicorn_click_id", b"vgo_ee", b"wbraid", b"wickedid",
-    b"yclid", b"ymclid", b"ysclid",
+    b"ScCid",
+    b"__hsfp",
+    b"__hssc",
+    b"__hstc",
+    b"__s",
+    b"_gl",
+    b"_hsenc",
+    b"_openstat",
+    b"admitad_uid",
+    b"dclid",
+    b"epik",
+    b"et_rid",
+    b"fbclid",
+    b"gad_campaignid",
+    b"gad_source",
+    b"gbraid",
+    b"gclid",
+    b"gclsrc",
+    b"hsCtaTracking",
+    b"irclickid",
+    b"li_fat_id",
+    b"mc_eid",
+    b"mindbox-click-id",
+    b"mindbox-message-key",
+    b"msclkid",
+    b"mtm_cid",
+    b"pk_cid",
+    b"rb_clickid",
+    b"rdt_cid",
+    b"s_cid",
+    b"srsltid",
+    b"syclid",
+    b"ttclid",
+    b"twclid",
+    b"unicorn_click_id",
+    b"vgo_ee",
+    b"wbraid",
+    b"wickedid",
+    b"yclid",
+    b"ymclid",
+    b"ysclid",
 ];
 
 const CLICK_ID_PREFIXES: &[&[u8]] = &[
-    b"_branch_", b"bsft_", b"fb_action_", b"fb_comment_", b"guce_referrer", b"hsa_", b"ml_subscriber", b"oft_", b"oly_",
-    b"sfmc_", b"vero_",
+    b"_branch_",
+    b"bsft_",
+    b"fb_action_",
+    b"fb_comment_",
+    b"guce_referrer",
+    b"hsa_",
+    b"ml_subscriber",
+    b"oft_",
+    b"oly_",
+    b"sfmc_",
+    b"vero_",
 ];
 
 #[cfg(test)]

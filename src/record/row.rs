@@ -115,7 +115,8 @@ impl<'a> Row<'a> {
     }
 
     /// The values of the projection's columns, in its order, in one pass over the classes that it needs. Entries of
-    /// `out` beyond the projection's length are set to `None`; columns beyond the length of `out` are left out.
+    /// `out` beyond the projection's length are set to `None`; columns beyond the length of `out` are left out. The
+    /// values borrow from the row, so `out` is best a small array made anew for each row.
     #[inline]
     pub fn project(&self, projection: &Projection, out: &mut [Option<Value<'a>>]) {
         out.fill(None);

@@ -4,14 +4,20 @@
 //! advertising cookies that it should not have, adds the request id. Never makes an answer more cacheable than the site
 //! did. Bound: the head of the answer.
 
+use bytes::Bytes;
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
 
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
+use crate::cookies::parse::RequestCookies;
+use crate::cookies::request::Outcome;
 use crate::cookies::response::{self, Verdict};
-use crate::cookies::{Category, Mode, expire};
+use crate::cookies::{self, Category, Mode, expire};
 use crate::exchange::Exchange;
+use crate::gateway::permits_advertising;
+use crate::identify::Visitor;
 use crate::ingress::{headers, host, request_id};
 
 /// What the request left for its answer.
@@ -19,17 +25,47 @@ use crate::ingress::{headers, host, request_id};
 pub struct Owed {
     /// The visitor cookie to be given, if the visitor has none.
     pub visitor: Option<HeaderValue>,
-    /// Advertising cookies that the request carried and that were kept from the site.
-    pub expire: Vec<Vec<u8>>,
-    /// Key of the visitor for remembering what was expired.
-    pub visitor_key: u64,
+    /// Names of advertising cookies that the request carried and that the browser should not hold.
+    expire: SmallVec<[Bytes; 2]>,
+    /// Names of all advertising cookies that the request carried, if they were allowed to pass.
+    passed: SmallVec<[Bytes; 2]>,
+    /// Stands for the visitor in the memory of what was expired.
+    visitor_key: u64,
+}
+
+impl Owed {
+    /// What the cookies of a request lead to.
+    #[must_use]
+    pub fn new(carried: &RequestCookies<'_>, filtered: &Outcome, visitor: Option<Visitor>) -> Self {
+        let expire: SmallVec<[Bytes; 2]> = filtered.to_expire(carried).map(Bytes::copy_from_slice).collect();
+        let passed = if expire.is_empty() {
+            let advertising = |c: &&cookies::parse::Cookie<'_>| {
+                c.class.category == Category::Advertising && !c.class.protected && c.is_named()
+            };
+            carried.iter().filter(advertising).map(|cookie| Bytes::copy_from_slice(cookie.name)).collect()
+        } else {
+            SmallVec::new()
+        };
+        let visitor_key = visitor.map_or(0, |v| v.id.uuid().as_u64_pair().1);
+        Self { visitor: None, expire, passed, visitor_key }
+    }
+
+    /// The same for the answer to a refusal: what passed until now is expired as well.
+    #[must_use]
+    pub fn every_advertising(&self) -> Self {
+        let mut expire = self.expire.clone();
+        expire.extend(self.passed.iter().cloned());
+        // A fresh key: who just refused is told again, even if they were told today.
+        Self { visitor: None, expire, passed: SmallVec::new(), visitor_key: self.visitor_key ^ u64::MAX }
+    }
 }
 
 /// Makes the site's head fit for the visitor.
-pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap, owed: Owed, now: Timestamp) {
+pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap, owed: Owed) {
+    let now = exchange.arrived;
     headers::remove_hop_by_hop_of_answer(fields);
     let removed = filter_set_cookies(exchange, fields, now);
-    if !has_permit(exchange) && exchange.state.cookies.mode == Mode::Enforce {
+    if !permits_advertising(exchange.consent.as_ref()) && exchange.state.cookies.mode == Mode::Enforce {
         remove_advertising(fields);
     }
     let mut private = removed;
@@ -44,10 +80,6 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
         expire::make_private(fields);
     }
     fields.insert(request_id::NAME, exchange.admitted.id.clone());
-}
-
-fn has_permit(exchange: &Exchange) -> bool {
-    exchange.consent.as_ref().is_some_and(|decision| decision.permits.advertising.is_some())
 }
 
 /// Judges each `Set-Cookie`. Returns whether one was removed.
@@ -88,7 +120,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
 
 /// Fields that start advertising interfaces of the browser, and requests for high-entropy client hints.
 fn remove_advertising(fields: &mut HeaderMap) {
-    for name in ADVERTISING {
+    for name in &ADVERTISING {
         fields.remove(name);
     }
 }
@@ -113,7 +145,7 @@ pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Ow
     }
     let host = exchange.admitted.host.to_str().unwrap_or_default();
     let host = host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-    let names = owed.expire.iter().map(Vec::as_slice);
+    let names = owed.expire.iter().map(|name| &name[..]);
     let mut expirer = exchange.worker.expirer.borrow_mut();
     let expired = expirer.expire(owed.visitor_key, names, host, exchange.admitted.secure, now);
     let n = expired.len();

@@ -4,6 +4,8 @@
 //! whoever received an answer in full has a record. A body that is dropped before its end is recorded as given up.
 //! Never changes a byte. Bound: one frame at a time.
 
+use std::fmt;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,10 +16,9 @@ use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward::AnswerBody;
 use crate::record::emit;
-use crate::store::journal::Ticket;
+use crate::store::recorder::Submission;
 
 /// The body of every answer.
-#[derive(Debug)]
 pub enum Body {
     /// Recorded already; what is left to send.
     Whole(Option<Bytes>),
@@ -26,21 +27,19 @@ pub enum Body {
 }
 
 /// A body that comes from the site while it is sent to the client.
-#[derive(Debug)]
 pub struct Streaming {
     source: AnswerBody,
     exchange: Exchange,
     stage: Stage,
 }
 
-#[derive(Debug)]
 enum Stage {
     /// A frame that came with the head.
     First(Frame<Bytes>),
     /// Frames are passed on as they come.
     Passing,
     /// The last frame, if there is one, waits for its record.
-    Holding(Option<Frame<Bytes>>, Ticket),
+    Holding(Option<Frame<Bytes>>, Submission),
     /// Nothing is left.
     Done,
 }
@@ -57,6 +56,13 @@ impl Body {
     pub fn streaming(source: AnswerBody, exchange: Exchange, first: Option<Frame<Bytes>>) -> Self {
         let stage = first.map_or(Stage::Passing, Stage::First);
         Self::Streaming(Box::new(Streaming { source, exchange, stage }))
+    }
+}
+
+/// Redacted: bodies are nobody's business.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body(..)")
     }
 }
 
@@ -116,9 +122,9 @@ impl Streaming {
                         None => self.hold(None),
                     }
                 }
-                Stage::Holding(frame, mut ticket) => {
-                    if ticket.poll_done(cx).is_pending() {
-                        self.stage = Stage::Holding(frame, ticket);
+                Stage::Holding(frame, mut submission) => {
+                    if Pin::new(&mut submission).poll(cx).is_pending() {
+                        self.stage = Stage::Holding(frame, submission);
                         return Poll::Pending;
                     }
                     return Poll::Ready(frame.map(Ok));

@@ -99,7 +99,9 @@ pub fn decide_action(
     match action {
         Action::Deny if observing => Applied { would_have: Some(Action::Deny), ..Applied::default() },
         Action::Throttle => Applied { action, would_have: None, retry_after: Some(RETRY_AFTER) },
-        Action::Observe | Action::Tag | Action::Deny => Applied { action, would_have: None, retry_after: None },
+        Action::Observe | Action::Tag | Action::Deny => {
+            Applied { action, would_have: None, retry_after: None }
+        }
     }
 }
 

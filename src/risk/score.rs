@@ -145,7 +145,8 @@ mod tests {
             let alone = matches!(name, SignalName::SessionSpread | SignalName::Velocity);
             assert_eq!(assessment.level == Level::High, alone, "{name}");
         }
-        let together = firing(&[(SignalName::CountryHop, Level::High), (SignalName::NewCountry, Level::Medium)]);
+        let together =
+            firing(&[(SignalName::CountryHop, Level::High), (SignalName::NewCountry, Level::Medium)]);
         assert_eq!(Score::default().apply(&together, T).level, Level::High);
     }
 

@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn each_axis_has_its_thresholds() {
         use Level::{High, Low, Medium, None};
-        assert_eq!(levels(|n| values(n, 1, 1))[..9], [None, None, Low, Low, Low, Medium, Medium, Medium, High]);
+        assert_eq!(
+            levels(|n| values(n, 1, 1))[..9],
+            [None, None, Low, Low, Low, Medium, Medium, Medium, High]
+        );
         assert_eq!(levels(|n| values(1, n, 1))[..4], [None, Low, Medium, High]);
         assert_eq!(levels(|n| values(1, 1, n))[..5], [None, None, Low, Medium, High]);
         assert_eq!(levels(|n| values(n, 1, 1))[11], High, "full slots");
@@ -202,7 +205,10 @@ mod tests {
                 logins.judge(T)
             })
             .collect();
-        assert_eq!((levels[0], levels[1], levels[5], levels[10]), (Level::None, Level::Low, Level::Medium, Level::High));
+        assert_eq!(
+            (levels[0], levels[1], levels[5], levels[10]),
+            (Level::None, Level::Low, Level::Medium, Level::High)
+        );
     }
 
     #[test]

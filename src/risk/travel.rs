@@ -10,6 +10,7 @@ use crate::geo::place::{CountryCode, NetworkCategory};
 
 /// Where one request came from.
 #[derive(Clone, Copy)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Origin {
     pub(super) country: Option<CountryCode>,
     pub(super) asn: Option<u32>,
@@ -89,7 +90,8 @@ impl Travel {
         if !soon(anchor.at) || !other_network || (self.is_home(country) && self.is_home(anchor.country)) {
             return Level::None;
         }
-        let third = before.is_some_and(|(earlier, at)| earlier != country && earlier != anchor.country && soon(at));
+        let third =
+            before.is_some_and(|(earlier, at)| earlier != country && earlier != anchor.country && soon(at));
         if third && surely { Level::Medium } else { Level::Low }
     }
 
@@ -138,11 +140,16 @@ mod tests {
     const T: Tick = 1_000_000;
 
     fn origin(country: &str, asn: u32) -> Origin {
-        Origin { country: CountryCode::new(country), asn: Some(asn), category: NetworkCategory::Isp, net: asn }
+        Origin {
+            country: CountryCode::new(country),
+            asn: Some(asn),
+            category: NetworkCategory::Isp,
+            net: asn,
+        }
     }
 
     fn without_asn(country: &str, net: u32) -> Origin {
-        Origin { asn: None, category: NetworkCategory::Unknown, ..origin(country, net) }
+        Origin { asn: Option::None, category: NetworkCategory::Unknown, ..origin(country, net) }
     }
 
     /// The level of one signal for each visit in turn: (place, second, day).
@@ -199,7 +206,11 @@ mod tests {
     fn without_an_asn_database_the_level_is_low_at_most() {
         let visits = [(without_asn("KZ", 1), 0), (without_asn("DE", 2), 1), (without_asn("BR", 3), 2)];
         assert_eq!(hops(&visits), [None, Low, Low]);
-        assert_eq!(hops(&[(without_asn("KZ", 1), 0), (without_asn("DE", 1), 1)]), [None, None], "same network");
+        assert_eq!(
+            hops(&[(without_asn("KZ", 1), 0), (without_asn("DE", 1), 1)]),
+            [None, None],
+            "same network"
+        );
     }
 
     #[test]

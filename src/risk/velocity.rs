@@ -264,7 +264,10 @@ mod tests {
             addresses.observe_answer(1, failed, T);
             levels.push(addresses.observe(1, false, T));
         }
-        assert_eq!((levels[0], levels[1], levels[5], levels[10]), (Level::None, Level::Low, Level::Medium, Level::High));
+        assert_eq!(
+            (levels[0], levels[1], levels[5], levels[10]),
+            (Level::None, Level::Low, Level::Medium, Level::High)
+        );
     }
 
     #[test]
@@ -280,7 +283,10 @@ mod tests {
         assert_eq!(addresses.observe(1, false, T), Level::Medium);
         assert_eq!(addresses.observe(1, false, T + 10), Level::None, "one has leaked out");
         addresses.observe_answer(1, refused(5), T + 1000);
-        assert!(addresses.table.get_mut(1).unwrap().refused.level > 0.0, "the set was emptied with the bucket");
+        assert!(
+            addresses.table.get_mut(1).unwrap().refused.level > 0.0,
+            "the set was emptied with the bucket"
+        );
     }
 
     #[test]
@@ -311,7 +317,11 @@ mod tests {
         (0..21).for_each(|_| {
             addresses.observe(newcomer, true, later);
         });
-        assert_eq!(addresses.observe(newcomer, false, later), Level::High, "exact again in an idle one's place");
+        assert_eq!(
+            addresses.observe(newcomer, false, later),
+            Level::High,
+            "exact again in an idle one's place"
+        );
     }
 
     #[test]

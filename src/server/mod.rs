@@ -18,9 +18,9 @@ use tokio::sync::watch;
 
 pub use start::{Source, StartError, start};
 
-use crate::admin::health::Readiness;
+use crate::admin::health::{NotReady, Readiness};
 use crate::snapshot::Shared;
-use crate::store::journal::Journal;
+use crate::store::Journal;
 
 /// How far the process is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,6 @@ pub enum Phase {
 }
 
 /// A running gateway.
-#[derive(Debug)]
 pub struct Server {
     /// What its threads share.
     pub shared: Arc<Shared>,
@@ -72,7 +71,7 @@ impl Server {
     /// Stops accepting, waits for what is open until `timeouts.drain`, then ends. Blocks.
     #[must_use]
     pub fn drain(mut self) -> Ended {
-        self.readiness.set_draining();
+        self.readiness.set(NotReady::Draining);
         // Whoever balances over several gateways needs a moment to see that this one is leaving.
         std::thread::sleep(READINESS_PAUSE);
         self.phase.send_replace(Phase::Draining);
@@ -103,8 +102,10 @@ impl Server {
         {
             tracing::error!("the background thread panicked");
         }
-        if let Some(journal) = self.journal.take() {
-            journal.stop();
+        if let Some(journal) = self.journal.take()
+            && !journal.stop()
+        {
+            tracing::error!("the journal did not stop cleanly; the next start will say so");
         }
         if cut == 0 { Ended::Clean } else { Ended::Cut(cut) }
     }

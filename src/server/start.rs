@@ -14,10 +14,12 @@ use tokio::sync::watch;
 use super::worker::{self, Listening};
 use super::{Phase, Server, background};
 use crate::admin::health::{NotReady, Readiness};
+use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
 use crate::admin::process::ProcessSource;
 use crate::admin::source::ConfigStatus;
-use crate::clock;
+use crate::admin::state::StateSource;
+use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
 use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::catalogue::Catalogue;
@@ -28,9 +30,9 @@ use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
 use crate::listen::socket;
 use crate::listen::tls::{CertificateError, Store};
-use crate::risk;
+use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
-use crate::store;
+use crate::store::{self, Journal, JournalOptions};
 
 /// Where the configuration came from.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ pub enum StartError {
     },
     /// The journal.
     #[error("the journal cannot be opened")]
-    Journal(#[from] store::journal::StartError),
+    Journal(#[from] store::StartError),
     /// A listening socket.
     #[error("cannot listen on {address}")]
     Listen {
@@ -125,29 +127,34 @@ pub fn start(config: Config, source: Source) -> Result<Server, StartError> {
     });
     let admin = admin_socket(&config)?;
     let (metrics, handles) = Metrics::new(&labels(&config), config.workers)?;
-    let (journal, recorders) = store::journal::Journal::start(&config.records, config.workers)?;
+    let (journal, recorders) = Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let observing_since = if config.risk.actions.denies() {
         let since = risk::observe::load_or_create(&data, now);
         Some(since.map_err(|source| StartError::Data { path: data.clone(), source })?)
     } else {
         None
     };
+    let assessor = Assessor::new(&config.risk, observe_until(observing_since, &config), now);
     let status = Arc::new(ConfigStatus::new(now));
     let shared = Arc::new(Shared {
         geo: ArcSwap::from_pointee(geo),
+        geo_reloads: Default::default(),
         consent_keys: ConsentKeys::load_or_create(&data)?,
         visitor_keys: VisitorKeys::load_or_create(&data)?,
-        risk: risk::SharedMemory::new(config.risk.memory_bytes),
-        deny: risk::Deny::default(),
         observing_since,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
         status: Arc::clone(&status),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, &metrics)),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
         metrics: Arc::clone(&metrics),
     });
     metrics.add_source(status);
-    metrics.add_source(Arc::new(ProcessSource::default()));
-    metrics.add_source(journal.source());
+    metrics.add_source(Arc::new(ProcessSource::new(now)));
+    metrics.add_source(Arc::new(JournalSource {
+        stats: journal.stats(),
+        ring_bytes: (config.records.ring_bytes * config.workers) as u64,
+        limit_bytes: config.records.max_bytes,
+    }));
+    metrics.add_source(Arc::new(StateSource::new(&shared)));
     let readiness = Arc::new(Readiness::starting());
     let (phase, watched) = watch::channel(Phase::Running);
     let mut server = Server {
@@ -197,9 +204,15 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
     let old = shared.snapshot.load();
     warn_of_fixed(&old.config, &config);
     shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
-    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, &shared.metrics)));
+    let assessor = old.assessor.reconfigured(&config.risk, observe_until(shared.observing_since, &config));
+    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, &shared.metrics)));
     shared.status.reloaded(clock::now());
     tracing::info!("configuration reloaded");
+}
+
+/// Until when `deny` only observes.
+fn observe_until(since: Option<Timestamp>, config: &Config) -> Option<Timestamp> {
+    Some(risk::observe::until(since?, config.risk.observe_days?))
 }
 
 /// Tells which changes need a new process.

@@ -12,12 +12,12 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::Phase;
-use crate::admin::metrics::WorkerMetrics;
+use crate::admin::worker::WorkerMetrics;
 use crate::snapshot::Shared;
 use crate::worker::Worker;
 use crate::listen::accept::accept;
 use crate::listen::tls::Store;
-use crate::store::journal::Recorder;
+use crate::store::RecorderHandle;
 
 /// One listener as a worker sees it.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub fn spawn(
     index: usize,
     shared: Arc<Shared>,
     listening: Vec<Listening>,
-    recorder: Recorder,
+    recorder: RecorderHandle,
     metrics: WorkerMetrics,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<usize>> {
@@ -56,12 +56,13 @@ pub fn spawn(
 async fn run(
     shared: Arc<Shared>,
     listening: Vec<Listening>,
-    recorder: Recorder,
+    recorder: RecorderHandle,
     metrics: WorkerMetrics,
     mut phase: watch::Receiver<Phase>,
 ) -> usize {
+    let recorder = recorder.attach();
+    tokio::task::spawn_local(recorder.run());
     let worker = Rc::new(Worker::new(shared, recorder, metrics));
-    worker.start_recorder();
     let mut accepting = Vec::new();
     for (index, Listening { socket, tls }) in listening.into_iter().enumerate() {
         match tokio::net::TcpListener::from_std(socket) {

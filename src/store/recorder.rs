@@ -84,11 +84,30 @@ impl Recorder {
     /// # Errors
     /// [`Full`]: shed and counted.
     pub async fn record_or_hold(&self, event: &Event<'_>) -> Result<Ticket, Full> {
-        if let Ok(ticket) = self.record(event) {
-            return Ok(ticket);
+        match self.record(event) {
+            Ok(ticket) => Ok(ticket),
+            Err(Full) => self.clone().hold(self.0.scratch.borrow().clone(), event.kind).await,
         }
-        // Rare: the scratch may be used by others while this one waits.
-        let record = self.0.scratch.borrow().clone();
+    }
+
+    /// [`Self::record_or_hold`] and the wait for the level in one future, for those who poll by hand.
+    pub fn submit(&self, event: &Event<'_>) -> Submission {
+        match self.record(event) {
+            Ok(ticket) => Submission::Ticket(ticket),
+            Err(Full) => {
+                let held = self.clone().hold(self.0.scratch.borrow().clone(), event.kind);
+                Submission::Holding(Box::pin(async move {
+                    match held.await {
+                        Ok(ticket) => ticket.await,
+                        Err(Full) => Outcome::Lost,
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Waits for room for an encoded record, at most `hold`.
+    async fn hold(self, record: Vec<u8>, kind: Kind) -> Result<Ticket, Full> {
         let _holding = Holding::begin(&self.0);
         let held = async {
             loop {
@@ -109,7 +128,7 @@ impl Recorder {
             Ok(Some(ticket)) => Ok(ticket),
             Ok(None) | Err(_) => {
                 let shared = &self.0.shared;
-                shared.stats.lose(event.kind, LossReason::RingFull, 1, (shared.now)());
+                shared.stats.lose(kind, LossReason::RingFull, 1, (shared.now)());
                 Err(Full)
             }
         }
@@ -194,6 +213,26 @@ impl Future for Ticket {
         match this.local.outcome(this.number, this.level) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
+        }
+    }
+}
+
+/// A record on its way: handed over, or waiting for room in the ring.
+#[must_use = "the response may end only when the submission has resolved"]
+pub enum Submission {
+    /// Handed over.
+    Ticket(Ticket),
+    /// Waiting for room; rare.
+    Holding(Pin<Box<dyn Future<Output = Outcome>>>),
+}
+
+impl Future for Submission {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match self.get_mut() {
+            Self::Ticket(ticket) => Pin::new(ticket).poll(cx),
+            Self::Holding(held) => held.as_mut().poll(cx),
         }
     }
 }

@@ -59,10 +59,8 @@ fn what_is_not_an_answer_is_refused() {
 fn a_huge_head_is_refused() {
     local(async {
         let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(super::super::wire::HEAD_BYTES));
-        let many = format!(
-            "HTTP/1.1 200 OK\r\n{}\r\n",
-            "x: y\r\n".repeat(super::super::wire::HEAD_FIELDS + 1)
-        );
+        let many =
+            format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(super::super::wire::HEAD_FIELDS + 1));
         for head in [long, many] {
             fails_with(head.leak(), Reason::UpstreamHeadTooLarge).await;
         }

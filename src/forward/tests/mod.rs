@@ -25,10 +25,11 @@ use crate::config;
 use crate::error::{Reason, Refusal};
 use origin::Origin;
 
-/// Runs a test as a worker thread would. The limit only keeps a broken test from hanging.
+/// Runs a test as a worker thread would. The limit is shorter than every wait that a test does not set itself, so that
+/// none of them can end what should have ended at once.
 fn local<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let guarded = async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("test hangs") };
+    let guarded = async { tokio::time::timeout(Duration::from_secs(10), test).await.expect("test hangs") };
     LocalSet::new().block_on(&runtime, guarded)
 }
 
@@ -41,7 +42,8 @@ struct Setup {
 impl Setup {
     fn new(origins: &[&Origin]) -> Self {
         let long = Duration::from_secs(20);
-        let endpoint = |o: &&Origin| config::Endpoint { host: o.address.ip().to_string(), port: o.address.port() };
+        let endpoint =
+            |o: &&Origin| config::Endpoint { host: o.address.ip().to_string(), port: o.address.port() };
         Self {
             site: config::Site {
                 hosts: vec!["example.org".into()],
@@ -68,6 +70,7 @@ impl Setup {
                 upstream_queue: 8,
             },
             timeouts: config::Timeouts {
+                linger: Duration::from_secs(2),
                 tls_handshake: long,
                 request_head: long,
                 request_body: long,

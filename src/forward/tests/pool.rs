@@ -202,3 +202,20 @@ fn what_belongs_to_a_forgotten_site_is_closed() {
         closed.notified().await;
     });
 }
+
+#[test]
+fn large_answers_leave_the_connection_usable() {
+    local(async {
+        let large = "x".repeat(300_000);
+        let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        for answer in [ok(&large), format!("{head}{chunked}")] {
+            let origin = Origin::saying(answer.leak()).await;
+            let upstreams = super::upstreams(&[&origin]);
+            for _ in 0..20 {
+                assert_eq!(fetch(&upstreams, get("/")).await.unwrap().len(), large.len());
+            }
+            assert_eq!(origin.connections(), 1);
+        }
+    });
+}

@@ -1,6 +1,10 @@
 //! When a request is sent once more, and when never.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use http::Method;
+use tokio::sync::Notify;
 
 use super::origin::{Origin, ok};
 use super::{data, feed, fetch, get, local, read, request, upstreams, with_body};
@@ -39,6 +43,35 @@ fn a_get_on_a_stale_connection_is_repeated_with_the_same_head() {
         assert_eq!(heads[1], heads[2]);
         assert!(heads[2].starts_with("GET /2?q HTTP/1.1\r\n") && heads[2].contains("x-twice: b\r\n"));
         assert_eq!(upstreams.stats().next().unwrap().retries, 1);
+    });
+}
+
+#[test]
+fn a_repeated_request_carries_nothing_of_another() {
+    local(async {
+        let origin = Origin::start(|nth, mut peer| async move {
+            for _ in 0..3 {
+                peer.head().await;
+                peer.say(&ok("fine")).await;
+            }
+            peer.head().await;
+            if nth > 0 {
+                peer.say(&ok("fine")).await;
+            }
+        })
+        .await;
+        let upstreams = upstreams(&[&origin]);
+        for path in ["/1", "/2", "/3", "/4"] {
+            let mut sent = get(path);
+            if path != "/4" {
+                sent.headers_mut().insert("cookie", "secret=1".parse().unwrap());
+            }
+            assert_eq!(fetch(&upstreams, sent).await.unwrap(), "fine");
+        }
+        let heads = origin.heads();
+        assert_eq!(heads.len(), 5);
+        assert_eq!(heads[3], heads[4]);
+        assert!(!heads[4].contains("secret"));
     });
 }
 
@@ -140,10 +173,49 @@ fn a_connection_closed_while_idle_is_not_used() {
         for _ in 0..4 {
             assert_eq!(fetch(&upstreams, get("/")).await.unwrap(), "one each");
             // Long enough for the end of input to be seen; a POST would fail otherwise.
-            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
         }
         assert_eq!(fetch(&upstreams, request(Method::POST, "/")).await.unwrap(), "one each");
         assert_eq!(origin.connections(), 5);
+    });
+}
+
+/// The origin ends an idle connection, or says something on it, in the very moment when the next request comes. One
+/// turn of the event loop sees the socket and wakes this test, which runs before the connection's task does.
+async fn race(last_words: &'static str) {
+    let (go, over) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+    let (started, done) = (Rc::clone(&go), Rc::clone(&over));
+    let origin = Origin::start(move |nth, mut peer| {
+        let (go, over) = (Rc::clone(&started), Rc::clone(&done));
+        async move {
+            peer.head().await;
+            peer.say(&ok("an answer")).await;
+            if nth == 0 {
+                go.notified().await;
+                peer.say(last_words).await;
+                drop(peer);
+                over.notify_one();
+                return;
+            }
+            peer.gone().await;
+        }
+    })
+    .await;
+    let upstreams = upstreams(&[&origin]);
+    fetch(&upstreams, get("/1")).await.unwrap();
+    go.notify_one();
+    over.notified().await;
+    let answer = upstreams.send(request(Method::POST, "/2")).await.unwrap();
+    assert_eq!((answer.retries, answer.reused), (1, false));
+    assert_eq!(origin.count("POST"), 1);
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_request_that_was_never_written_is_sent_again_whatever_its_method() {
+    local(async {
+        race("").await;
+        race("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await;
     });
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::origin::{Origin, ok};
 use super::{get, local, upstreams};
+use crate::error::{Reason, Refusal};
 use crate::forward::tunnel::{TunnelEnd, TunnelReason, tunnel};
 use crate::forward::{AnswerBody, RequestBody, Upstreams};
 
@@ -42,11 +43,12 @@ async fn gateway(upstreams: Rc<Upstreams>, idle: Duration) -> (TcpStream, onesho
             tokio::task::spawn_local(async move {
                 end.take().unwrap().send(tunnel(below, above, idle).await).unwrap();
             });
-            Ok::<Response<AnswerBody>, crate::error::Refusal>(answer.response)
+            Ok::<Response<AnswerBody>, Refusal>(answer.response)
         }
     });
     tokio::task::spawn_local(async move {
-        let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        let served =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
         served.with_upgrades().await.unwrap();
     });
     (client, ended)
@@ -155,5 +157,14 @@ fn a_refused_upgrade_is_an_ordinary_answer() {
         assert!(answer.upgrade.is_none());
         assert_eq!(super::read(answer).await.unwrap().0, "no");
         assert!(upstreams.send(get("/")).await.unwrap().reused);
+    });
+}
+
+#[test]
+fn a_switch_to_another_protocol_is_refused() {
+    local(async {
+        let origin = Origin::saying("HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n").await;
+        let error = upstreams(&[&origin]).send(upgrade_request()).await.err().unwrap();
+        assert_eq!(error.refusal.reason(), Reason::UpstreamProtocol);
     });
 }

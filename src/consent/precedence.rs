@@ -334,5 +334,5 @@ pub const FUTURE_SLACK: Duration = Duration::from_secs(5 * 60);
 pub const TCF_MAX_AGE: Duration = Duration::from_secs(395 * 86_400);
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
+#[path = "precedence_tests.rs"]
 mod tests;

@@ -1,0 +1,333 @@
+//! The arguments of `kelisim logs`, with their help.
+//!
+//! Nothing is read here but words: fields, times and purposes are checked as they are parsed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::record::{Column, Purpose};
+use crate::store::query::filter::Moment;
+use crate::store::query::{By, READERS, field, parse_moment, resolve};
+
+/// Search, follow and count the records of requests.
+///
+/// Works on the data folder of a running or a stopped gateway. Every read names a purpose; the default, support,
+/// sees facts without a person.
+#[derive(Debug, Parser)]
+pub struct LogsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LogsCommand,
+}
+
+/// The verbs of `kelisim logs`.
+#[derive(Debug, Subcommand)]
+pub enum LogsCommand {
+    /// Show the newest records, and with -f go on with those that come
+    Tail(TailArgs),
+    /// Show the records that match a filter, newest first
+    Query(QueryArgs),
+    /// Count the values of a field
+    Top(TopArgs),
+    /// Count records by time or by the size of a number
+    Hist(HistArgs),
+    /// List the fields: names, class, and which purpose opens them
+    Fields(FieldsArgs),
+}
+
+/// Where and why records are read.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// Data folder: that of the gateway or its `records` folder
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kelisim")]
+    pub data: PathBuf,
+    /// Why you read: support, security, fraud, diagnostics or advertising. Each but support opens one sealed class
+    /// and needs --reason
+    #[arg(long, value_name = "P", default_value = "support", value_parser = purpose)]
+    pub purpose: Purpose,
+    /// The cause of a read under another purpose than support, such as a ticket
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How to write: for people, or for programs
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub format: Format,
+    /// Only records from that time on: 2h (ago), 2026-11-22, 2026-11-22T10:00 (UTC)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Only records before that time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// Exit with 1 when nothing is found
+    #[arg(long)]
+    pub fail: bool,
+}
+
+/// Arguments of `logs query`.
+#[derive(Debug, Args)]
+#[command(after_help = QUERY_HELP)]
+pub struct QueryArgs {
+    /// Where and why.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Most records to show
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Fields to show, separated by commas: time,status,path
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
+    pub fields: Option<Vec<&'static Column>>,
+    /// The filter; see the examples below
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `logs tail`.
+#[derive(Debug, Args)]
+#[command(after_help = FILTER_HELP)]
+pub struct TailArgs {
+    /// Where and why.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Go on with the records that come, until interrupted
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// How many of the newest records to begin with
+    #[arg(short = 'n', long = "limit", value_name = "N", default_value_t = 10)]
+    pub limit: u64,
+    /// Begin with the record of that number, to go on where an earlier tail ended; replaces -n
+    #[arg(long, value_name = "SEQ", conflicts_with = "limit")]
+    pub since_seq: Option<u64>,
+    /// Fields to show, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
+    pub fields: Option<Vec<&'static Column>>,
+    /// The filter
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `logs top`.
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub struct TopArgs {
+    /// Where and why.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// What to order by
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = Order::Hits)]
+    pub by: Order,
+    /// Most values to show
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// Leave out values with fewer hits
+    #[arg(long, value_name = "HITS", default_value_t = 0)]
+    pub min: u64,
+    /// Also count what was left out, and records without the field
+    #[arg(long)]
+    pub other: bool,
+    /// The field whose values are counted; each item of a list counts
+    #[arg(value_name = "FIELD", value_parser = column)]
+    pub field: &'static Column,
+    /// The filter
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `logs hist`.
+#[derive(Debug, Args)]
+#[command(after_help = HIST_HELP)]
+pub struct HistArgs {
+    /// Where and why.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Width of a bucket: 1m, 1h (times, durations), 10KiB (sizes), 100 (numbers). Default: 1m for times, 100 for
+    /// status codes, the series 1, 2, 5, 10, … for the rest
+    #[arg(long, value_name = "WIDTH")]
+    pub bucket: Option<String>,
+    /// The field: a time or a number
+    #[arg(value_name = "FIELD", value_parser = column)]
+    pub field: &'static Column,
+    /// The filter
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `logs fields`.
+#[derive(Debug, Args)]
+pub struct FieldsArgs {
+    /// Only the fields that this purpose opens
+    #[arg(long, value_name = "P", value_parser = purpose)]
+    pub purpose: Option<Purpose>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned, with units; for people, may change
+    Table,
+    /// One object per line with dotted names; stable
+    Json,
+    /// RFC 4180 with a header; text that a spreadsheet would run gets an apostrophe
+    Csv,
+    /// Combined log format
+    Clf,
+}
+
+/// What `top` orders by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Records
+    Hits,
+    /// Distinct visitors, told apart by `visitor.tag`; needs --purpose security
+    Visitors,
+    /// Bytes of responses
+    Bytes,
+    /// 95th percentile of the duration
+    P95,
+}
+
+impl LogsArgs {
+    /// Whether finding nothing is a failure.
+    pub(super) fn fail(&self) -> bool {
+        match &self.command {
+            LogsCommand::Tail(args) => args.read.fail,
+            LogsCommand::Query(args) => args.read.fail,
+            LogsCommand::Top(args) => args.read.fail,
+            LogsCommand::Hist(args) => args.read.fail,
+            LogsCommand::Fields(_) => false,
+        }
+    }
+}
+
+impl Order {
+    /// The order, and the column that it measures.
+    pub(super) fn measured(self) -> (By, Option<&'static Column>) {
+        match self {
+            Self::Hits => (By::Hits, None),
+            Self::Visitors => (By::Visitors, resolve("visitor.tag")),
+            Self::Bytes => (By::Bytes, resolve("http.response.body.size")),
+            Self::P95 => (By::P95, resolve("event.duration")),
+        }
+    }
+}
+
+fn purpose(word: &str) -> Result<Purpose, String> {
+    READERS.into_iter().find(|p| p.label() == word).ok_or_else(|| {
+        let known: Vec<&str> = READERS.iter().map(|p| p.label()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}
+
+fn moment(word: &str) -> Result<Moment, String> {
+    parse_moment(word).ok_or_else(|| "a time as in 2h (ago), 2026-11-22 or 2026-11-22T10:00 (UTC)".to_owned())
+}
+
+fn column(word: &str) -> Result<&'static Column, String> {
+    resolve(word).ok_or_else(|| match field::suggest(word) {
+        Some(near) => format!("there is no such field; did you mean {near}?"),
+        None => "there is no such field; `kelisim logs fields` lists them".to_owned(),
+    })
+}
+
+/// The language, for the help of every command that searches.
+macro_rules! filter_help {
+    () => {
+        "\
+Filter:
+  Terms are field, operator, value; all must hold. Put a filter between single
+  quotes: the shell takes > and < for itself.
+    status>=500          = != > >= < <=   numbers, 200ms, 1MiB, times
+    status=404,410       a list: one of them
+    path~^/api           ~ !~             regular expression
+    path:admin           :                contains; for addresses: in the network
+    error:*              the field is there
+    -status=200          a minus turns a term round; != also holds where the
+                         field is absent
+    since:2h             arrived then or later: so long ago, or a time in UTC
+    until:2026-11-22T10:00
+    path=\"/with space\"   double quotes around a value with spaces or commas
+  Only finished requests are searched unless the filter names `kind`.
+
+Short names:
+  time = start_ts                            id = request.id
+  status = http.response.status_code         error = error.type
+  method = http.request.method               upstream = upstream.address
+  host = url.domain                          consent = consent.decision
+  path = url.path                            cookie = cookie.names
+  referer = http.request.header.referer      stripped = cookies.stripped
+  duration = event.duration                  blocked = set_cookie.blocked
+  ttfb = event.time_to_first_byte            language = accept_language.primary
+  bytes = http.response.body.size            kind = record.kind
+  action = risk.action
+ with --purpose security:
+  ip = client.address, net = client.net, visitor = visitor.tag
+ with --purpose fraud:
+  country = geo.country.iso_code, asn = as.number, risk = risk.level, signal = risk.signals
+ with --purpose diagnostics:
+  ua = user_agent.original
+ `kelisim logs fields` lists every field."
+    };
+}
+
+const FILTER_HELP: &str = filter_help!();
+
+const QUERY_HELP: &str = concat!(
+    filter_help!(),
+    "
+
+Examples:
+  kelisim logs query 'status>=500 since:1h'
+  kelisim logs query id=01936f2e-7c1b-7d3a-9f3e-2b1c4d5e6f70
+  kelisim logs query --fields time,path,stripped 'stripped:_ga' -n 20
+  kelisim logs query --purpose security --reason 'ticket 7' 'ip:10.0.0.0/8 -path:/health'
+  kelisim logs query --format json 'consent=denied since:1d'"
+);
+
+const TOP_HELP: &str = "\
+Examples:
+  kelisim logs top path
+  kelisim logs top path --by p95 --min 100 since:1d
+  kelisim logs top stripped --other
+  kelisim logs top path --by visitors --purpose security --reason 'ticket 7'
+
+Counts are exact. Beyond a million values, or 64 MiB of them, further ones are
+counted together and shown as such. A 95th percentile is at most 2% too high;
+programs get it in microseconds. The filter language is in
+`kelisim logs query --help`.";
+
+const HIST_HELP: &str = "\
+Examples:
+  kelisim logs hist ts --bucket 1m since:2h
+  kelisim logs hist duration 'path~^/api since:1d'
+  kelisim logs hist status --bucket 1 'status>=400'
+
+The filter language is in `kelisim logs query --help`.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        LogsArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn every_short_name_is_in_the_help() {
+        for (alias, name) in field::ALIASES {
+            assert!(FILTER_HELP.contains(&format!(" {alias} = {name}")), "{alias}");
+        }
+    }
+
+    #[test]
+    fn words_become_values_or_hints() {
+        let parsed =
+            LogsArgs::try_parse_from(["logs", "top", "path", "status>=500", "--by", "p95", "--since", "2h"]);
+        let LogsCommand::Top(args) = parsed.unwrap().command else { panic!("top") };
+        assert_eq!((args.field.name, args.by, args.filter.len()), ("url.path", Order::P95, 1));
+        let wrong = LogsArgs::try_parse_from(["logs", "hist", "duraton"]).unwrap_err().to_string();
+        assert!(wrong.contains("did you mean duration?"), "{wrong}");
+        assert!(LogsArgs::try_parse_from(["logs", "query", "--purpose", "subject-rights"]).is_err());
+    }
+}

@@ -1,0 +1,284 @@
+//! `query`, `top`, `hist` and `fields`: from arguments to printed results.
+//!
+//! Every path through this module asks [`open_read`] before it names a file. Never holds more than one line or one
+//! result. Bound: see [`crate::store::query`].
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
+use super::rows::{Lines, fit, pad, title};
+use super::terminal::Terminal;
+use super::{charts, escape};
+use crate::clock::Timestamp;
+use crate::record::{COLUMNS, Column, Projection};
+use crate::store::query::field::aliases;
+use crate::store::query::filter::Test;
+use crate::store::query::units::{parse_bytes, parse_duration};
+use crate::store::query::{
+    By, Grant, Histogram, Limits, Quantity, READERS, Scale, Scan, Seen, Top, open_read, parse, quantity,
+    records_folder,
+};
+
+/// Why a command ended without its answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The arguments make no sense, or are not permitted.
+    Usage(String),
+    /// Standard output failed.
+    Output(io::Error),
+    /// The records cannot be read.
+    Read(io::Error),
+}
+
+/// A read that was granted, and what it looks for.
+pub(super) struct Request {
+    pub(super) grant: Grant,
+    /// The folder above `journal`.
+    pub(super) folder: PathBuf,
+    pub(super) scan: Scan,
+}
+
+/// Checks the purpose, then finds the journal: in that order.
+pub(super) fn request(
+    args: &ReadArgs,
+    words: &[String],
+    columns: &[&'static Column],
+    now: Timestamp,
+) -> Result<Request, Failure> {
+    let mut filter = parse(&words.join(" ")).map_err(|mistake| Failure::Usage(mistake.to_string()))?;
+    if let Some(moment) = args.since {
+        filter.and(Test::Since(moment));
+    }
+    if let Some(moment) = args.until {
+        filter.and(Test::Until(moment));
+    }
+    let grant = open_read(args.purpose, args.reason.as_deref(), &filter, columns)
+        .map_err(|refused| Failure::Usage(refused.to_string()))?;
+    let Some(folder) = records_folder(&args.data) else {
+        return Err(Failure::Usage(format!(
+            "there is no journal in {}\n  hint: name the gateway's data folder with --data DIR",
+            args.data.display()
+        )));
+    };
+    let scan = Scan::new(&folder, &grant, &filter, now);
+    Ok(Request { grant, folder, scan })
+}
+
+/// `logs query`.
+pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
+    let columns = fields_of(args.fields.as_deref(), args.read.format)?;
+    let Request { grant, scan, .. } = request(&args.read, &args.filter, columns, now)?;
+    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
+    out.write(lines.header())?;
+    let limit = args.limit.unwrap_or(u64::MAX);
+    let mut shown = 0;
+    let mut failed = None;
+    let seen = scan
+        .newest_first(|row| {
+            if shown == limit {
+                return ControlFlow::Break(());
+            }
+            shown += 1;
+            match out.write(lines.row(row)) {
+                Ok(()) if shown < limit => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(()),
+                Err(cause) => {
+                    failed = Some(cause);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+        .map_err(Failure::Read)?;
+    failed.map_or(Ok(()), Err)?;
+    out.flush()?;
+    tell_gaps(&seen);
+    Ok(shown)
+}
+
+/// `logs top`.
+pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
+    no_clf(args.read.format)?;
+    if quantity(args.field) == Quantity::Time {
+        return Err(Failure::Usage(format!("times are counted by `logs hist {}`", args.field.name)));
+    }
+    let (by, measured) = args.by.measured();
+    let mut columns = vec![args.field];
+    columns.extend(measured);
+    let mut words = args.filter.clone();
+    if args.field.name == KIND {
+        // Otherwise only finished requests would be counted.
+        words.push(format!("{KIND}:*"));
+    }
+    let Request { scan, .. } = request(&args.read, &words, &columns, now)?;
+    // A column given twice is filled at its last place only.
+    let same = measured.is_some_and(|m| m.id == args.field.id);
+    let projection = Projection::new(if same { &columns[..1] } else { &columns });
+    let model = Top::new(args.field.ty, by, Limits::default());
+    let (parts, seen) = scan
+        .fold(
+            || model.sibling(),
+            |top, row| {
+                let mut values = [None; 2];
+                row.project(&projection, &mut values);
+                top.add(values[0].as_ref(), if same { values[0].as_ref() } else { values[1].as_ref() });
+            },
+        )
+        .map_err(Failure::Read)?;
+    let mut total = model;
+    parts.into_iter().for_each(|part| total.merge(part));
+    let result = total.finish(args.limit, args.min);
+    out.write(&charts::top(&result, args.field, args.read.format, args.other, out.terminal()))?;
+    out.flush()?;
+    tell_gaps(&seen);
+    if by == By::Visitors {
+        eprintln!(
+            "note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted"
+        );
+    }
+    if result.unmeasured > 0 {
+        eprintln!("note: {} hits were not measured: too many distinct values", result.unmeasured);
+    }
+    Ok(result.records)
+}
+
+/// `logs hist`.
+pub(super) fn hist(args: &HistArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
+    no_clf(args.read.format)?;
+    let scale = scale(args.field, args.bucket.as_deref())?;
+    let Request { scan, .. } = request(&args.read, &args.filter, &[args.field], now)?;
+    let projection = Projection::new(&[args.field]);
+    let (parts, seen) = scan
+        .fold(
+            || Histogram::new(scale),
+            |histogram, row| {
+                let mut value = [None];
+                row.project(&projection, &mut value);
+                histogram.add(value[0].as_ref());
+            },
+        )
+        .map_err(Failure::Read)?;
+    let mut total = Histogram::new(scale);
+    parts.into_iter().for_each(|part| total.merge(part));
+    let result = total.finish();
+    out.write(&charts::histogram(&result, args.field, args.read.format, out.terminal()))?;
+    out.flush()?;
+    tell_gaps(&seen);
+    if result.absent > 0 {
+        eprintln!("note: {} records without {}", result.absent, title(args.field));
+    }
+    if result.over > 0 {
+        eprintln!("note: {} records in further buckets; choose a wider --bucket", result.over);
+    }
+    Ok(seen.matched)
+}
+
+/// `logs fields`.
+pub(super) fn fields(args: &FieldsArgs, out: &mut Output<'_>) -> Result<u64, Failure> {
+    let mut shown = 0;
+    for column in COLUMNS.iter().filter(|c| args.purpose.is_none_or(|p| p.opens(c.class))) {
+        let mut line = String::new();
+        pad(&mut line, column.name, 30, false, false);
+        pad(&mut line, &aliases(column).collect::<Vec<_>>().join(","), 10, false, false);
+        let opened = READERS.into_iter().find(|p| p.opens(column.class)).unwrap_or_default();
+        pad(&mut line, opened.label(), 12, false, false);
+        escape::push_text(&mut line, column.doc.trim().as_bytes());
+        fit(&mut line, out.terminal());
+        line.push('\n');
+        out.write(&line)?;
+        shown += 1;
+    }
+    out.flush()?;
+    Ok(shown)
+}
+
+/// Where results go: line by line to a terminal, in blocks otherwise.
+pub(super) struct Output<'o> {
+    out: BufWriter<&'o mut dyn Write>,
+    terminal: Terminal,
+}
+
+impl<'o> Output<'o> {
+    pub(super) fn new(out: &'o mut dyn Write, terminal: Terminal) -> Self {
+        Self { out: BufWriter::with_capacity(OUTPUT_BYTES, out), terminal }
+    }
+
+    pub(super) const fn terminal(&self) -> Terminal {
+        self.terminal
+    }
+
+    /// Writes whole lines; a terminal sees them at once.
+    pub(super) fn write(&mut self, lines: &str) -> Result<(), Failure> {
+        self.out.write_all(lines.as_bytes()).map_err(Failure::Output)?;
+        if self.terminal.width.is_some() { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::Output)
+    }
+}
+
+/// Says on standard error what is missing from the records that were read.
+pub(super) fn tell_gaps(seen: &Seen) {
+    if seen.gaps > 0 {
+        let (gaps, missing) = (seen.gaps, seen.missing);
+        eprintln!(
+            "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
+        );
+    }
+}
+
+/// The fields asked for, which must not be there in a format without a choice.
+pub(super) fn fields_of<'f>(
+    fields: Option<&'f [&'static Column]>,
+    format: Format,
+) -> Result<&'f [&'static Column], Failure> {
+    if format == Format::Clf && fields.is_some() {
+        return Err(Failure::Usage(
+            "the combined log format has its own fields: leave out --fields".to_owned(),
+        ));
+    }
+    Ok(fields.unwrap_or_default())
+}
+
+fn no_clf(format: Format) -> Result<(), Failure> {
+    if format == Format::Clf {
+        return Err(Failure::Usage("counts have no combined log format; use table, json or csv".to_owned()));
+    }
+    Ok(())
+}
+
+/// The buckets for a field: as asked for, or what is usual for its values.
+fn scale(column: &Column, width: Option<&str>) -> Result<Scale, Failure> {
+    let kind = quantity(column);
+    let parsed = match (width, kind) {
+        (_, Quantity::Text | Quantity::Flag | Quantity::Address | Quantity::List) => {
+            return Err(Failure::Usage(format!("{0} is counted by `logs top {0}`", title_of(column))));
+        }
+        (None, Quantity::Time) => return Ok(Scale::Linear(MINUTE_MICROS)),
+        (None, _) if column.name.ends_with("status_code") => return Ok(Scale::Linear(100)),
+        (None, _) => return Ok(Scale::Decades),
+        (Some(width), Quantity::Time | Quantity::Duration) => {
+            parse_duration(width).and_then(|d| u64::try_from(d.as_micros()).ok())
+        }
+        (Some(width), Quantity::Bytes) => parse_bytes(width),
+        (Some(width), Quantity::Count) => width.parse().ok(),
+    };
+    match parsed {
+        Some(width) if width > 0 => Ok(Scale::Linear(width)),
+        _ => {
+            Err(Failure::Usage(format!("--bucket must be a width that fits {}: 1m, 10KiB, 100", column.name)))
+        }
+    }
+}
+
+fn title_of(column: &Column) -> &'static str {
+    Column::by_id(column.id).map_or("it", title)
+}
+
+/// Bytes gathered before they are written to a pipe.
+const OUTPUT_BYTES: usize = 64 << 10;
+/// The column of the sort of record.
+const KIND: &str = "record.kind";
+const MINUTE_MICROS: u64 = 60_000_000;

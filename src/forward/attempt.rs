@@ -1,0 +1,234 @@
+//! One try to get an answer, and the judgement whether another may follow.
+//!
+//! A request is repeated only if the site cannot have acted on it: it was never written, or it is idempotent, has no
+//! body, and a connection that had been idle closed without a byte. Never picks an endpoint. Bound: one repetition.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::answer::AnswerBody;
+use super::balance::Pick;
+use super::body::{RequestBody, Upload};
+use super::pool::{Connection, Lease, add_one};
+use super::wire::{Failure, Wire};
+use super::{Answer, SendError, framing};
+use crate::clock;
+use crate::error::{Reason, Refusal};
+
+/// One request on its way, over all attempts.
+pub(super) struct Job {
+    began: Instant,
+    /// How often the request was repeated so far.
+    pub(super) retries: u8,
+    method: Method,
+    asks_upgrade: bool,
+    /// The site may get it twice: idempotent, and no body that would be gone.
+    repeatable: bool,
+    upload: Option<Rc<Upload>>,
+}
+
+/// An attempt without an answer.
+pub(super) struct Failed {
+    pub(super) refusal: Refusal,
+    /// The request, if it may be sent once more.
+    pub(super) again: Option<Box<Request<RequestBody>>>,
+    /// Once more means: to another endpoint.
+    pub(super) elsewhere: bool,
+}
+
+impl Job {
+    /// What has to be remembered of a request that is about to be sent.
+    pub(super) fn new(request: &Request<RequestBody>, began: Instant) -> Self {
+        let method = request.method().clone();
+        let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
+        Self {
+            began,
+            retries: 0,
+            asks_upgrade: request.headers().contains_key(header::UPGRADE),
+            repeatable: idempotent.contains(&method) && request.body().is_end_stream(),
+            upload: request.body().upload(),
+            method,
+        }
+    }
+
+    /// The end without an answer.
+    pub(super) fn error(&self, refusal: Refusal, endpoint: Option<usize>) -> SendError {
+        SendError { refusal, endpoint, retries: self.retries }
+    }
+
+    /// Sends the request to the endpoint picked; on a repetition over a fresh connection.
+    pub(super) async fn attempt(&self, pick: &Pick, request: Request<RequestBody>) -> Result<Answer, Failed> {
+        let fresh = self.retries > 0;
+        let mut lease = match pick.pool.acquire(fresh, clock::monotonic()).await {
+            Ok(lease) => lease,
+            Err(refusal) => {
+                let elsewhere = refusal.reason() != Reason::QueueFull;
+                if elsewhere {
+                    pick.pool.health.failed(clock::monotonic());
+                }
+                let again = elsewhere.then(|| Box::new(request));
+                return Err(Failed { refusal, again, elsewhere });
+            }
+        };
+        let (reused, head) = (lease.reused, lease.settings().head);
+        let Some(connection) = lease.connection() else {
+            let refusal = Refusal::from(Reason::Internal);
+            return Err(Failed { refusal, again: None, elsewhere: false });
+        };
+        add_one(&pick.pool.counters.requests);
+        let saved = (reused && self.repeatable).then(|| Saved::new(&request, connection));
+        let written = clock::monotonic();
+        match self.exchange(connection, request, written, head).await {
+            Ok(response) => {
+                // The fields share memory with the client's head; it should not wait for the next request.
+                connection.spare.clear();
+                self.answered(pick, lease, response, written).map_err(|reason| Failed {
+                    refusal: Refusal::from(reason),
+                    again: None,
+                    elsewhere: false,
+                })
+            }
+            Err(failure) => Err(self.unanswered(pick, connection, reused, failure, saved)),
+        }
+    }
+
+    /// The exchange under `timeouts.upstream_head`, which does not run while the client's upload is awaited.
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        request: Request<RequestBody>,
+        written: Instant,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Failure> {
+        let Connection { wire, timer, .. } = connection;
+        let mut exchange = pin!(wire.exchange(request));
+        let upload = self.upload.as_deref();
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            let due =
+                |now| upload.map_or(written, |upload| upload.endpoint_owes_since(now).max(written)) + limit;
+            timer
+                .poll_until(cx, written + limit, due)
+                .map(|()| Err(Failure { refusal: Refusal::from(Reason::UpstreamTimeout), unwritten: None }))
+        })
+        .await
+    }
+
+    fn answered(
+        &self,
+        pick: &Pick,
+        lease: Lease,
+        mut response: Response<Incoming>,
+        written: Instant,
+    ) -> Result<Answer, Reason> {
+        let now = clock::monotonic();
+        let status = response.status();
+        if matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        ) {
+            pick.pool.health.failed(now);
+        } else {
+            pick.pool.health.succeeded();
+        }
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        if switched && !self.may_switch(&response) {
+            return Err(Reason::UpstreamProtocol);
+        }
+        let reusable = framing::answer(&mut response, &self.method)?;
+        let upgrade = switched.then(|| hyper::upgrade::on(&mut response));
+        let reused = lease.reused;
+        let response = response.map(|body| {
+            if switched {
+                AnswerBody::upgraded(body, lease)
+            } else {
+                AnswerBody::new(body, lease, self.upload.clone(), reusable)
+            }
+        });
+        Ok(Answer {
+            response,
+            endpoint: pick.endpoint,
+            retries: self.retries,
+            reused,
+            waited: written.saturating_duration_since(self.began),
+            upstream_time: now.saturating_duration_since(written),
+            upgrade,
+        })
+    }
+
+    /// Whether a 101 is what was asked for. `websocket` is the only protocol that requests may ask for, and a request
+    /// that is still being sent leaves nothing to tunnel.
+    fn may_switch(&self, response: &Response<Incoming>) -> bool {
+        let protocol = response.headers().get(header::UPGRADE);
+        self.asks_upgrade
+            && protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
+            && self.upload.as_ref().is_none_or(|upload| upload.finished())
+    }
+
+    /// Judges an exchange without an answer, and whether the request may go once more.
+    fn unanswered(
+        &self,
+        pick: &Pick,
+        connection: &mut Connection,
+        reused: bool,
+        failure: Failure,
+        saved: Option<Saved>,
+    ) -> Failed {
+        if let Some(reason) = self.upload.as_ref().and_then(|upload| upload.failure()) {
+            let refusal = match failure.refusal {
+                refusal if refusal.reason() == reason => refusal,
+                other => Refusal::caused_by(reason, other),
+            };
+            return Failed { refusal, again: None, elsewhere: false };
+        }
+        let reason = failure.refusal.reason();
+        if reason == Reason::UpstreamTimeout || (reason == Reason::UpstreamClosed && !reused) {
+            pick.pool.health.failed(clock::monotonic());
+        }
+        let unwritten = failure.unwritten;
+        let silent = reason == Reason::UpstreamClosed && !connection.wire.heard();
+        let again = match saved {
+            None => unwritten,
+            // Given back unwritten, or closed without a byte on a connection that may have been stale.
+            Some(saved) => unwritten.or_else(|| silent.then(|| Box::new(saved.restore(connection)))),
+        };
+        Failed { refusal: failure.refusal, again, elsewhere: false }
+    }
+}
+
+/// The head of a request that may have to be repeated. The fields lie in the connection, whose room is used again.
+struct Saved {
+    method: Method,
+    uri: Uri,
+}
+
+impl Saved {
+    fn new(request: &Request<RequestBody>, connection: &mut Connection) -> Self {
+        let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
+        // Whatever happened before: a field of another visitor's request must never be repeated with this one.
+        connection.spare.clear();
+        connection.spare.extend(fields);
+        Self { method: request.method().clone(), uri: request.uri().clone() }
+    }
+
+    fn restore(self, connection: &mut Connection) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        let fields = request.headers_mut();
+        fields.reserve(connection.spare.len());
+        for (name, value) in connection.spare.drain(..) {
+            fields.append(name, value);
+        }
+        request
+    }
+}

@@ -1,0 +1,147 @@
+//! Tests of [`super`]: bounds that are hit, and properties of the whole judgement.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::geo::place::{CountryCode, NetworkCategory};
+
+const T: Tick = 1_000_000;
+const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
+
+fn facts(subject: Option<u64>, country: &str, asn: Option<u32>, net: u32) -> Facts {
+    let category = if asn.is_some() { NetworkCategory::Isp } else { NetworkCategory::Unknown };
+    let origin = Origin { country: CountryCode::new(country), asn, category, net };
+    Facts { address: u64::from(net) << 32 | 1, subject, origin, login: false }
+}
+
+#[test]
+fn a_subject_takes_the_bytes_that_were_planned() {
+    assert!(size_of::<Subject>() <= 400, "{}", size_of::<Subject>());
+}
+
+#[test]
+fn subjects_are_bounded_and_strangers_take_no_room() {
+    let memory = SharedMemory::new(0, NOW);
+    for n in 0..10_000u64 {
+        memory.assess(NOW, &facts(None, "KZ", None, 1), &[]);
+        assert_eq!(memory.stats().subjects.min(1), usize::from(n > 0));
+        memory.assess(NOW, &facts(Some(memory.hash(Kind::Subject, n)), "KZ", None, 1), &[]);
+    }
+    let stats = memory.stats();
+    assert_eq!(stats.subjects, stats.subject_capacity);
+    assert!(stats.subject_capacity * size_of::<Subject>() < MIN_BYTES);
+    assert_eq!(stats.subject_evictions, 10_000 - stats.subject_capacity as u64);
+}
+
+#[test]
+fn the_planned_number_of_subjects_fits_the_planned_bytes() {
+    let stats = SharedMemory::new(64 << 20, NOW).stats();
+    assert!(stats.subject_capacity >= 100_000, "{}", stats.subject_capacity);
+}
+
+#[test]
+fn a_full_address_table_is_seen_in_the_stats() {
+    let memory = SharedMemory::new(0, NOW);
+    let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
+    for n in 0..10_000u64 {
+        memory.observe_answer(NOW, memory.hash(Kind::Address, n), None, answer);
+    }
+    let stats = memory.stats();
+    assert_eq!((stats.addresses, stats.sketches_in_use), (stats.address_capacity, 1));
+}
+
+#[test]
+fn spread_is_seen_whatever_thread_a_request_lands_on() {
+    let memory = SharedMemory::new(64 << 20, NOW);
+    let key = memory.hash(Kind::Subject, 1);
+    let levels: Vec<_> = std::thread::scope(|scope| {
+        let memory = &memory;
+        let visit = move |n| memory.assess(NOW, &facts(Some(key), "KZ", None, n), &[]).level;
+        let threads: Vec<_> = (0..12).map(|n| scope.spawn(move || visit(n))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(levels.contains(&Level::High));
+}
+
+#[test]
+fn failed_logins_of_a_session_are_counted_after_the_answer() {
+    let memory = SharedMemory::new(0, NOW);
+    let key = Some(memory.hash(Kind::Subject, 1));
+    let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
+    assert_eq!(memory.assess(NOW, &facts(key, "KZ", None, 1), &[]), Assessment::default());
+    for n in 0..11 {
+        // From another address each time.
+        memory.observe_answer(NOW, n, key, answer);
+    }
+    let assessment = memory.assess(NOW, &facts(key, "KZ", None, 1), &[]);
+    assert_eq!(assessment.signals.get(SignalName::Velocity), Level::High);
+    assert_eq!(assessment.level, Level::High);
+}
+
+#[test]
+fn a_clock_set_back_does_not_panic() {
+    let memory = SharedMemory::new(0, NOW);
+    for now in [NOW, NOW.minus(Duration::from_secs(1 << 40)), Timestamp::from_micros(i64::MAX)] {
+        memory.assess(now, &facts(Some(1), "KZ", Some(1), 1), &[]);
+    }
+}
+
+fn visits() -> impl Strategy<Value = Vec<(u32, Facts)>> {
+    let country = prop::sample::select(vec!["KZ", "DE", "BR", "CN", "US", "ZZ"]);
+    let one = (0u32..2000, 0u64..3, country, 1u32..6, 1u32..9, any::<bool>());
+    let make = |(step, subject, country, asn, net, login)| {
+        (step, Facts { login, ..facts((subject > 0).then_some(subject), country, Some(asn), net) })
+    };
+    prop::collection::vec(one.prop_map(make), 1..60)
+}
+
+fn run(memory: &mut Memory, visits: &[(u32, Facts)]) -> Vec<Assessment> {
+    let mut now = T;
+    let assess = |(step, facts): &(u32, Facts)| {
+        now += step;
+        memory.assess(now, u16::try_from(now / 86_400).unwrap(), facts, &[])
+    };
+    visits.iter().map(assess).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn assess_is_pure_given_time_facts_and_memory(visits in visits()) {
+        let mut memory = Memory::with_bytes(MIN_BYTES);
+        let mut copy = memory.clone();
+        prop_assert_eq!(run(&mut memory, &visits), run(&mut copy, &visits));
+    }
+
+    #[test]
+    fn a_first_visit_has_no_signal(visits in visits()) {
+        let mut memory = Memory::with_bytes(MIN_BYTES);
+        let (_, first) = visits[0];
+        prop_assert!(memory.assess(T, 11, &first, &[]).signals.is_empty());
+    }
+
+    #[test]
+    fn an_asn_database_changes_no_signal_that_does_not_use_it(visits in visits()) {
+        let without: Vec<_> = visits.iter().map(|(step, facts)| {
+            let origin = Origin { asn: None, category: NetworkCategory::Unknown, ..facts.origin };
+            (*step, Facts { origin, ..*facts })
+        }).collect();
+        let with = run(&mut Memory::with_bytes(MIN_BYTES), &visits);
+        let without = run(&mut Memory::with_bytes(MIN_BYTES), &without);
+        for (a, b) in with.iter().zip(&without) {
+            for name in [SignalName::Velocity, SignalName::NewCountry] {
+                prop_assert_eq!(a.signals.get(name), b.signals.get(name));
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_that_is_off_is_never_there(visits in visits()) {
+        let mut memory = Memory::with_bytes(MIN_BYTES);
+        for (n, (_, facts)) in (0..).zip(&visits) {
+            let assessment = memory.assess(T + n, 11, facts, &SignalName::ALL);
+            prop_assert_eq!(assessment, Assessment::default());
+        }
+    }
+}

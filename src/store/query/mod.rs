@@ -1,0 +1,30 @@
+//! Reading records: the filter language, the scan, and counts.
+//!
+//! [`parse()`] makes a [`Filter`], [`open_read`] grants the read under a purpose, [`Predicate`] tries the filter on
+//! rows, [`Top`] and [`Histogram`] count. Nothing here prints: the command line is one caller, a page can be another.
+//! Never writes, never opens a class that the purpose does not open. Bounds: see each part.
+
+pub mod access;
+pub mod aggregate;
+mod backwards;
+pub mod field;
+pub mod filter;
+pub mod histogram;
+pub mod key;
+pub mod parse;
+pub mod predicate;
+mod quantile;
+pub mod scan;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod units;
+
+pub use access::{Grant, READERS, Refused, open_read};
+pub use aggregate::{By, Limits, Top, TopResult, TopRow};
+pub use field::{Quantity, quantity, resolve};
+pub use filter::Filter;
+pub use histogram::{Bucket, Histogram, HistogramResult, Scale};
+pub use key::OwnedValue;
+pub use parse::{ParseError, parse, parse_moment};
+pub use predicate::Predicate;
+pub use scan::{Scan, Seen, Select, process_of, records_folder};

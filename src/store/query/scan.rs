@@ -1,0 +1,254 @@
+//! Going through the records of a journal: newest first, or all of them by several threads.
+//!
+//! Needs a [`Grant`], shows only what it opens, and counts the gaps that it passes. Files and frames outside the
+//! asked time are not read further than their heads. Never writes. Bound: one block per thread; the places of the
+//! frames of one file.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::files::{self, FileName};
+use super::super::frame::{FileHead, Frame, Mark};
+use super::super::journal::FOLDER;
+use super::super::lock::RANGE_BITS;
+use super::super::reader::{FrameReader, TimeRange};
+use super::access::Grant;
+use super::backwards;
+use super::filter::Filter;
+use super::predicate::Predicate;
+use crate::clock::Timestamp;
+use crate::record::purpose::Opened;
+use crate::record::{Column, Kind, Row, Value};
+
+/// A granted scan of a data folder.
+pub struct Scan {
+    folder: PathBuf,
+    range: TimeRange,
+    select: Select,
+}
+
+/// Which rows are wanted.
+pub struct Select {
+    opened: Opened,
+    predicate: Predicate,
+    /// Records of every kind; otherwise finished requests only.
+    any_kind: bool,
+}
+
+/// What a scan came across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Records looked at.
+    pub scanned: u64,
+    /// Records that matched.
+    pub matched: u64,
+    /// Gap records in the asked time, whatever the filter.
+    pub gaps: u64,
+    /// Records that those gaps say are missing; gaps of unknown size add nothing.
+    pub missing: u64,
+}
+
+/// The folder above `journal` for a data folder: itself, or `records` in it.
+#[must_use]
+pub fn records_folder(data: &Path) -> Option<PathBuf> {
+    [data.to_owned(), data.join("records")].into_iter().find(|folder| folder.join(FOLDER).is_dir())
+}
+
+/// Which process wrote the record of that number, counted over all starts.
+#[must_use]
+pub const fn process_of(seq: u64) -> u64 {
+    seq >> RANGE_BITS
+}
+
+impl Scan {
+    /// A scan of a folder (the one above `journal`) for what the filter wants; `now` fixes its relative times.
+    #[must_use]
+    pub fn new(folder: &Path, grant: &Grant, filter: &Filter, now: Timestamp) -> Self {
+        let predicate = Predicate::new(filter, now);
+        let any_kind = filter.columns().any(|column| column.name == KIND);
+        let (since, until) = predicate.range();
+        Self {
+            folder: folder.join(FOLDER),
+            range: TimeRange { since: Some(since), until: Some(until) },
+            select: Select { opened: grant.purpose().opened(), predicate, any_kind },
+        }
+    }
+
+    /// Which rows are wanted, for rows that come from elsewhere.
+    #[must_use]
+    pub const fn select(&self) -> &Select {
+        &self.select
+    }
+
+    /// Hands every matching row to `each`, the newest first, until it breaks. Files are taken by their names: records
+    /// of two processes that ran at the same time come one process after the other.
+    ///
+    /// # Errors
+    /// When a file cannot be read. A file that retention removes meanwhile is passed over.
+    pub fn newest_first(&self, mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>) -> io::Result<Seen> {
+        let mut seen = Seen::default();
+        for name in files::list(&self.folder)?.iter().rev() {
+            let Some((file, head, at)) = self.open(name)? else { continue };
+            let went_on = backwards::frames(&file, at, &self.range, |frame| {
+                let mut rows = Vec::new();
+                self.select.rows(frame, &head, &mut seen, |row| rows.push(*row));
+                rows.iter().rev().all(|row| each(row).is_continue())
+            })?;
+            if !went_on {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Hands every matching row whose number is at least `seq` to `each`, in the order of the files.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn from_seq(&self, seq: u64, mut each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
+        let mut seen = Seen::default();
+        for name in files::list(&self.folder)? {
+            let Some((file, head, at)) = self.open(&name)? else { continue };
+            if files::end(&file)?.is_some_and(|end| end.next_seq <= seq) {
+                continue;
+            }
+            self.forwards((&file, &head, at), &mut seen, |row| {
+                if row.seq >= seq {
+                    each(row);
+                }
+            })?;
+        }
+        Ok(seen)
+    }
+
+    /// Adds every matching row to one of several sums, which are made by `make` and returned. Rows come in order of
+    /// `seq` within a file; files are shared out among the threads.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn fold<T: Send>(
+        &self,
+        make: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, &Row<'_>) + Sync,
+    ) -> io::Result<(Vec<T>, Seen)> {
+        let names = files::list(&self.folder)?;
+        let next = AtomicUsize::new(0);
+        let work = || -> io::Result<(T, Seen)> {
+            let (mut sum, mut seen) = (make(), Seen::default());
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Some((file, head, at)) = self.open(name)? {
+                    self.forwards((&file, &head, at), &mut seen, |row| add(&mut sum, row))?;
+                }
+            }
+            Ok((sum, seen))
+        };
+        let threads =
+            std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(names.len());
+        let parts = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut parts = vec![work()];
+            parts.extend(others.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a scanning thread ended early")))
+            }));
+            parts
+        });
+        let mut sums = Vec::new();
+        let mut seen = Seen::default();
+        for part in parts {
+            let (sum, of_part) = part?;
+            sums.push(sum);
+            seen.add(of_part);
+        }
+        Ok((sums, seen))
+    }
+
+    /// Hands the matching rows of one file to `each`, in order.
+    fn forwards(
+        &self,
+        (file, head, at): (&File, &FileHead, u64),
+        seen: &mut Seen,
+        mut each: impl FnMut(&Row<'_>),
+    ) -> io::Result<()> {
+        let mut frames = FrameReader::new(at);
+        while let Some(frame) = frames.next(file)?.filter(|frame| frame.mark == Mark::Records) {
+            if self.range.touches(frame.earliest, frame.ts) {
+                self.select.rows(&frame, head, seen, &mut each);
+            }
+        }
+        Ok(())
+    }
+
+    /// A file, its head and where its first frame begins; `None` when it is gone, not begun or too old.
+    fn open(&self, name: &FileName) -> io::Result<Option<(File, FileHead, u64)>> {
+        let file = match File::open(&name.path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause),
+        };
+        let (since, _) = self.select.predicate.range();
+        if files::end(&file)?.is_some_and(|end| end.ts < since) {
+            return Ok(None);
+        }
+        Ok(files::head(&file)?.map(|(head, at)| (file, head, at)))
+    }
+}
+
+impl Select {
+    /// The classes that rows must be read with.
+    #[must_use]
+    pub const fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    /// Whether a row is wanted; counts it.
+    pub fn wants(&self, row: &Row<'_>, seen: &mut Seen) -> bool {
+        seen.scanned += 1;
+        if row.kind == Kind::Gap && self.predicate.in_time(row) {
+            seen.count_gap(row);
+        }
+        let wanted = (self.any_kind || row.kind == Kind::Access) && self.predicate.matches(row);
+        seen.matched += u64::from(wanted);
+        wanted
+    }
+
+    /// Hands the matching rows of a frame to `each`, in order.
+    fn rows<'a>(
+        &self,
+        frame: &Frame<'a>,
+        head: &'a FileHead,
+        seen: &mut Seen,
+        mut each: impl FnMut(&Row<'a>),
+    ) {
+        let of_file = (&head.node[..], u64::from(head.schema));
+        let _: ControlFlow<()> = frame.rows(of_file, self.opened, |row| {
+            if self.wants(&row, seen) {
+                each(&row);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.scanned += other.scanned;
+        self.matched += other.matched;
+        self.gaps += other.gaps;
+        self.missing += other.missing;
+    }
+
+    fn count_gap(&mut self, row: &Row<'_>) {
+        self.gaps += 1;
+        if let Some(Value::U64(count)) = Column::by_name("gap.count").and_then(|column| row.get(column)) {
+            self.missing = self.missing.saturating_add(count);
+        }
+    }
+}
+
+/// The column that a filter must name to get more than finished requests.
+const KIND: &str = "record.kind";
+/// Most threads of one scan.
+const THREADS: usize = 4;

@@ -1,0 +1,39 @@
+//! Rows for tests, made by the encoder that the gateway uses.
+
+use crate::clock::Timestamp;
+use crate::record::event::Encoded;
+use crate::record::{Event, Purpose, Row, SCHEMA_VERSION};
+
+/// An encoded record.
+pub(crate) struct Stored(Vec<u8>);
+
+impl Stored {
+    pub(crate) fn new(event: &Event<'_>) -> Self {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        Self(bytes)
+    }
+
+    pub(crate) fn row(&self, purpose: Purpose, seq: u64, ts: Timestamp) -> Row<'_> {
+        let (record, _) = Encoded::take(&self.0).unwrap();
+        Row::new((seq, ts), (b"node-1", SCHEMA_VERSION), record.sections, purpose.opened())
+    }
+}
+
+/// A plain request for a page that is not there.
+pub(crate) fn event<'a>() -> Event<'a> {
+    Event {
+        start_ts: Some(Timestamp::from_secs(998_940)),
+        method: Some(b"GET"),
+        scheme: Some(b"https"),
+        domain: Some(b"kz.example"),
+        path: Some(b"/a/b.html"),
+        status: Some(404),
+        response_bytes: Some(2048),
+        duration: Some(12_000),
+        request_id: Some(b"0190f1"),
+        http_version: Some(b"2"),
+        gpc: Some(true),
+        ..Event::default()
+    }
+}
