@@ -64,6 +64,12 @@ impl Builder {
         self
     }
 
+    /// Other hosts than the usual ones.
+    pub fn hosts(mut self, hosts: &[&str]) -> Self {
+        self.site[0] = format!("hosts = {hosts:?}");
+        self
+    }
+
     /// Further tables, at the end of the file.
     pub fn tables(mut self, toml: &str) -> Self {
         self.tables.push_str(toml);
