@@ -54,6 +54,9 @@ fn the_consent_page_works_without_scripts_in_three_languages() {
         );
         assert_eq!(sizes[0], sizes[1], "{language}");
         assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), true, "nothing sticks out");
+        if let Some(folder) = std::env::var_os("KELISIM_SCREENSHOTS") {
+            browser.screenshot(&std::path::Path::new(&folder).join(format!("consent-{language}.png")));
+        }
     }
     titles.dedup();
     assert_eq!(titles.len(), 3, "{titles:?}");

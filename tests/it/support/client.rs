@@ -137,28 +137,23 @@ impl Wire for StreamOwned<ClientConnection, TcpStream> {
 /// One connection to the gateway.
 pub struct Client {
     reader: Reader<Box<dyn Wire>>,
-    /// Our end of it.
-    pub local: SocketAddr,
 }
 
 impl Client {
     /// Connects in cleartext.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = dial(address);
-        let local = stream.local_addr().expect("our address");
-        Self { reader: Reader::new(Box::new(stream)), local }
+        Self { reader: Reader::new(Box::new(dial(address))) }
     }
 
     /// Connects by TLS to a name; fails as the handshake fails.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
         let mut stream = dial(address);
-        let local = stream.local_addr()?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let mut session = ClientConnection::new(config, name).expect("a session");
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
-        Ok(Self { reader: Reader::new(Box::new(StreamOwned::new(session, stream))), local })
+        Ok(Self { reader: Reader::new(Box::new(StreamOwned::new(session, stream))) })
     }
 
     /// Asks and reads the answer, which must be whole.
@@ -211,11 +206,6 @@ impl Client {
     /// The next chunk of a chunked body.
     pub fn read_chunk(&mut self) -> Option<Vec<u8>> {
         self.reader.chunk().expect("a chunk")
-    }
-
-    /// Exactly so many bytes of a body.
-    pub fn read_exactly(&mut self, length: usize) -> (Vec<u8>, End) {
-        self.reader.exactly(length).expect("bytes")
     }
 
     /// Waits until the gateway has closed without a further byte.

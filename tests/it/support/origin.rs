@@ -32,8 +32,6 @@ pub struct Seen {
     pub trailers: Fields,
     /// Whether the body came to its end.
     pub end: End,
-    /// Number of the connection on which it came, from 0.
-    pub connection: usize,
 }
 
 impl Seen {
@@ -148,8 +146,6 @@ struct Shared {
 pub struct Connection {
     /// What comes from the gateway.
     pub reader: Reader<TcpStream>,
-    /// Its number, from 0.
-    pub number: usize,
     shared: Arc<Shared>,
 }
 
@@ -184,13 +180,13 @@ impl Origin {
                 if own.down.load(SeqCst) {
                     return;
                 }
-                let number = own.connections.fetch_add(1, SeqCst);
+                own.connections.fetch_add(1, SeqCst);
                 own.open.lock().unwrap().extend(stream.try_clone());
                 let (handler, shared) = (Arc::clone(&handler), Arc::clone(&own));
                 std::thread::spawn(move || {
                     let ours = stream.try_clone();
                     stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE))).unwrap();
-                    let connection = Connection { reader: Reader::new(stream), number, shared: Arc::clone(&shared) };
+                    let connection = Connection { reader: Reader::new(stream), shared: Arc::clone(&shared) };
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(connection))) {
                         let what = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                         shared.suspicions.lock().unwrap().push(format!("the site's own code failed: {what}"));
@@ -283,7 +279,6 @@ impl Connection {
             body: Vec::new(),
             trailers: Fields::default(),
             end: End::Whole,
-            connection: self.number,
         }))
     }
 
