@@ -72,8 +72,10 @@ pub struct Exchange {
     pub status: u16,
     /// Why the site did not answer.
     pub error: Option<Reason>,
-    pub(crate) recorded: bool,
-    pub(crate) active: Held,
+    /// Whether its record was handed over.
+    pub recorded: bool,
+    /// Counts it among the active requests until it ends.
+    pub active: Held,
 }
 
 /// What the cookie steps did.

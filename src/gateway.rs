@@ -93,6 +93,7 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     let mut owed = Owed::new(&carried, &filtered, exchange.visitor);
     let cookie_field = filtered.output;
     exchange.consent = Some(decision);
+    drop(carried);
 
     // Our own endpoints and the policy gate: the site does not see these requests.
     if let Some(path) = own::path(parts.uri.path(), &site.prefix) {

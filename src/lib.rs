@@ -44,4 +44,7 @@ pub mod pages;
 pub mod record;
 pub mod respond;
 pub mod risk;
+pub mod server;
+pub mod snapshot;
 pub mod store;
+pub mod worker;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -96,6 +97,15 @@ impl Snapshot {
     }
 }
 
+/// How often a database was replaced, and how often a new file was refused.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// New files in use.
+    pub ok: AtomicU64,
+    /// New files refused.
+    pub failed: AtomicU64,
+}
+
 /// What outlives a reload, shared by all threads.
 #[derive(Debug)]
 pub struct Shared {
@@ -103,6 +113,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// Location databases, replaced when their files change.
     pub geo: ArcSwap<Databases>,
+    /// How replacing them went, by [`crate::geo::Role`].
+    pub geo_reloads: [Reloads; 2],
     /// Keys of the consent record.
     pub consent_keys: ConsentKeys,
     /// Keys of the visitor cookie.

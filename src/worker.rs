@@ -34,7 +34,6 @@ use crate::risk::{self, Assessed, Visit};
 use crate::store::Recorder;
 
 /// One worker thread's state.
-#[derive(Debug)]
 pub struct Worker {
     /// What all threads share.
     pub shared: Arc<Shared>,
@@ -56,7 +55,6 @@ pub struct Worker {
 }
 
 /// The snapshot in force with this thread's pools for it.
-#[derive(Debug)]
 pub struct State {
     snapshot: Arc<Snapshot>,
     /// One per site, in the order of the configuration.
@@ -167,7 +165,7 @@ impl Worker {
                 Lookup::Hit => self.metrics.geo_lookup(database, GeoResult::Hit),
                 Lookup::Miss => self.metrics.geo_lookup(database, GeoResult::Miss),
                 Lookup::Error => self.metrics.geo_lookup(database, GeoResult::Error),
-                Lookup::NotInstalled => {}
+                Lookup::Off => {}
             }
         }
     }
@@ -216,7 +214,6 @@ impl Worker {
 }
 
 /// A connection's entry; leaves with it.
-#[derive(Debug)]
 pub struct Registered {
     worker: Rc<Worker>,
     key: u64,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use prometheus::proto::MetricType;
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::Value;
 
 use super::metrics::spec_of_series;

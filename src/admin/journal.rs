@@ -3,6 +3,7 @@
 //! Reads atomics that the journal's threads keep. Never touches the disk. Bound: kinds times reasons.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::metrics as table;
 use super::source::{Samples, Source};
@@ -12,4 +13,45 @@ use crate::store::{LossReason, Stats};
 
 /// The figures of one journal.
 #[derive(Debug)]
-pub struct JournalSource(pub Arc<Stats>);
+pub struct JournalSource {
+    /// What its threads keep.
+    pub stats: Arc<Stats>,
+    /// `records.ring_bytes` of all threads together.
+    pub ring_bytes: u64,
+    /// `records.max_bytes`.
+    pub limit_bytes: u64,
+}
+
+impl Source for JournalSource {
+    fn collect(&self, out: &mut Samples) {
+        let stats = &self.stats;
+        for kind in [Kind::Access, Kind::Open, Kind::Gap] {
+            out.counter(table::JOURNAL_RECORDS, [kind.label()], stats.records(kind));
+        }
+        for reason in LossReason::ALL {
+            for kind in Kind::ALL {
+                let dropped = stats.dropped(kind, reason);
+                // The kinds that are lost day by day are always there, so that an alert can see the first loss.
+                if dropped > 0 || kind == Kind::Access {
+                    out.counter(table::JOURNAL_DROPPED, [kind.label(), reason.label()], dropped);
+                }
+            }
+        }
+        let fill = stats.ring_bytes.load(Relaxed) as f64 / self.ring_bytes.max(1) as f64;
+        out.gauge(table::JOURNAL_RING_FILL, [], fill);
+        out.histogram(table::JOURNAL_WRITE_SECONDS, [], &stats.write.snapshot());
+        out.histogram(table::JOURNAL_FSYNC_SECONDS, [], &stats.fsync.snapshot());
+        for (operation, errors) in
+            [("write", &stats.write_errors), ("fsync", &stats.fsync_errors), ("file", &stats.file_errors)]
+        {
+            out.counter(table::JOURNAL_ERRORS, [operation], errors.load(Relaxed));
+        }
+        out.gauge(table::JOURNAL_UNSYNCED, [], stats.unsynced_age(clock::now()).as_secs_f64());
+        out.counter(table::JOURNAL_TORN, [], stats.torn_bytes.load(Relaxed));
+        out.gauge(table::JOURNAL_FILES, [], stats.files.load(Relaxed) as f64);
+        out.gauge(table::JOURNAL_SIZE, [], stats.journal_bytes.load(Relaxed) as f64);
+        out.gauge(table::JOURNAL_LIMIT, [], self.limit_bytes as f64);
+        out.counter(table::JOURNAL_REMOVED, ["age"], stats.files_expired.load(Relaxed));
+        out.counter(table::JOURNAL_REMOVED, ["size"], stats.files_over_quota.load(Relaxed));
+    }
+}

@@ -73,14 +73,14 @@ families! {
         = "Signals of fraud that fired.";
     RISK_ACTIONS: Counter "kelisim_risk_actions_total" ["action", "applied"]
         = "What the risk policy asked for, and whether it was done or only counted.";
-    RISK_MEMORY: Gauge "kelisim_risk_memory_bytes" ["part"]
-        = "Bytes held by the risk memory.";
+    RISK_CAPACITY: Gauge "kelisim_risk_memory_capacity_entries" ["part"]
+        = "Entries that the risk memory has room for.";
     RISK_ENTRIES: Gauge "kelisim_risk_memory_entries" ["part"]
         = "Entries in the risk memory.";
     RISK_EVICTIONS: Counter "kelisim_risk_evictions_total" ["part"]
         = "Entries that left the risk memory because its budget was used up.";
     RISK_SKETCHES: Gauge "kelisim_risk_sketches" []
-        = "Threads whose exact counters are full and that estimate instead.";
+        = "Parts of the risk memory whose exact counters are full and that estimate instead.";
 
     // Records.
     JOURNAL_RECORDS: Counter "kelisim_journal_records_total" ["kind"]

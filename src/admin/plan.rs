@@ -13,7 +13,7 @@ use super::family::{Family, Spec};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
     CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskPart, RiskSignal, StatusClass, UpstreamResult,
+    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
 };
 use super::metrics::{self as table, HOSTS_MAX, LabelSpace, OTHER};
 use super::source::Samples;
@@ -48,10 +48,6 @@ pub(super) struct Plan {
     pub(super) risk_assessments: Block<1>,
     pub(super) risk_signals: Block<2>,
     pub(super) risk_actions: Block<2>,
-    pub(super) risk_memory: Block<1>,
-    pub(super) risk_entries: Block<1>,
-    pub(super) risk_evictions: Block<1>,
-    pub(super) risk_sketches: Block<0>,
     pub(super) journal_held: Block<0>,
     series: Vec<Series>,
     len: usize,
@@ -100,10 +96,6 @@ impl Plan {
             risk_assessments: b.dense(table::RISK_ASSESSMENTS, [&axis::<RiskLevel>()]),
             risk_signals: b.sparse(table::RISK_SIGNALS, [&axis::<RiskSignal>(), &axis::<RiskLevel>()]),
             risk_actions: b.dense(table::RISK_ACTIONS, [&axis::<RiskAction>(), &axis::<Applied>()]),
-            risk_memory: b.dense(table::RISK_MEMORY, [&axis::<RiskPart>()]),
-            risk_entries: b.dense(table::RISK_ENTRIES, [&axis::<RiskPart>()]),
-            risk_evictions: b.dense(table::RISK_EVICTIONS, [&axis::<RiskPart>()]),
-            risk_sketches: b.dense(table::RISK_SKETCHES, []),
             journal_held: b.dense(table::JOURNAL_HELD, []),
             hosts,
             upstreams,

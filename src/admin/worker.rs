@@ -15,7 +15,7 @@ use super::family::{Family, Histogram};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
     CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskPart, RiskSignal, StatusClass, UpstreamResult,
+    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
 };
 use super::metrics as table;
 use super::plan::Plan;
@@ -183,22 +183,6 @@ impl WorkerMetrics {
     /// The risk policy asked for an action.
     pub fn risk_action(&self, action: RiskAction, applied: Applied) {
         self.add(self.plan.risk_actions.cell([action.index(), applied.index()]), 1);
-    }
-
-    /// What this thread's risk memory holds now.
-    pub fn risk_memory(&self, part: RiskPart, bytes: u64, entries: u64) {
-        self.cells.set(self.plan.risk_memory.cell([part.index()]), bytes);
-        self.cells.set(self.plan.risk_entries.cell([part.index()]), entries);
-    }
-
-    /// `n` entries left the risk memory because its budget was used up.
-    pub fn risk_evictions(&self, part: RiskPart, n: u64) {
-        self.add(self.plan.risk_evictions.cell([part.index()]), n);
-    }
-
-    /// Whether this thread's exact counters are full and it estimates instead.
-    pub fn risk_sketch(&self, in_use: bool) {
-        self.cells.set(self.plan.risk_sketches.cell([]), u64::from(in_use));
     }
 
     /// The end of an answer waits because the ring is full.

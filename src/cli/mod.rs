@@ -56,10 +56,9 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Explain what is done with a cookie
     #[command(subcommand)]
-    Cookies(cookies::Command),
+    Cookies(CookiesCommand),
     /// Ask the location databases
-    #[command(subcommand)]
-    Geoip(geoip::Command),
+    Geoip(geoip::GeoipArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +71,12 @@ enum ConfigCommand {
     },
     /// Print every key with its type, unit and default
     Reference,
+}
+
+#[derive(Debug, Subcommand)]
+enum CookiesCommand {
+    /// Tell which rule decides about a cookie, and why
+    Explain(cookies::ExplainArgs),
 }
 
 /// Runs the program.
@@ -93,8 +98,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Print { config }) => config::print(&config),
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(args))),
-        Command::Cookies(command) => cookies::run(&command),
-        Command::Geoip(command) => geoip::run(&command),
+        Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
+        Command::Geoip(args) => geoip(&args),
     };
     match done {
         Ok(code) => code,
@@ -107,10 +112,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Sends log events to standard error: text for a terminal, JSON for everything else.
-pub fn log_to_stderr() {
+/// The databases that the configuration names, or the shipped one.
+fn geoip(args: &geoip::GeoipArgs) -> io::Result<ExitCode> {
+    let configured = match &args.config {
+        None => None,
+        Some(file) => match crate::config::read(file, crate::config::environment()) {
+            Ok(config) => Some(config.geoip),
+            Err(problems) => {
+                eprint!("{}", problems.render(io::stderr().is_terminal()));
+                return Ok(ExitCode::from(BAD_CONFIGURATION));
+            }
+        },
+    };
+    geoip::run(args, configured, crate::clock::now())
+}
+
+/// Sends log events to standard error: text for a terminal, JSON for everything else. `level` holds unless
+/// `KELISIM_LOG` says otherwise.
+pub fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second call changes nothing: the first one wins, which is what tests and the demo want.
     let _ = if io::stderr().is_terminal() {

@@ -31,7 +31,7 @@ pub struct Args {
 /// # Errors
 /// The terminal or the signals cannot be used.
 pub fn run(args: &Args) -> io::Result<ExitCode> {
-    log_to_stderr();
+    log_to_stderr("info");
     let (config, source) = match configuration(args) {
         Ok(both) => both,
         Err(problems) => {
@@ -71,7 +71,7 @@ fn configuration(args: &Args) -> Result<(Config, Source), Problems> {
         (Some(file), _) => Ok((config::read(file, config::environment())?, Source::File(file.clone()))),
         (None, upstream) => {
             let url = upstream.as_deref().unwrap_or_default();
-            Ok((config::for_upstream(url, args.listen.as_deref(), args.data.clone())?, Source::Arguments))
+            Ok((config::for_upstream(url, args.listen.as_deref(), args.data.clone(), config::environment())?, Source::Arguments))
         }
     }
 }

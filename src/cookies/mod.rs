@@ -7,13 +7,16 @@
 
 mod automaton;
 pub mod catalogue;
+#[cfg(test)]
+#[path = "../../fuzz/shared/cookie_readers.rs"]
+mod cookie_readers;
 mod date;
 pub mod expire;
 pub mod parse;
 pub mod request;
 pub mod response;
 mod rule;
-mod rules;
+pub mod rules;
 mod shareable;
 
 use std::fmt;

@@ -45,7 +45,8 @@ impl fmt::Debug for Agent<'_> {
 }
 
 /// The range with the highest weight, the first among equals; `*` and weight 0 do not count (RFC 9110 §12.5.4).
-fn preferred_language(value: &[u8]) -> Option<&str> {
+#[must_use]
+pub fn preferred_language(value: &[u8]) -> Option<&str> {
     let mut best = None;
     let mut best_weight = 0;
     for range in str::from_utf8(value).ok()?.split(',').take(MAX_RANGES) {

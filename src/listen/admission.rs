@@ -4,9 +4,10 @@
 //! their connections are open, and no longer. Bound: `limits.connections` entries.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use ipnet::IpNet;
 
 use crate::identify::ClientAddress;
 
@@ -16,14 +17,14 @@ pub struct Admission {
     limit: AtomicUsize,
     per_client: AtomicUsize,
     open: AtomicUsize,
-    clients: Mutex<HashMap<IpAddr, usize>>,
+    clients: Mutex<HashMap<IpNet, usize>>,
 }
 
 /// A place for one connection; given back when dropped.
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
-    client: Option<IpAddr>,
+    client: Option<IpNet>,
 }
 
 /// This client has as many connections open as one client may.

@@ -20,7 +20,11 @@ pub fn finish(exchange: &mut Exchange) -> Submission {
     exchange.recorded = true;
     let duration = clock::monotonic().saturating_duration_since(exchange.started);
     count(exchange, duration);
-    submit(exchange, Kind::Access, Some(duration))
+    let submission = submit(exchange, Kind::Access, Some(duration));
+    if matches!(submission, Submission::Holding(_)) {
+        exchange.worker.metrics.journal_held();
+    }
+    submission
 }
 
 /// The same where nothing is left to hold back: the client has gone, or gets a broken answer.

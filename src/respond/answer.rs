@@ -120,7 +120,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
 
 /// Fields that start advertising interfaces of the browser, and requests for high-entropy client hints.
 fn remove_advertising(fields: &mut HeaderMap) {
-    for name in ADVERTISING {
+    for name in &ADVERTISING {
         fields.remove(name);
     }
 }

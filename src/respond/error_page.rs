@@ -12,7 +12,7 @@ use crate::error::{Fault, Reason};
 use crate::pages::{self, language::Language};
 
 /// What of a request decides how its error page looks; kept, since the head itself goes to the site.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Taste {
     format: Format,
     language: Language,
@@ -23,7 +23,7 @@ impl Taste {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|v| Language::from_accept_language(v.as_bytes()));
-        Self { format: Format::of(headers), language: language.unwrap_or_default() }
+        Self { format: Format::of(headers), language: language.unwrap_or(Language::En) }
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_ambiguous_request_ends_the_connection() {
-        let response = answer(Reason::AmbiguousFraming, Taste::default(), &HeaderValue::from_static("x"));
+        let response = answer(Reason::AmbiguousFraming, Taste { format: Format::Text, language: Language::En }, &HeaderValue::from_static("x"));
         assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 }

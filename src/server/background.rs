@@ -6,6 +6,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -96,10 +97,12 @@ async fn watch_geo(shared: &Shared) {
         for reload in &outcome.reloads {
             match &reload.result {
                 Ok(warnings) => {
+                    shared.geo_reloads[reload.role as usize].ok.fetch_add(1, Relaxed);
                     tracing::info!(database = reload.role.label(), "a location database was reloaded");
                     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 }
                 Err(error) => {
+                    shared.geo_reloads[reload.role as usize].failed.fetch_add(1, Relaxed);
                     tracing::error!(database = reload.role.label(), %error, "the old location database stays");
                 }
             }

@@ -34,7 +34,6 @@ pub enum Phase {
 }
 
 /// A running gateway.
-#[derive(Debug)]
 pub struct Server {
     /// What its threads share.
     pub shared: Arc<Shared>,

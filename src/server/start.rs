@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use super::worker::{self, Listening};
 use super::{Phase, Server, background};
 use crate::admin::health::{NotReady, Readiness};
+use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
 use crate::admin::process::ProcessSource;
 use crate::admin::source::ConfigStatus;
+use crate::admin::state::StateSource;
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
 use crate::consent::{ConsentKeys, KeyError};
@@ -136,6 +138,7 @@ pub fn start(config: Config, source: Source) -> Result<Server, StartError> {
     let status = Arc::new(ConfigStatus::new(now));
     let shared = Arc::new(Shared {
         geo: ArcSwap::from_pointee(geo),
+        geo_reloads: Default::default(),
         consent_keys: ConsentKeys::load_or_create(&data)?,
         visitor_keys: VisitorKeys::load_or_create(&data)?,
         observing_since,
@@ -145,8 +148,13 @@ pub fn start(config: Config, source: Source) -> Result<Server, StartError> {
         metrics: Arc::clone(&metrics),
     });
     metrics.add_source(status);
-    metrics.add_source(Arc::new(ProcessSource::default()));
-    metrics.add_source(Arc::new(JournalSource(journal.stats())));
+    metrics.add_source(Arc::new(ProcessSource::new(now)));
+    metrics.add_source(Arc::new(JournalSource {
+        stats: journal.stats(),
+        ring_bytes: (config.records.ring_bytes * config.workers) as u64,
+        limit_bytes: config.records.max_bytes,
+    }));
+    metrics.add_source(Arc::new(StateSource::new(&shared)));
     let readiness = Arc::new(Readiness::starting());
     let (phase, watched) = watch::channel(Phase::Running);
     let mut server = Server {

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::Phase;
-use crate::admin::metrics::WorkerMetrics;
+use crate::admin::worker::WorkerMetrics;
 use crate::snapshot::Shared;
 use crate::worker::Worker;
 use crate::listen::accept::accept;

@@ -72,6 +72,7 @@ fn try_expire(folder: &Path, now: Timestamp, limits: &Limits, stats: &Stats) -> 
             let days = limits.retention_days;
             tracing::info!(file = %file.name.path.display(), days, "journal file removed: its days are over");
         } else {
+            stats.files_over_quota.fetch_add(1, Relaxed);
             stats.lose(Kind::Unknown, LossReason::Quota, file.records, file.last);
             let (records, limit) = (file.records, limits.max_bytes);
             tracing::warn!(file = %file.name.path.display(), records, limit, "journal file removed: the journal is full");

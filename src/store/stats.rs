@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::admin::cells::DurationHistogram;
+use crate::admin::metrics::{JOURNAL_FSYNC_SECONDS, JOURNAL_WRITE_SECONDS};
 use crate::clock::Timestamp;
 use crate::record::Kind;
 
@@ -57,7 +59,7 @@ impl LossReason {
 }
 
 /// Figures of one journal. Every counter only grows; gauges say so.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
     records: [AtomicU64; KINDS],
     losses: [[Loss; KINDS]; REASONS],
@@ -65,10 +67,16 @@ pub struct Stats {
     pub batches: AtomicU64,
     /// Bytes written.
     pub bytes_written: AtomicU64,
-    /// Time spent in writes.
-    pub write: Spent,
-    /// Time spent in fsyncs.
-    pub fsync: Spent,
+    /// Times of single writes.
+    pub write: DurationHistogram,
+    /// Times of single fsyncs.
+    pub fsync: DurationHistogram,
+    /// Writes that failed.
+    pub write_errors: AtomicU64,
+    /// Fsyncs that failed.
+    pub fsync_errors: AtomicU64,
+    /// Files that could not be made, closed or removed.
+    pub file_errors: AtomicU64,
     /// Gauge: when the oldest record that is not synced was written, µs since 1970; 0 when there is none.
     oldest_unsynced: AtomicI64,
     /// Bytes cut off by recovery.
@@ -79,10 +87,36 @@ pub struct Stats {
     pub files: AtomicU64,
     /// Files removed because their days were over.
     pub files_expired: AtomicU64,
+    /// Files removed because the journal had reached its size.
+    pub files_over_quota: AtomicU64,
     /// Gauge: bytes that waited in all rings when the writer last looked.
     pub ring_bytes: AtomicU64,
     /// `seq` of the newest record that is on the disk for certain: what may be passed on to others.
     pub synced_seq: AtomicU64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            records: Default::default(),
+            losses: Default::default(),
+            batches: Default::default(),
+            bytes_written: Default::default(),
+            write: DurationHistogram::of(JOURNAL_WRITE_SECONDS),
+            fsync: DurationHistogram::of(JOURNAL_FSYNC_SECONDS),
+            write_errors: Default::default(),
+            fsync_errors: Default::default(),
+            file_errors: Default::default(),
+            oldest_unsynced: Default::default(),
+            torn_bytes: Default::default(),
+            journal_bytes: Default::default(),
+            files: Default::default(),
+            files_expired: Default::default(),
+            files_over_quota: Default::default(),
+            ring_bytes: Default::default(),
+            synced_seq: Default::default(),
+        }
+    }
 }
 
 impl Stats {
@@ -141,32 +175,6 @@ impl Stats {
 
 /// Counts by kind, in the order of the codes.
 pub(super) type KindCounts = [u64; KINDS];
-
-/// Time spent on something, and how often.
-#[derive(Debug, Default)]
-pub struct Spent {
-    micros: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Spent {
-    /// Sum of the times.
-    #[must_use]
-    pub fn sum(&self) -> Duration {
-        Duration::from_micros(self.micros.load(Relaxed))
-    }
-
-    /// How often.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.load(Relaxed)
-    }
-
-    pub(super) fn add(&self, spent: Duration) {
-        self.micros.fetch_add(spent.as_micros() as u64, Relaxed);
-        self.count.fetch_add(1, Relaxed);
-    }
-}
 
 /// How many were lost, and when.
 #[derive(Debug)]

@@ -199,11 +199,12 @@ impl Syncer {
             let begun = monotonic();
             let failed = part.file.abandoned.load(SeqCst).then(|| io::Error::other("given up before"));
             let result = failed.map_or_else(|| part.file.disk.sync(), Err);
-            self.shared.stats.fsync.add(begun.elapsed());
+            self.shared.stats.fsync.observe(begun.elapsed());
             if let Err(cause) = &result {
                 clean = false;
                 part.file.abandoned.store(true, SeqCst);
                 self.shared.stats.lose_all(&part.counts, LossReason::FsyncError, (self.shared.now)());
+                self.shared.stats.fsync_errors.fetch_add(1, Relaxed);
                 tracing::error!(file = part.file.number, error = %cause, "fsync failed: the file is given up");
             }
             for (lane, mark) in self.lanes.iter().zip(&part.marks) {
@@ -233,6 +234,7 @@ impl Syncer {
             return;
         }
         if let Err(cause) = write_end(closed, Mark::End) {
+            self.shared.stats.file_errors.fetch_add(1, Relaxed);
             tracing::warn!(file = closed.file.number, error = %cause, "the file could not be closed");
         }
     }
@@ -248,6 +250,7 @@ impl Syncer {
             self.shared.stats.files.fetch_add(1, Relaxed);
         }
         if let Err(cause) = &made {
+            self.shared.stats.file_errors.fetch_add(1, Relaxed);
             tracing::warn!(error = %cause, "no spare journal file could be made");
         }
         state.spare =
@@ -261,6 +264,7 @@ impl Syncer {
         if let Some(Ok(spare)) = self.queue.lock().spare.take() {
             let path = files::path(&self.folder, self.instance, spare.number);
             if let Err(cause) = std::fs::remove_file(&path).and_then(|()| super::disk::sync_folder(&path)) {
+                self.shared.stats.file_errors.fetch_add(1, Relaxed);
                 tracing::warn!(error = %cause, "the spare journal file could not be removed");
             }
         }

@@ -164,7 +164,7 @@ impl Writer {
         let batch = self.build();
         let begun = monotonic();
         let result = self.write_or_hold(batch.ts);
-        self.shared.stats.write.add(begun.elapsed());
+        self.shared.stats.write.observe(begun.elapsed());
         match result {
             Ok(()) => self.written(&batch),
             Err(cause) => self.lose(&batch, &cause),
@@ -293,6 +293,7 @@ impl Writer {
 
     /// Sheds the batch: counted, told to its workers, and told in a gap record as soon as the disk takes one.
     fn lose(&mut self, batch: &Batch, cause: &io::Error) {
+        self.shared.stats.write_errors.fetch_add(1, Relaxed);
         let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let reason = if full { LossReason::DiskFull } else { LossReason::WriteError };
         if !self.failing {

@@ -70,6 +70,7 @@ impl Setup {
                 upstream_queue: 8,
             },
             timeouts: config::Timeouts {
+                linger: Duration::from_secs(2),
                 tls_handshake: long,
                 request_head: long,
                 request_body: long,
