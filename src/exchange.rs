@@ -143,7 +143,7 @@ impl Exchange {
             return;
         }
         self.cookies.bytes = carried.bytes() as u64;
-        for cookie in carried.iter() {
+        for cookie in carried {
             self.cookies.names.push(cookie.name);
             self.cookies.categories.push(cookie.class.category.label().as_bytes());
         }

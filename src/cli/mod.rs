@@ -97,7 +97,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { config, json } => check::check(&config, json),
         Command::Config(ConfigCommand::Print { config }) => config::print(&config),
         Command::Config(ConfigCommand::Reference) => config::reference(),
-        Command::Logs(args) => Ok(ExitCode::from(logs::run(args))),
+        Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
         Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
         Command::Geoip(args) => geoip(&args),
     };

@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    let server = match server::start(config, source) {
+    let server = match server::start(&config, source) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("kelisim: {}", chain(&error));

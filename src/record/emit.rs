@@ -81,7 +81,7 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
     }
     let receipt = exchange.consent.as_ref().and_then(|c| c.receipt).map(|r| r.hyphenated().to_string());
     let upstream = exchange.upstream.as_ref();
-    let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| site.upstream.get(index)).map(|e| e.to_string());
+    let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| site.upstream.get(index)).map(ToString::to_string);
     let visitor_net = exchange.admitted.client.masked().to_string();
     let tls = exchange.open.connection().tls.as_ref();
     let mut event = Event {

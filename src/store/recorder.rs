@@ -84,10 +84,11 @@ impl Recorder {
     /// # Errors
     /// [`Full`]: shed and counted.
     pub async fn record_or_hold(&self, event: &Event<'_>) -> Result<Ticket, Full> {
-        match self.record(event) {
-            Ok(ticket) => Ok(ticket),
-            Err(Full) => self.clone().hold(self.0.scratch.borrow().clone(), event.kind).await,
+        if let Ok(ticket) = self.record(event) {
+            return Ok(ticket);
         }
+        let record = self.0.scratch.borrow().clone();
+        self.clone().hold(record, event.kind).await
     }
 
     /// [`Self::record_or_hold`] and the wait for the level in one future, for those who poll by hand.
