@@ -310,6 +310,10 @@ impl<'a> Frame<'a> {
     ) -> ControlFlow<B> {
         let mut cursors = self.sections(opened);
         for i in 0..u64::from(self.count) {
+            // Every record has clear fields, so a count that promises more than there are ends here.
+            if cursors[Class::Clear as usize].is_empty() {
+                return ControlFlow::Continue(());
+            }
             let mut items: Sections<'a> = [&[]; Class::ALL.len()];
             for (item, cursor) in items.iter_mut().zip(&mut cursors) {
                 if cursor.is_empty() {
