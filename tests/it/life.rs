@@ -144,6 +144,23 @@ fn an_interrupt_ends_without_waiting() {
 }
 
 #[test]
+fn a_second_process_takes_over_on_the_same_ports_and_records() {
+    let origin = Origin::pages();
+    let first = Gateway::of(&origin);
+    let mut staying = first.client();
+    assert_eq!(staying.get("/before").status, 200);
+    let second = first.successor();
+    // Both accept now; whoever gets it, it is answered.
+    (0..20).for_each(|_| assert_eq!(second.client().get("/both").status, 200));
+    assert_eq!(staying.get("/still-by-the-first").status, 200);
+    first.finish();
+    (0..5).for_each(|_| assert_eq!(second.client().get("/after").status, 200));
+    for (path, count) in [("/before", 1), ("/both", 20), ("/still-by-the-first", 1), ("/after", 5)] {
+        second.record_count(path, count);
+    }
+}
+
+#[test]
 fn a_gateway_without_a_file_serves_loopback_and_the_upstreams_host() {
     use std::io::{BufRead as _, BufReader};
     let origin = Origin::pages();

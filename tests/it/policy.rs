@@ -56,10 +56,10 @@ fn the_gate_sends_a_visitor_to_the_page_and_lets_them_in_after_acceptance() {
 #[test]
 fn the_policy_is_published_in_every_version() {
     let origin = Origin::pages();
-    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2024-01-01"), ("2999-01", "2999-01-01")]);
+    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2024-01-01"), ("2198-01", "2198-01-01")]);
     let mut client = gateway.client();
     assert!(client.get("/.kelisim/policy").text().contains("<strong>2024-01</strong>"), "the one in force");
-    for id in ["2020-01", "2024-01", "2999-01"] {
+    for id in ["2020-01", "2024-01", "2198-01"] {
         let reply = client.get(&format!("/.kelisim/policy/{id}"));
         assert!(reply.text().contains(&format!("<strong>{id}</strong>")), "{id}");
     }
@@ -69,7 +69,7 @@ fn the_policy_is_published_in_every_version() {
 #[test]
 fn a_new_version_asks_again() {
     let origin = Origin::pages();
-    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2999-01-01")]);
+    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2198-01-01")]);
     let mut visitor = Visitor::with_ads(&gateway, Protocol::Http2);
     visitor.choose(r#"{"advertising":true,"policy":"accepted"}"#);
     origin.grant_advertising(true);
@@ -78,7 +78,7 @@ fn a_new_version_asks_again() {
     assert!(origin.last().cookies().contains("_fbp=1"));
     origin.grant_advertising(false);
     // The new version comes into force.
-    gateway.reload(|text| text.replace("2999-01-01", "2024-01-01"));
+    gateway.reload(|text| text.replace("2198-01-01", "2024-01-01"));
     visitor.hold("_fbp", "1");
     visitor.open("/");
     let seen = origin.last();

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -324,6 +324,19 @@ impl Gateway {
         Self::launch(folder, listeners)
     }
 
+    /// A second process on the same folder and the same ports, as during an upgrade.
+    pub fn successor(&self) -> Self {
+        let path = self.folder.path().join("kelisim.toml");
+        let mut text = std::fs::read_to_string(&path).expect("the configuration");
+        for address in &self.addresses {
+            text = text.replacen("[[listen]]\naddress = \"127.0.0.1:0\"", &format!("[[listen]]\naddress = \"{address}\""), 1);
+        }
+        std::fs::write(&path, text).expect("written");
+        let next = Self::launch(Arc::clone(&self.folder), self.addresses.len());
+        assert_eq!(next.addresses, self.addresses);
+        next
+    }
+
     /// The log so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().clone()
@@ -381,7 +394,19 @@ impl Drop for Gateway {
     }
 }
 
-/// A command whose output is told when it fails.
-pub fn run(command: &mut Command) -> std::process::Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+/// Runs a command to its end, which must come within [`PATIENCE`].
+pub fn run(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("its output"),
+        Err(_) => {
+            // Nobody has waited for it yet, so the id is still its own.
+            let _ = kill_process(id, Signal::KILL);
+            panic!("{command:?} did not end: {:?}", end.recv());
+        }
+    }
 }
