@@ -38,7 +38,9 @@ fn the_help_of_every_verb_is_a_contract() {
 fn the_reference_of_all_keys_is_a_contract() {
     let said = kelisim(&["config", "reference"]);
     assert_eq!(said.code, 0);
-    insta::assert_snapshot!("config_reference", said.out);
+    let snapshot = include_str!("../../src/config/snapshots/kelisim__config__reference__tests__reference.snap");
+    let expected = snapshot.splitn(3, "---\n").nth(2).expect("a snapshot with a head");
+    assert_eq!(said.out.trim_end(), expected.trim_end());
 }
 
 #[test]
