@@ -38,7 +38,8 @@ fn the_help_of_every_verb_is_a_contract() {
 fn the_reference_of_all_keys_is_a_contract() {
     let said = kelisim(&["config", "reference"]);
     assert_eq!(said.code, 0);
-    let snapshot = include_str!("../../src/config/snapshots/kelisim__config__reference__tests__reference.snap");
+    let snapshot =
+        include_str!("../../src/config/snapshots/kelisim__config__reference__tests__reference.snap");
     let expected = snapshot.splitn(3, "---\n").nth(2).expect("a snapshot with a head");
     assert_eq!(said.out.trim_end(), expected.trim_end());
 }
@@ -62,7 +63,13 @@ head_byte = 1
     let path = path.to_str().unwrap();
     let said = kelisim(&["check", "--config", path]);
     assert_eq!(said.code, 1);
-    for place in ["kelisim.toml:2:", "kelisim.toml:6:", "kelisim.toml:9:1:", "did you mean `head_bytes`?", "3 problems"] {
+    for place in [
+        "kelisim.toml:2:",
+        "kelisim.toml:6:",
+        "kelisim.toml:9:1:",
+        "did you mean `head_bytes`?",
+        "3 problems",
+    ] {
         assert!(said.out.contains(place), "{place} in {}", said.out);
     }
     let said = kelisim(&["check", "--config", path, "--json"]);
@@ -112,7 +119,10 @@ fn cookies_are_explained() {
         assert_eq!(said.code, 0, "{said:?}");
         serde_json::from_str(&said.out).expect("JSON")
     };
-    assert_eq!((&explained("_fbp")["category"], &explained("_fbp")["protected"]), (&"advertising".into(), &false.into()));
+    assert_eq!(
+        (&explained("_fbp")["category"], &explained("_fbp")["protected"]),
+        (&"advertising".into(), &false.into())
+    );
     assert_eq!(explained("sessionid")["protected"], true);
     assert_eq!(explained("no-such-cookie")["category"], "unknown");
     assert!(kelisim(&["cookies", "explain", "_gcl_au"]).out.contains("Google"));

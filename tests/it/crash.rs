@@ -40,7 +40,8 @@ fn killed_at(level: &str) {
         let (killed, answers) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
-                let (gateway, received, next, killed, answers) = (&gateway, &received, &next, &killed, &answers);
+                let (gateway, received, next, killed, answers) =
+                    (&gateway, &received, &next, &killed, &answers);
                 let http2 = client % 2 == 1;
                 scope.spawn(move || {
                     let mut one = (!http2).then(|| gateway.client());

@@ -30,7 +30,8 @@ fn a_reload_swaps_everything_at_once_and_drops_no_connection() {
         assert_eq!(visitor.fetch(ask("GET", "/")).status, 200);
         let before = first.count();
         let (from, to) = (first.url(), second.url());
-        let said = gateway.reload(|text| text.replace(&from, &to).replace("www.kz.example", "new.kz.example"));
+        let said =
+            gateway.reload(|text| text.replace(&from, &to).replace("www.kz.example", "new.kz.example"));
         assert!(said.contains("reloaded"), "{said}");
         assert_eq!(visitor.fetch(ask("GET", "/").host("new.kz.example")).status, 200);
         assert_eq!(visitor.fetch(ask("GET", "/").host("www.kz.example")).status, 421);
@@ -46,7 +47,11 @@ fn a_reload_swaps_everything_at_once_and_drops_no_connection() {
 fn a_bad_configuration_changes_nothing() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    for bad in ["[limits]\nhead_byte = 1\n", "[[site]]\nhosts = [\"kz.example\"]\nupstream = []\n", "this is no TOML"] {
+    for bad in [
+        "[limits]\nhead_byte = 1\n",
+        "[[site]]\nhosts = [\"kz.example\"]\nupstream = []\n",
+        "this is no TOML",
+    ] {
         let said = gateway.reload(|text| format!("{text}\n{bad}"));
         assert!(said.contains("stays in force"), "{said}");
         assert_eq!(gateway.client().get("/").status, 200);
@@ -63,7 +68,9 @@ fn under_load_a_reload_loses_no_request() {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 let mut client = gateway.client();
-                scope.spawn(move || (0..100).map(|_| client.get("/")).filter(|reply| reply.status == 200).count())
+                scope.spawn(move || {
+                    (0..100).map(|_| client.get("/")).filter(|reply| reply.status == 200).count()
+                })
             })
             .collect();
         for n in 0..5 {

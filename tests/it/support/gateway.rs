@@ -272,8 +272,7 @@ impl Gateway {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, signal).expect("a signal sent");
+        send(&self.process, signal);
     }
 
     /// Asks the gateway to drain.
@@ -329,7 +328,11 @@ impl Gateway {
         let path = self.folder.path().join("kelisim.toml");
         let mut text = std::fs::read_to_string(&path).expect("the configuration");
         for address in &self.addresses {
-            text = text.replacen("[[listen]]\naddress = \"127.0.0.1:0\"", &format!("[[listen]]\naddress = \"{address}\""), 1);
+            text = text.replacen(
+                "[[listen]]\naddress = \"127.0.0.1:0\"",
+                &format!("[[listen]]\naddress = \"{address}\""),
+                1,
+            );
         }
         std::fs::write(&path, text).expect("written");
         let next = Self::launch(Arc::clone(&self.folder), self.addresses.len());
@@ -344,7 +347,13 @@ impl Gateway {
 
     /// Waits for a line after the first `skip` ones.
     pub fn wait_for_log(&self, skip: usize, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        wait_for(what, || self.log_lines().into_iter().skip(skip).find(|line| wanted(line)))
+        wait_for(what, || {
+            // Looked at first: what was written before the end has been read by then.
+            let ended = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            let found = self.log_lines().into_iter().skip(skip).find(|line| wanted(line));
+            assert!(found.is_some() || !ended, "the gateway ended without a word about {what}");
+            found
+        })
     }
 
     fn address_after(&mut self, message: &str, count: usize) -> Vec<SocketAddr> {
@@ -388,17 +397,32 @@ impl Drop for Gateway {
         if std::thread::panicking() {
             eprintln!("the gateway's log:\n{}", self.tail());
         } else {
-            let panics: Vec<String> = self.log_lines().into_iter().filter(|l| l.contains("panicked")).collect();
+            let panics: Vec<String> =
+                self.log_lines().into_iter().filter(|l| l.contains("panicked")).collect();
             assert!(panics.is_empty(), "the gateway panicked:\n{}", panics.join("\n"));
         }
     }
+}
+
+/// Sends a process what Ctrl-C sends.
+pub fn interrupt(process: &Child) {
+    send(process, Signal::INT);
+}
+
+fn send(process: &Child, signal: Signal) {
+    // It has not been waited for, so the id is still its own.
+    kill_process(id_of(process), signal).expect("a signal sent");
+}
+
+fn id_of(process: &Child) -> Pid {
+    i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
 /// Runs a command to its end, which must come within [`PATIENCE`].
 pub fn run(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    let id = id_of(&child);
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || ended.send(child.wait_with_output()));
     match end.recv_timeout(PATIENCE) {
