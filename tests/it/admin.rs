@@ -44,7 +44,7 @@ fn each_thing_that_happens_is_counted() {
     assert!(count("kelisim_cookies_total", &stripped) >= 4.0);
     assert!(count("kelisim_cookies_total", &["action=\"expired\""]) >= 4.0);
     assert_eq!(count("kelisim_consent_choices_total", &["choice=\"refused\""]), 1.0);
-    assert_eq!(count("kelisim_consent_choices_total", &["choice=\"granted\""]), 1.0);
+    assert_eq!(count("kelisim_consent_choices_total", &["choice=\"given\""]), 1.0);
     assert_eq!(count("kelisim_consent_choices_total", &["choice=\"withdrawn\""]), 1.0);
     assert_eq!(count("kelisim_request_rejected_total", &["reason=\"unknown_host\""]), 1.0);
     assert_eq!(count("kelisim_upstream_requests_total", &["result=\"ok\""]), 2.0);
