@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
     // Before the gateway, so that no signal from now on can leave the folder behind.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ends = runtime.block_on(async { Ends::listen() })?;
-    let gateway = match start(config, Source::Arguments) {
+    let gateway = match start(&config, Source::Arguments) {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("kelisim: {}", chain(&error));

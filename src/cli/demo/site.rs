@@ -143,7 +143,7 @@ fn received_json(visit: &Visit<'_>) -> Response<Body> {
 /// `/download/N`: N MiB; `/status/N`: an answer with that status.
 fn odd(path: &str) -> Option<Response<Body>> {
     if let Some(mebibytes) = path.strip_prefix("/download/") {
-        let mebibytes = mebibytes.parse().ok().filter(|n| *n <= DOWNLOAD_MEBIBYTES)?;
+        let mebibytes = mebibytes.parse::<u64>().ok().filter(|n| *n <= DOWNLOAD_MEBIBYTES)?;
         let mut response = whole(StatusCode::OK, "application/octet-stream", "");
         *response.body_mut() = Body::Filling(mebibytes << 20);
         let name = format!("attachment; filename=\"{mebibytes}MiB.bin\"");
