@@ -88,7 +88,7 @@ fn a_good_configuration_is_printed_and_checked() {
     let good = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n";
     std::fs::write(&path, good).unwrap();
     let path = path.to_str().unwrap();
-    let said = kelisim(&["check", "-c", path]);
+    let said = kelisim(&["-t", "-c", path]);
     assert_eq!((said.code, said.out.ends_with(": fine\n")), (0, true), "{said:?}");
     assert_eq!(kelisim(&["check", "--config", path, "--json"]).out, "[]\n");
     let printed = kelisim(&["config", "print", "--config", path]);
