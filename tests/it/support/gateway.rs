@@ -285,6 +285,10 @@ impl Gateway {
         let process = &mut self.process;
         let status = wait_for("the end of the gateway", || process.try_wait().expect("its status"));
         self.ended = true;
+        // Its last words are in the pipe.
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("its log");
+        }
         status
     }
 
