@@ -39,7 +39,8 @@ fn each_thing_that_happens_is_counted() {
     assert_eq!(count("kelisim_http_requests_total", &["method=\"GET\"", "host=\"kz.example\""]), 2.0);
     assert_eq!(count("kelisim_http_requests_total", &["method=\"POST\""]), 2.0);
     assert_eq!(count("kelisim_http_requests_total", &["method=\"DELETE\""]), 1.0);
-    let stripped = ["action=\"stripped\"", "category=\"advertising\"", "direction=\"request\"", "mode=\"enforce\""];
+    let stripped =
+        ["action=\"stripped\"", "category=\"advertising\"", "direction=\"request\"", "mode=\"enforce\""];
     assert!(count("kelisim_cookies_total", &stripped) >= 4.0);
     assert!(count("kelisim_cookies_total", &["action=\"expired\""]) >= 4.0);
     assert_eq!(count("kelisim_consent_choices_total", &["choice=\"refused\""]), 1.0);
@@ -47,7 +48,9 @@ fn each_thing_that_happens_is_counted() {
     assert_eq!(count("kelisim_consent_choices_total", &["choice=\"withdrawn\""]), 1.0);
     assert_eq!(count("kelisim_request_rejected_total", &["reason=\"unknown_host\""]), 1.0);
     assert_eq!(count("kelisim_upstream_requests_total", &["result=\"ok\""]), 2.0);
-    wait_for("the records", || (count("kelisim_journal_records_total", &["kind=\"access\""]) == 5.0).then_some(()));
+    wait_for("the records", || {
+        (count("kelisim_journal_records_total", &["kind=\"access\""]) == 5.0).then_some(())
+    });
     assert_eq!(count("kelisim_journal_dropped_records_total", &[]), 0.0);
 }
 

@@ -9,7 +9,8 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
-use crate::support::{ADS, Answer, Gateway, Origin, Seen, cli};
+use crate::support::gateway::interrupt;
+use crate::support::{ADS, Answer, Gateway, Origin, Seen, cli, wait_for};
 
 #[test]
 fn a_visitor_refuses_by_silence_grants_by_a_form_and_withdraws() {
@@ -31,6 +32,7 @@ fn the_same_journey_through_the_demo() {
     };
     let Some(mut browser) = Browser::start() else { return };
     journey(&mut browser, &demo.base);
+    demo.end();
 }
 
 #[test]
@@ -45,7 +47,11 @@ fn the_consent_page_works_without_scripts_in_three_languages() {
         browser.open(&format!("{page}?lang={language}"));
         assert_eq!(browser.evaluate("document.documentElement.lang"), language);
         titles.push(browser.evaluate("document.querySelector('h1').textContent"));
-        assert_eq!(browser.evaluate("document.querySelectorAll('input[type=checkbox]:checked').length"), 0, "nothing is ticked");
+        assert_eq!(
+            browser.evaluate("document.querySelectorAll('input[type=checkbox]:checked').length"),
+            0,
+            "nothing is ticked"
+        );
         assert_eq!(browser.evaluate("document.querySelectorAll('script').length"), 0);
         // Refusing is as near as accepting: two buttons of one size.
         let sizes = browser.evaluate(
@@ -53,7 +59,11 @@ fn the_consent_page_works_without_scripts_in_three_languages() {
                return [Math.round(r.width / 20), Math.round(r.height)]; })",
         );
         assert_eq!(sizes[0], sizes[1], "{language}");
-        assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), true, "nothing sticks out");
+        assert_eq!(
+            browser.evaluate("document.documentElement.scrollWidth <= innerWidth"),
+            true,
+            "nothing sticks out"
+        );
         if let Some(folder) = std::env::var_os("KELISIM_SCREENSHOTS") {
             browser.screenshot(&std::path::Path::new(&folder).join(format!("consent-{language}.png")));
         }
@@ -61,7 +71,8 @@ fn the_consent_page_works_without_scripts_in_three_languages() {
     titles.dedup();
     assert_eq!(titles.len(), 3, "{titles:?}");
     // By keyboard alone: every control is reached by its label, and no message of the browser says otherwise.
-    let unlabelled = "[...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).length";
+    let unlabelled =
+        "[...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).length";
     assert_eq!(browser.evaluate(unlabelled), 0);
     assert_eq!(origin.count(), 0, "the site saw none of it");
 }
@@ -79,7 +90,9 @@ fn journey(browser: &mut Browser, base: &str) {
     // Without consent the site gets none of them, and the browser is told to forget them.
     let received = received(browser, base);
     assert_eq!(advertising(&received), Vec::<String>::new());
-    assert!(received["headers"]["kelisim-consent"].as_str().is_some_and(|v| v.starts_with("advertising=denied")));
+    assert!(
+        received["headers"]["kelisim-consent"].as_str().is_some_and(|v| v.starts_with("advertising=denied"))
+    );
     assert!(cookies(&received).contains(&format!("sessionid={session}")));
     assert_eq!(held(browser), Vec::<String>::new());
     // Yes, by a plain form without any script.
@@ -95,7 +108,9 @@ fn journey(browser: &mut Browser, base: &str) {
     let mut arrived = advertising(&granted);
     arrived.sort();
     assert_eq!(arrived, names, "and reach the site");
-    assert!(granted["headers"]["kelisim-consent"].as_str().is_some_and(|v| v.starts_with("advertising=granted")));
+    assert!(
+        granted["headers"]["kelisim-consent"].as_str().is_some_and(|v| v.starts_with("advertising=granted"))
+    );
     // And no again: from the very next request on.
     browser.scripts(false);
     browser.open(&format!("{base}/.kelisim/?return=/received.json&lang=kk"));
@@ -141,7 +156,9 @@ fn is_advertising(name: &str) -> bool {
 
 /// The tests' own site.
 fn site(seen: &Seen) -> Answer {
-    let page = |body: &str| Answer::page().body(format!("<!doctype html><meta charset=utf-8><title>t</title>{body}"));
+    let page = |body: &str| {
+        Answer::page().body(format!("<!doctype html><meta charset=utf-8><title>t</title>{body}"))
+    };
     match (seen.method.as_str(), seen.target.as_str()) {
         (_, "/received.json") => {
             let headers: serde_json::Map<String, Value> =
@@ -153,10 +170,10 @@ fn site(seen: &Seen) -> Answer {
             .header("Location", "/")
             .header("Set-Cookie", "sessionid=s-1.a=b; Path=/; HttpOnly; SameSite=Lax")
             .header("Set-Cookie", "_fbp=from.the.server; Path=/; Max-Age=1000"),
-        (_, "/login") => {
-            page("<form method=post action=\"/login\"><input name=u><button>in</button></form>")
+        (_, "/login") => page("<form method=post action=\"/login\"><input name=u><button>in</button></form>"),
+        (_, "/shop") => {
+            page("<script>for (const n of ['_fbp', '_gcl_au']) document.cookie = n + '=1.2; path=/'</script>")
         }
-        (_, "/shop") => page("<script>for (const n of ['_fbp', '_gcl_au']) document.cookie = n + '=1.2; path=/'</script>"),
         _ => page("<h1>A site</h1>").header("Set-Cookie", "_gcl_au=1.1; Path=/; Max-Age=1000"),
     }
 }
@@ -170,13 +187,14 @@ struct Demo {
 impl Demo {
     fn start() -> Option<Self> {
         let mut process = cli::command()
-            .arg("demo")
+            .args(["demo", "--port", "0", "--admin-port", "0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("the demo starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let mut lines =
+            BufReader::new(process.stdout.take().expect("its output")).lines().map_while(Result::ok);
         let base = lines.by_ref().find_map(|line| {
             let rest = &line[line.find("http://")?..];
             Some(rest.split(|c: char| c.is_whitespace()).next()?.trim_end_matches('/').to_owned())
@@ -184,6 +202,14 @@ impl Demo {
         let demo = Self { process, base: base.clone().unwrap_or_default() };
         std::thread::spawn(move || lines.for_each(drop));
         base.map(|_| demo)
+    }
+
+    /// Ends it as a person does, by the keyboard.
+    fn end(mut self) {
+        interrupt(&self.process);
+        let process = &mut self.process;
+        let status = wait_for("the end of the demo", || process.try_wait().expect("its status"));
+        assert_eq!(status.code(), Some(0));
     }
 }
 

@@ -38,7 +38,10 @@ fn the_help_of_every_verb_is_a_contract() {
 fn the_reference_of_all_keys_is_a_contract() {
     let said = kelisim(&["config", "reference"]);
     assert_eq!(said.code, 0);
-    insta::assert_snapshot!("config_reference", said.out);
+    let snapshot =
+        include_str!("../../src/config/snapshots/kelisim__config__reference__tests__reference.snap");
+    let expected = snapshot.splitn(3, "---\n").nth(2).expect("a snapshot with a head");
+    assert_eq!(said.out.trim_end(), expected.trim_end());
 }
 
 #[test]
@@ -60,7 +63,13 @@ head_byte = 1
     let path = path.to_str().unwrap();
     let said = kelisim(&["check", "--config", path]);
     assert_eq!(said.code, 1);
-    for place in ["kelisim.toml:2:", "kelisim.toml:6:", "kelisim.toml:9:1:", "did you mean `head_bytes`?", "3 problems"] {
+    for place in [
+        "kelisim.toml:2:",
+        "kelisim.toml:6:",
+        "kelisim.toml:9:1:",
+        "did you mean `head_bytes`?",
+        "3 problems",
+    ] {
         assert!(said.out.contains(place), "{place} in {}", said.out);
     }
     let said = kelisim(&["check", "--config", path, "--json"]);
@@ -79,15 +88,16 @@ fn a_good_configuration_is_printed_and_checked() {
     let good = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n";
     std::fs::write(&path, good).unwrap();
     let path = path.to_str().unwrap();
-    let said = kelisim(&["check", "-c", path]);
+    let said = kelisim(&["-t", "-c", path]);
     assert_eq!((said.code, said.out.ends_with(": fine\n")), (0, true), "{said:?}");
     assert_eq!(kelisim(&["check", "--config", path, "--json"]).out, "[]\n");
     let printed = kelisim(&["config", "print", "--config", path]);
     assert!(printed.out.contains("kz.example") && printed.out.contains("durability"), "{}", printed.out);
-    // What was printed is itself a good configuration that says the same.
+    // What was printed is itself a good configuration that says the same, now without any default.
     let again = folder.path().join("again.toml");
     std::fs::write(&again, &printed.out).unwrap();
-    assert_eq!(kelisim(&["config", "print", "--config", again.to_str().unwrap()]).out, printed.out);
+    let again = kelisim(&["config", "print", "--config", again.to_str().unwrap()]);
+    assert_eq!(again.out, printed.out.replace("  # default", ""));
 }
 
 #[test]
@@ -98,7 +108,7 @@ fn the_example_in_deploy_is_good() {
     // The files that it names are the operator's; everything else must be right.
     for problem in problems.as_array().expect("a list") {
         let message = problem["message"].as_str().unwrap_or_default();
-        assert!(message.contains("cannot read") || message.contains("No such file"), "{problem}");
+        assert!(message.starts_with("there is no file"), "{problem}");
     }
 }
 
@@ -109,7 +119,10 @@ fn cookies_are_explained() {
         assert_eq!(said.code, 0, "{said:?}");
         serde_json::from_str(&said.out).expect("JSON")
     };
-    assert_eq!((&explained("_fbp")["category"], &explained("_fbp")["protected"]), (&"advertising".into(), &false.into()));
+    assert_eq!(
+        (&explained("_fbp")["category"], &explained("_fbp")["protected"]),
+        (&"advertising".into(), &false.into())
+    );
     assert_eq!(explained("sessionid")["protected"], true);
     assert_eq!(explained("no-such-cookie")["category"], "unknown");
     assert!(kelisim(&["cookies", "explain", "_gcl_au"]).out.contains("Google"));

@@ -50,7 +50,8 @@ fn without_a_choice_the_site_sets_no_advertising_cookie() {
     let gateway = Gateway::of(&origin);
     for protocol in Protocol::ALL {
         let reply = Visitor::new(&gateway, protocol).open("/");
-        let set: Vec<&str> = reply.set_cookies().into_iter().filter(|c| !c.starts_with("kelisim_vid=")).collect();
+        let set: Vec<&str> =
+            reply.set_cookies().into_iter().filter(|c| !c.starts_with("kelisim_vid=")).collect();
         assert_eq!(set, ["sessionid=new; Path=/; HttpOnly", "_ga=GA1.1.1.1; Path=/"], "{protocol:?}");
         let cache = reply.header("cache-control").to_owned();
         assert!(cache.contains("private") && !cache.contains("public"), "no shared cache: {cache}");
@@ -124,7 +125,8 @@ fn a_granted_site_may_set_its_advertising_cookies() {
         visitor.grant();
         origin.grant_advertising(true);
         let reply = visitor.open("/");
-        let set: Vec<&str> = reply.set_cookies().into_iter().filter(|c| !c.starts_with("kelisim_vid=")).collect();
+        let set: Vec<&str> =
+            reply.set_cookies().into_iter().filter(|c| !c.starts_with("kelisim_vid=")).collect();
         let expected = [
             "sessionid=new; Path=/; HttpOnly",
             "_fbp=fb.1.2.3; Path=/; Max-Age=7776000",
@@ -189,7 +191,11 @@ fn a_choice_must_come_from_this_site() {
     assert_eq!(form(&[("sec-fetch-site", "same-origin")]).status, 303);
     // A browser that sends neither proves itself by the form's token.
     let page = gateway.client().get("/.kelisim/").text();
-    let token = page.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+    let token = page
+        .split("name=\"token\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a token");
     let ask = ask("POST", "/.kelisim/consent")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(format!("action=accept&token={token}"));
@@ -249,7 +255,12 @@ fn a_forged_or_changed_record_is_no_consent() {
             String::from_utf8(bytes).unwrap()
         })
         .collect();
-    forged.extend(["granted".to_owned(), String::new(), "v1.0.1700000000.8.x.y.z".to_owned(), "8".to_owned()]);
+    forged.extend([
+        "granted".to_owned(),
+        String::new(),
+        "v1.0.1700000000.8.x.y.z".to_owned(),
+        "8".to_owned(),
+    ]);
     for value in forged {
         visitor.hold("kelisim_consent", &value);
         ADS.iter().for_each(|(name, value)| visitor.hold(name, value));
@@ -262,7 +273,9 @@ fn a_forged_or_changed_record_is_no_consent() {
     // Two copies that differ: no. The readable twin is never read back.
     visitor.hold("kelisim_consent", &format!("{genuine}; kelisim_consent={refused}"));
     visitor.open("/");
-    assert!(origin.last().headers.one("kelisim-consent").unwrap_or_default().starts_with("advertising=denied;"));
+    assert!(
+        origin.last().headers.one("kelisim-consent").unwrap_or_default().starts_with("advertising=denied;")
+    );
     let mut twin = Visitor::with_ads(&gateway, Protocol::Http1);
     twin.hold("kelisim_choice", "8");
     twin.open("/");
@@ -296,7 +309,8 @@ fn headers_of_ours_are_ours_alone() {
             .header("x-test-kept", "1")
             .header("kelisim_consent", "advertising=granted");
         if protocol == Protocol::Http1 {
-            question = question.header("Connection", "kelisim-consent, kelisim-risk, x-forwarded-for, cookie, host");
+            question =
+                question.header("Connection", "kelisim-consent, kelisim-risk, x-forwarded-for, cookie, host");
         }
         visitor.hold("a", "b");
         assert_eq!(visitor.fetch(question).status, 200);
@@ -324,9 +338,7 @@ fn a_dry_run_counts_and_changes_nothing() {
         assert_eq!(reply.set_cookies().iter().filter(|c| !c.starts_with("kelisim_vid=")).count(), 4);
     }
     let stripped = ["action=\"stripped\"", "category=\"advertising\"", "mode=\"dry-run\""];
-    let count = |direction| {
-        gateway.metric("kelisim_cookies_total", &[&stripped[..], &[direction]].concat())
-    };
+    let count = |direction| gateway.metric("kelisim_cookies_total", &[&stripped[..], &[direction]].concat());
     assert_eq!((count("direction=\"request\""), count("direction=\"response\"")), (8.0, 4.0));
 }
 
@@ -373,11 +385,14 @@ fn the_state_is_told_as_json() {
 #[test]
 fn browser_advertising_interfaces_wait_for_consent() {
     let origin = Origin::start(|_| {
-        Answer::page().header("Observe-Browsing-Topics", "?1").header("Attribution-Reporting-Register-Source", "{}")
+        Answer::page()
+            .header("Observe-Browsing-Topics", "?1")
+            .header("Attribution-Reporting-Register-Source", "{}")
     });
     let gateway = Gateway::of(&origin);
     let mut visitor = Visitor::new(&gateway, Protocol::Http1);
-    let question = || ask("GET", "/").header("sec-browsing-topics", "(1)").header("sec-ch-ua", "\"A\";v=\"1\"");
+    let question =
+        || ask("GET", "/").header("sec-browsing-topics", "(1)").header("sec-ch-ua", "\"A\";v=\"1\"");
     let reply = visitor.fetch(question().header("sec-ch-ua-model", "\"M\""));
     assert_eq!(origin.last().headers.one("sec-ch-ua"), Some("\"A\";v=\"1\""), "low entropy passes");
     assert!(!reply.headers.has("observe-browsing-topics"));

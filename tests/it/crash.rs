@@ -40,7 +40,8 @@ fn killed_at(level: &str) {
         let (killed, answers) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
-                let (gateway, received, next, killed, answers) = (&gateway, &received, &next, &killed, &answers);
+                let (gateway, received, next, killed, answers) =
+                    (&gateway, &received, &next, &killed, &answers);
                 let http2 = client % 2 == 1;
                 scope.spawn(move || {
                     let mut one = (!http2).then(|| gateway.client());
@@ -122,7 +123,7 @@ fn a_torn_tail_is_cut_and_told_and_stops_nobody() {
     }
     let journal = gateway.data().join("journal");
     let gateway = gateway.crash_and_edit(|| {
-        // Bytes of a write that did not come to its end: behind the last frame of the newest file.
+        // Bytes of a write that did not come to its end, behind the last frame (which may itself end with zeros).
         let mut files: Vec<_> = std::fs::read_dir(&journal)
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -133,7 +134,7 @@ fn a_torn_tail_is_cut_and_told_and_stops_nobody() {
             let bytes = std::fs::read(&path).unwrap();
             let Some(end) = bytes.iter().rposition(|&byte| byte != 0) else { continue };
             let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-            file.seek(SeekFrom::Start(end as u64 + 1)).unwrap();
+            file.seek(SeekFrom::Start(end as u64 + 100)).unwrap();
             file.write_all(b"torn by a crash in the middle of a write").unwrap();
         }
     });

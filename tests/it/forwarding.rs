@@ -9,9 +9,10 @@ use crate::support::{Answer, Gateway, Origin, PATIENCE, Protocol, Visitor, ask, 
 /// A site that answers with what it got.
 fn echo() -> Origin {
     Origin::start(|seen| {
-        Answer::new(200).header("X-Test-Method", &seen.method).header("X-Test-Hash", &digest(&seen.body)).body(
-            seen.body.clone(),
-        )
+        Answer::new(200)
+            .header("X-Test-Method", &seen.method)
+            .header("X-Test-Hash", &digest(&seen.body))
+            .body(seen.body.clone())
     })
 }
 
@@ -58,7 +59,11 @@ fn ten_megabytes_arrive_unchanged_both_ways() {
     for protocol in Protocol::ALL {
         let reply = Visitor::new(&gateway, protocol).fetch(ask("POST", "/upload").body(body.clone()));
         let hash = digest(&body);
-        assert_eq!((reply.header("x-test-hash"), digest(&reply.body)), (hash.as_str(), hash.clone()), "{protocol:?}");
+        assert_eq!(
+            (reply.header("x-test-hash"), digest(&reply.body)),
+            (hash.as_str(), hash.clone()),
+            "{protocol:?}"
+        );
     }
 }
 
@@ -82,10 +87,11 @@ fn a_chunked_body_with_trailers_arrives() {
 #[test]
 fn trailers_of_an_answer_reach_who_asks_for_them() {
     let origin = Origin::start(|_| {
-        Answer::new(200).header("Trailer", "X-Test-Sum").chunked(["a", "b"]).trailer("X-Test-Sum", "2").trailer(
-            "Set-Cookie",
-            "_fbp=1",
-        )
+        Answer::new(200)
+            .header("Trailer", "X-Test-Sum")
+            .chunked(["a", "b"])
+            .trailer("X-Test-Sum", "2")
+            .trailer("Set-Cookie", "_fbp=1")
     });
     let gateway = Gateway::of(&origin);
     let reply = gateway.client().fetch(&ask("GET", "/").header("TE", "trailers"));
@@ -111,7 +117,9 @@ fn a_body_above_the_limit_is_refused_before_the_site_sees_it() {
     client.send("POST /chunked HTTP/1.1\r\nHost: kz.example\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(format!("7D0\r\n{}\r\n0\r\n\r\n", "x".repeat(2000)));
     assert_eq!(client.read().status, 413);
-    assert!(origin.seen().iter().filter(|seen| seen.target == "/chunked").all(|seen| seen.end == End::Broken));
+    assert!(
+        origin.seen().iter().filter(|seen| seen.target == "/chunked").all(|seen| seen.end == End::Broken)
+    );
 }
 
 #[test]
@@ -165,7 +173,9 @@ fn expect_100_continue_is_answered_when_the_body_is_wanted() {
     let origin = echo();
     let gateway = Gateway::build(&[&origin]).site("body_bytes = 1000").start();
     let head = |length: usize, expect: &str| {
-        format!("POST /e HTTP/1.1\r\nHost: kz.example\r\nContent-Length: {length}\r\nExpect: {expect}\r\n\r\n")
+        format!(
+            "POST /e HTTP/1.1\r\nHost: kz.example\r\nContent-Length: {length}\r\nExpect: {expect}\r\n\r\n"
+        )
     };
     let mut client = gateway.client();
     client.send(head(5, "100-continue"));
@@ -205,7 +215,11 @@ fn servers_take_turns_and_a_dead_one_is_passed_over() {
     let gateway = Gateway::build_for(&[dead(), alive.url()]).start();
     let mut client = gateway.client();
     for _ in 0..10 {
-        assert_eq!(client.fetch(&ask("POST", "/").body("x")).status, 200, "never written, so tried elsewhere");
+        assert_eq!(
+            client.fetch(&ask("POST", "/").body("x")).status,
+            200,
+            "never written, so tried elsewhere"
+        );
     }
     assert_eq!(alive.count(), 10);
 }
@@ -285,9 +299,15 @@ fn a_body_that_breaks_off_is_visibly_broken() {
         let gateway = Gateway::of(&origin);
         let reply = gateway.client().try_fetch(&ask("GET", "/"));
         // A 502 is as honest as a broken body: the answer may break off before its head was sent.
-        assert!(reply.as_ref().is_ok_and(|r| r.status == 502 || r.end == End::Broken), "{framing}: {reply:?}");
+        assert!(
+            reply.as_ref().is_ok_and(|r| r.status == 502 || r.end == End::Broken),
+            "{framing}: {reply:?}"
+        );
         let reply = gateway.http2().try_fetch(&ask("GET", "/"));
-        assert!(reply.as_ref().map_or(true, |r| r.status == 502 || r.end == End::Broken), "{framing}: {reply:?}");
+        assert!(
+            reply.as_ref().map_or(true, |r| r.status == 502 || r.end == End::Broken),
+            "{framing}: {reply:?}"
+        );
     }
 }
 
@@ -365,7 +385,31 @@ fn a_client_that_leaves_frees_the_site() {
     assert_eq!(rest, b"");
     let record = gateway.record("/long");
     assert_eq!(record["error.type"], "client_gone");
-    wait_for("no request in flight", || (gateway.metric("kelisim_http_active_requests", &[]) == 0.0).then_some(()));
+    wait_for("no request in flight", || {
+        (gateway.metric("kelisim_http_active_requests", &[]) == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_frees_the_site_too() {
+    let (cancelled, cancel) = mpsc::channel();
+    let (arrived, arrival) = mpsc::channel();
+    let origin = Origin::raw(move |mut connection| {
+        let Ok(Some(_)) = connection.request() else { return };
+        let _ = arrived.send(());
+        let _ = cancelled.send(connection.reader.to_end());
+    });
+    let gateway = Gateway::of(&origin);
+    let mut client = gateway.client();
+    client.send("GET /unanswered HTTP/1.1\r\nHost: kz.example\r\n\r\n");
+    arrival.recv_timeout(PATIENCE).expect("the request at the site");
+    drop(client);
+    cancel.recv_timeout(PATIENCE).expect("the site's connection ends").expect("in an orderly way");
+    let record = gateway.record("/unanswered");
+    assert_eq!(
+        (&record["error.type"], &record["http.response.status_code"]),
+        (&"client_gone".into(), &499.into())
+    );
 }
 
 #[test]

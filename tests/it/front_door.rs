@@ -63,9 +63,11 @@ fn an_absolute_target_must_agree_with_the_host() {
     client.send("GET http://kz.example/abs?q=1 HTTP/1.1\r\nHost: kz.example\r\n\r\n");
     assert_eq!(client.read().status, 200);
     assert_eq!((origin.last().target.as_str(), origin.last().headers.one("host")), ("/abs?q=1", Some(HOST)));
-    for (target, host) in
-        [("http://kz.example/", "www.kz.example"), ("http://evil.example/", "kz.example"), ("http://a@kz.example/", HOST)]
-    {
+    for (target, host) in [
+        ("http://kz.example/", "www.kz.example"),
+        ("http://evil.example/", "kz.example"),
+        ("http://a@kz.example/", HOST),
+    ] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert!(matches!(refused(&gateway, &origin, &request), 400 | 421), "{target} {host}");
     }
@@ -166,7 +168,8 @@ fn an_ambiguous_framing_is_refused_or_made_one() {
         "X-Test: a\r\n Transfer-Encoding: chunked\r\n",
     ] {
         let mut client = gateway.client();
-        client.send(format!("POST /framing HTTP/1.1\r\nHost: kz.example\r\n{framing}\r\n0\r\n\r\n{smuggled}"));
+        client
+            .send(format!("POST /framing HTTP/1.1\r\nHost: kz.example\r\n{framing}\r\n0\r\n\r\n{smuggled}"));
         let status = client.read().status;
         assert!(matches!(status, 200 | 400 | 501), "{framing:?}: {status}");
         client.read_to_end();
@@ -179,9 +182,18 @@ fn an_ambiguous_framing_is_refused_or_made_one() {
 fn bad_chunks_are_refused() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    for chunks in ["g\r\n", "-1\r\n", "1\r\nab\r\n0\r\n\r\n", "fffffffffffffffff\r\na", "1;a\nb\r\nx\r\n0\r\n\r\n", "\r\n0\r\n\r\n"] {
+    for chunks in [
+        "g\r\n",
+        "-1\r\n",
+        "1\r\nab\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\na",
+        "1;a\nb\r\nx\r\n0\r\n\r\n",
+        "\r\n0\r\n\r\n",
+    ] {
         let mut client = gateway.client();
-        client.send(format!("POST /c HTTP/1.1\r\nHost: kz.example\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"));
+        client.send(format!(
+            "POST /c HTTP/1.1\r\nHost: kz.example\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+        ));
         client.half_close();
         let rest = String::from_utf8_lossy(&client.read_to_end()).into_owned();
         assert!(!rest.starts_with("HTTP/1.1 2"), "{chunks:?}: {rest}");
@@ -266,7 +278,10 @@ fn a_trusted_proxy_is_believed_as_far_as_trust_reaches() {
         let question = ask("GET", "/").header("x-forwarded-for", said).header("x-forwarded-proto", "https");
         let reply = client.fetch(&question.header("x-request-id", "from-proxy_1.a"));
         let seen = origin.last();
-        assert_eq!((reply.id(), seen.headers.one("x-request-id")), ("from-proxy_1.a", Some("from-proxy_1.a")));
+        assert_eq!(
+            (reply.id(), seen.headers.one("x-request-id")),
+            ("from-proxy_1.a", Some("from-proxy_1.a"))
+        );
         assert_eq!(seen.headers.one("x-forwarded-proto"), Some("https"));
         seen.headers.one("x-forwarded-for").unwrap_or_default().to_owned()
     };

@@ -30,7 +30,8 @@ fn a_reload_swaps_everything_at_once_and_drops_no_connection() {
         assert_eq!(visitor.fetch(ask("GET", "/")).status, 200);
         let before = first.count();
         let (from, to) = (first.url(), second.url());
-        let said = gateway.reload(|text| text.replace(&from, &to).replace("www.kz.example", "new.kz.example"));
+        let said =
+            gateway.reload(|text| text.replace(&from, &to).replace("www.kz.example", "new.kz.example"));
         assert!(said.contains("reloaded"), "{said}");
         assert_eq!(visitor.fetch(ask("GET", "/").host("new.kz.example")).status, 200);
         assert_eq!(visitor.fetch(ask("GET", "/").host("www.kz.example")).status, 421);
@@ -46,7 +47,11 @@ fn a_reload_swaps_everything_at_once_and_drops_no_connection() {
 fn a_bad_configuration_changes_nothing() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    for bad in ["[limits]\nhead_byte = 1\n", "[[site]]\nhosts = [\"kz.example\"]\nupstream = []\n", "this is no TOML"] {
+    for bad in [
+        "[limits]\nhead_byte = 1\n",
+        "[[site]]\nhosts = [\"kz.example\"]\nupstream = []\n",
+        "this is no TOML",
+    ] {
         let said = gateway.reload(|text| format!("{text}\n{bad}"));
         assert!(said.contains("stays in force"), "{said}");
         assert_eq!(gateway.client().get("/").status, 200);
@@ -63,7 +68,9 @@ fn under_load_a_reload_loses_no_request() {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 let mut client = gateway.client();
-                scope.spawn(move || (0..100).map(|_| client.get("/")).filter(|reply| reply.status == 200).count())
+                scope.spawn(move || {
+                    (0..100).map(|_| client.get("/")).filter(|reply| reply.status == 200).count()
+                })
             })
             .collect();
         for n in 0..5 {
@@ -141,6 +148,23 @@ fn an_interrupt_ends_without_waiting() {
     gateway.signal(Signal::INT);
     assert!(gateway.wait().code().is_some());
     client.read_to_end();
+}
+
+#[test]
+fn a_second_process_takes_over_on_the_same_ports_and_records() {
+    let origin = Origin::pages();
+    let first = Gateway::of(&origin);
+    let mut staying = first.client();
+    assert_eq!(staying.get("/before").status, 200);
+    let second = first.successor();
+    // Both accept now; whoever gets it, it is answered.
+    (0..20).for_each(|_| assert_eq!(second.client().get("/both").status, 200));
+    assert_eq!(staying.get("/still-by-the-first").status, 200);
+    first.finish();
+    (0..5).for_each(|_| assert_eq!(second.client().get("/after").status, 200));
+    for (path, count) in [("/before", 1), ("/both", 20), ("/still-by-the-first", 1), ("/after", 5)] {
+        second.record_count(path, count);
+    }
 }
 
 #[test]

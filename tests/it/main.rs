@@ -19,8 +19,8 @@
 //! Every test starts its own gateway on ports that the kernel chose, and waits for events, never for time to pass.
 //! What is not installed is skipped with a line `skipped: …`.
 
-// Helpers are for tests and may fail as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Helpers are for tests: they may fail as tests do, and nothing is exported from this binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod admin;
 mod browser;

@@ -34,7 +34,9 @@ fn the_gate_sends_a_visitor_to_the_page_and_lets_them_in_after_acceptance() {
         let mut visitor = Visitor::new(&gateway, protocol);
         let reply = visitor.fetch(page("/register?x=1"));
         assert_eq!((reply.status, reply.header("location")), (303, "/.kelisim/?return=/register%3Fx%3D1"));
-        for sly in ["/register/", "/register;x", "//register", "/a/../register", "/%72egister", "/register%2F"] {
+        for sly in
+            ["/register/", "/register;x", "//register", "/a/../register", "/%72egister", "/register%2F"]
+        {
             let reply = visitor.fetch(page(sly));
             assert!(matches!(reply.status, 303 | 400), "{sly}: {}", reply.status);
         }
@@ -56,10 +58,13 @@ fn the_gate_sends_a_visitor_to_the_page_and_lets_them_in_after_acceptance() {
 #[test]
 fn the_policy_is_published_in_every_version() {
     let origin = Origin::pages();
-    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2024-01-01"), ("2999-01", "2999-01-01")]);
+    let gateway = publishing(
+        &origin,
+        &[("2020-01", "2020-01-01"), ("2024-01", "2024-01-01"), ("2198-01", "2198-01-01")],
+    );
     let mut client = gateway.client();
     assert!(client.get("/.kelisim/policy").text().contains("<strong>2024-01</strong>"), "the one in force");
-    for id in ["2020-01", "2024-01", "2999-01"] {
+    for id in ["2020-01", "2024-01", "2198-01"] {
         let reply = client.get(&format!("/.kelisim/policy/{id}"));
         assert!(reply.text().contains(&format!("<strong>{id}</strong>")), "{id}");
     }
@@ -69,7 +74,7 @@ fn the_policy_is_published_in_every_version() {
 #[test]
 fn a_new_version_asks_again() {
     let origin = Origin::pages();
-    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2999-01-01")]);
+    let gateway = publishing(&origin, &[("2020-01", "2020-01-01"), ("2024-01", "2198-01-01")]);
     let mut visitor = Visitor::with_ads(&gateway, Protocol::Http2);
     visitor.choose(r#"{"advertising":true,"policy":"accepted"}"#);
     origin.grant_advertising(true);
@@ -78,7 +83,7 @@ fn a_new_version_asks_again() {
     assert!(origin.last().cookies().contains("_fbp=1"));
     origin.grant_advertising(false);
     // The new version comes into force.
-    gateway.reload(|text| text.replace("2999-01-01", "2024-01-01"));
+    gateway.reload(|text| text.replace("2198-01-01", "2024-01-01"));
     visitor.hold("_fbp", "1");
     visitor.open("/");
     let seen = origin.last();
@@ -94,7 +99,9 @@ fn an_expired_record_is_no_consent() {
     let gateway = Gateway::of(&origin);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let day = 24 * 3600;
-    for (at, fresh) in [(now - day, true), (now - 364 * day, true), (now - 366 * day, false), (now + day, false)] {
+    for (at, fresh) in
+        [(now - day, true), (now - 364 * day, true), (now - 366 * day, false), (now + day, false)]
+    {
         let mut visitor = Visitor::with_ads(&gateway, Protocol::Http1);
         visitor.hold("kelisim_consent", &signed(&gateway.data(), at));
         origin.grant_advertising(fresh);
@@ -102,7 +109,10 @@ fn an_expired_record_is_no_consent() {
         let seen = origin.last();
         assert_eq!(seen.cookies().contains("_fbp"), fresh, "{at} at {now}");
         let consent = seen.headers.one("kelisim-consent").unwrap_or_default();
-        assert!(consent.starts_with(if fresh { "advertising=granted;" } else { "advertising=denied;" }), "{consent}");
+        assert!(
+            consent.starts_with(if fresh { "advertising=granted;" } else { "advertising=denied;" }),
+            "{consent}"
+        );
     }
 }
 

@@ -27,7 +27,8 @@ fn both_protocols_are_offered() {
     assert_eq!(https(&gateway, &certificate).get("/one").status, 200);
     let mut http2 = Http2::connect_tls(gateway.addresses[1], certificate.client(&["h2", "http/1.1"]), HOST);
     assert_eq!(http2.fetch(&ask("GET", "/two")).status, 200);
-    let mut without_alpn = Client::connect_tls(gateway.addresses[1], certificate.client(&[]), HOST).expect("TLS");
+    let mut without_alpn =
+        Client::connect_tls(gateway.addresses[1], certificate.client(&[]), HOST).expect("TLS");
     assert_eq!(without_alpn.get("/three").status, 200);
     for seen in origin.seen() {
         assert_eq!(seen.headers.one("x-forwarded-proto"), Some("https"));
@@ -48,16 +49,19 @@ fn our_cookies_are_secure_under_https_and_deletions_cover_partitions() {
         .header("content-type", "application/json")
         .body("{\"advertising\":true}");
     let reply = client.fetch(&grant);
-    let record = reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_consent=")).expect("a record");
+    let record =
+        reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_consent=")).expect("a record");
     for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age="] {
         assert!(record.contains(attribute), "{attribute} in {record}");
     }
     let cookies = format!("{}={}", ADS[0].0, ADS[0].1);
-    let reply = client.fetch(&ask("GET", "/").header("sec-fetch-dest", "document").header("cookie", &cookies));
+    let reply =
+        client.fetch(&ask("GET", "/").header("sec-fetch-dest", "document").header("cookie", &cookies));
     let deletions: Vec<_> = reply.set_cookies().into_iter().filter(|c| c.starts_with("_fbp=;")).collect();
     assert!(deletions.iter().all(|c| c.contains("Secure")), "{deletions:?}");
     assert!(deletions.iter().any(|c| c.contains("Partitioned")), "{deletions:?}");
-    let visitor = reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_vid=")).expect("a visitor cookie");
+    let visitor =
+        reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_vid=")).expect("a visitor cookie");
     assert!(visitor.contains("Secure") && visitor.contains("HttpOnly"), "{visitor}");
 }
 

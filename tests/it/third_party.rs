@@ -16,7 +16,12 @@ struct Server {
 
 impl Server {
     fn start(command: &mut Command, address: SocketAddr) -> Self {
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a server");
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a server");
         wait_for("the server's port", || TcpStream::connect(address).ok());
         Self { process, address }
     }
@@ -95,7 +100,9 @@ fn nginx_looks_the_same_through_the_gateway() {
             assert_eq!(reply.status, itself.status, "{question:?}");
             let ranges = itself.header("content-type").starts_with("multipart");
             assert!(ranges || digest(&reply.body) == digest(&itself.body), "{question:?}");
-            for name in ["etag", "last-modified", "content-encoding", "content-range", "accept-ranges", "server"] {
+            for name in
+                ["etag", "last-modified", "content-encoding", "content-range", "accept-ranges", "server"]
+            {
                 assert_eq!(reply.header(name), itself.header(name), "{name} for {question:?}");
             }
             if question.method != "HEAD" && itself.headers.has("content-length") {
@@ -124,7 +131,9 @@ fn pythons_own_server_is_served() {
     std::fs::write(folder.path().join("a.txt"), "plain").unwrap();
     let address = free_port();
     let mut command = Command::new(python);
-    command.args(["-m", "http.server", "--bind", "127.0.0.1", &address.port().to_string()]).current_dir(folder.path());
+    command
+        .args(["-m", "http.server", "--bind", "127.0.0.1", &address.port().to_string()])
+        .current_dir(folder.path());
     let server = Server::start(&mut command, address);
     let gateway = server.gateway();
     // It speaks HTTP/1.0 and closes after every answer.
@@ -144,7 +153,18 @@ fn curl_is_served_over_both_protocols() {
     let gateway = Gateway::of(&origin);
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         let output = Command::new(&curl)
-            .args(["-sS", version, "--max-time", "30", "-H", "Host: kz.example", "-d", "hello", "-w", " %{http_code}"])
+            .args([
+                "-sS",
+                version,
+                "--max-time",
+                "30",
+                "-H",
+                "Host: kz.example",
+                "-d",
+                "hello",
+                "-w",
+                " %{http_code}",
+            ])
             .arg(format!("http://{}/", gateway.addresses[0]))
             .output()
             .expect("curl");

@@ -118,9 +118,12 @@ fn a_site_may_refuse_to_switch() {
 fn other_upgrades_are_plain_requests() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    for (connection, upgrade) in
-        [("Upgrade, HTTP2-Settings", "h2c"), ("upgrade", "TLS/1.0"), ("keep-alive", "websocket"), ("upgrade", "")]
-    {
+    for (connection, upgrade) in [
+        ("Upgrade, HTTP2-Settings", "h2c"),
+        ("upgrade", "TLS/1.0"),
+        ("keep-alive", "websocket"),
+        ("upgrade", ""),
+    ] {
         let reply = gateway.client().fetch(
             &ask("GET", "/")
                 .header("Connection", connection)
@@ -136,8 +139,9 @@ fn other_upgrades_are_plain_requests() {
 fn a_switch_that_nobody_asked_for_is_no_switch() {
     let origin = Origin::raw(|mut connection| {
         let _ = connection.request();
-        let _ = connection
-            .send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nsmuggled");
+        let _ = connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nsmuggled",
+        );
     });
     let gateway = Gateway::of(&origin);
     for protocol in Protocol::ALL {
@@ -152,9 +156,13 @@ fn the_end_of_one_side_is_the_end_of_the_tunnel() {
     let origin = echo();
     let gateway = Gateway::of(&origin);
     let socket = open(&gateway);
-    wait_for("a tunnel", || (gateway.metric("kelisim_connections", &["state=\"tunnel\""]) == 1.0).then_some(()));
+    wait_for("a tunnel", || {
+        (gateway.metric("kelisim_connections", &["state=\"tunnel\""]) == 1.0).then_some(())
+    });
     drop(socket);
-    wait_for("its end", || (gateway.metric("kelisim_connections", &["state=\"tunnel\""]) == 0.0).then_some(()));
+    wait_for("its end", || {
+        (gateway.metric("kelisim_connections", &["state=\"tunnel\""]) == 0.0).then_some(())
+    });
     let socket = open(&gateway);
     origin.hang_up();
     let mut reader = Reader::new(socket.into_inner());

@@ -58,13 +58,17 @@ impl Browser {
             .expect("the browser tells where it listens");
         // Its further messages are read and forgotten, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        let authority = address.trim_start_matches("ws://").split('/').next().expect("an authority").to_owned();
+        let authority =
+            address.trim_start_matches("ws://").split('/').next().expect("an authority").to_owned();
         let stream = TcpStream::connect(authority).expect("connected to the browser");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
         let (socket, _) = client(address, stream).expect("a WebSocket to the browser");
         let mut browser = Self { process, socket, session: String::new(), next: 0, _profile: profile };
         let targets = browser.call("Target.getTargets", json!({}));
-        let page = targets["targetInfos"].as_array().and_then(|all| all.iter().find(|t| t["type"] == "page")).cloned();
+        let page = targets["targetInfos"]
+            .as_array()
+            .and_then(|all| all.iter().find(|t| t["type"] == "page"))
+            .cloned();
         let target = page.expect("a page")["targetId"].clone();
         let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
@@ -99,7 +103,8 @@ impl Browser {
               const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
         ));
         for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+            let event =
+                json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
             self.call("Input.dispatchMouseEvent", event);
         }
         self.wait_until("window.__before === undefined && document.readyState === 'complete'");
@@ -118,7 +123,8 @@ impl Browser {
             value: c["value"].as_str().unwrap_or_default().into(),
             http_only: c["httpOnly"] == true,
         };
-        let mut all: Vec<Cookie> = answer["cookies"].as_array().expect("cookies").iter().map(cookie).collect();
+        let mut all: Vec<Cookie> =
+            answer["cookies"].as_array().expect("cookies").iter().map(cookie).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -158,7 +164,9 @@ impl Browser {
         }
         self.socket.send(Message::text(message.to_string())).map_err(|error| error.to_string())?;
         loop {
-            let Message::Text(text) = self.socket.read().map_err(|error| error.to_string())? else { continue };
+            let Message::Text(text) = self.socket.read().map_err(|error| error.to_string())? else {
+                continue;
+            };
             let mut answer: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
             if answer["id"] != self.next {
                 continue;

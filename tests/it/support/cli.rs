@@ -47,8 +47,11 @@ pub fn records(data: &Path, more: &[&str]) -> Vec<Value> {
     let data = data.to_str().expect("a path");
     let said = kelisim(&[&["logs", "query", "--data", data, "--format", "json"], more].concat());
     assert_eq!(said.code, 0, "{said:?}");
-    let mut all: Vec<Value> =
-        said.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+    let mut all: Vec<Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
     all.reverse();
     all
 }

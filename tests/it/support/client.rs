@@ -30,7 +30,13 @@ pub struct Ask {
 
 /// A question to the usual host.
 pub fn ask(method: &str, target: &str) -> Ask {
-    Ask { method: method.into(), target: target.into(), host: HOST.into(), headers: Vec::new(), body: Vec::new() }
+    Ask {
+        method: method.into(),
+        target: target.into(),
+        host: HOST.into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
 }
 
 impl Ask {
@@ -53,7 +59,8 @@ impl Ask {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut out = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host).into_bytes();
+        let mut out =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host).into_bytes();
         for (name, value) in &self.headers {
             out.extend(format!("{name}: {value}\r\n").bytes());
         }
@@ -110,7 +117,9 @@ impl Reply {
     /// What must hold for every answer of the gateway, whatever was asked.
     pub fn suspect(&self) {
         assert!(!self.id().is_empty());
-        for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "te", "kelisim-consent", "kelisim-risk"] {
+        for name in
+            ["keep-alive", "proxy-connection", "proxy-authenticate", "te", "kelisim-consent", "kelisim-risk"]
+        {
             assert!(!self.headers.has(name), "{name} on {self:?}");
         }
     }
@@ -158,7 +167,8 @@ impl Client {
 
     /// Asks and reads the answer, which must be whole.
     pub fn fetch(&mut self, ask: &Ask) -> Reply {
-        let reply = self.try_fetch(ask).unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.target));
+        let reply =
+            self.try_fetch(ask).unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.target));
         assert_eq!(reply.end, End::Whole, "{} {}: {reply:?}", ask.method, ask.target);
         reply
     }
@@ -246,7 +256,8 @@ impl Client {
 }
 
 fn reply(line: &str, headers: Fields) -> Reply {
-    let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+    let status =
+        line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
     let status = status.unwrap_or_else(|| panic!("status line: {line:?}"));
     Reply { status, headers, body: Vec::new(), trailers: Fields::default(), end: End::Whole }
 }

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -272,8 +272,7 @@ impl Gateway {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, signal).expect("a signal sent");
+        send(&self.process, signal);
     }
 
     /// Asks the gateway to drain.
@@ -286,6 +285,10 @@ impl Gateway {
         let process = &mut self.process;
         let status = wait_for("the end of the gateway", || process.try_wait().expect("its status"));
         self.ended = true;
+        // Its last words are in the pipe.
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("its log");
+        }
         status
     }
 
@@ -324,6 +327,23 @@ impl Gateway {
         Self::launch(folder, listeners)
     }
 
+    /// A second process on the same folder and the same ports, as during an upgrade.
+    pub fn successor(&self) -> Self {
+        let path = self.folder.path().join("kelisim.toml");
+        let mut text = std::fs::read_to_string(&path).expect("the configuration");
+        for address in &self.addresses {
+            text = text.replacen(
+                "[[listen]]\naddress = \"127.0.0.1:0\"",
+                &format!("[[listen]]\naddress = \"{address}\""),
+                1,
+            );
+        }
+        std::fs::write(&path, text).expect("written");
+        let next = Self::launch(Arc::clone(&self.folder), self.addresses.len());
+        assert_eq!(next.addresses, self.addresses);
+        next
+    }
+
     /// The log so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().clone()
@@ -331,7 +351,13 @@ impl Gateway {
 
     /// Waits for a line after the first `skip` ones.
     pub fn wait_for_log(&self, skip: usize, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        wait_for(what, || self.log_lines().into_iter().skip(skip).find(|line| wanted(line)))
+        wait_for(what, || {
+            // Looked at first: what was written before the end has been read by then.
+            let ended = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            let found = self.log_lines().into_iter().skip(skip).find(|line| wanted(line));
+            assert!(found.is_some() || !ended, "the gateway ended without a word about {what}");
+            found
+        })
     }
 
     fn address_after(&mut self, message: &str, count: usize) -> Vec<SocketAddr> {
@@ -375,13 +401,40 @@ impl Drop for Gateway {
         if std::thread::panicking() {
             eprintln!("the gateway's log:\n{}", self.tail());
         } else {
-            let panics: Vec<String> = self.log_lines().into_iter().filter(|l| l.contains("panicked")).collect();
+            let panics: Vec<String> =
+                self.log_lines().into_iter().filter(|l| l.contains("panicked")).collect();
             assert!(panics.is_empty(), "the gateway panicked:\n{}", panics.join("\n"));
         }
     }
 }
 
-/// A command whose output is told when it fails.
-pub fn run(command: &mut Command) -> std::process::Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+/// Sends a process what Ctrl-C sends.
+pub fn interrupt(process: &Child) {
+    send(process, Signal::INT);
+}
+
+fn send(process: &Child, signal: Signal) {
+    // It has not been waited for, so the id is still its own.
+    kill_process(id_of(process), signal).expect("a signal sent");
+}
+
+fn id_of(process: &Child) -> Pid {
+    i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// Runs a command to its end, which must come within [`PATIENCE`].
+pub fn run(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let id = id_of(&child);
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("its output"),
+        Err(_) => {
+            // Nobody has waited for it yet, so the id is still its own.
+            let _ = kill_process(id, Signal::KILL);
+            panic!("{command:?} did not end: {:?}", end.recv());
+        }
+    }
 }

@@ -15,9 +15,9 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+use super::PATIENCE;
 use super::client::{Ask, Reply};
 use super::wire::{End, Fields};
-use super::PATIENCE;
 
 /// One HTTP/2 connection.
 #[derive(Clone)]
@@ -31,7 +31,8 @@ impl Http2 {
     pub fn connect(address: SocketAddr) -> Self {
         block_on(async {
             let stream = TcpStream::connect(address).await.expect("connected");
-            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            let (sender, connection) =
+                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
             // Its end is seen by the requests on it.
             tokio::spawn(async move { drop(connection.await) });
             Self { sender, scheme: "http" }
@@ -45,7 +46,8 @@ impl Http2 {
             let stream = TcpStream::connect(address).await.expect("connected");
             let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.expect("TLS");
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            let (sender, connection) =
+                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
             tokio::spawn(async move { drop(connection.await) });
             Self { sender, scheme: "https" }
         })
@@ -53,7 +55,8 @@ impl Http2 {
 
     /// Asks and reads the answer, which must be whole.
     pub fn fetch(&mut self, ask: &Ask) -> Reply {
-        let reply = self.try_fetch(ask).unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.target));
+        let reply =
+            self.try_fetch(ask).unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.target));
         assert_eq!(reply.end, End::Whole, "{} {}: {reply:?}", ask.method, ask.target);
         reply.suspect();
         reply
@@ -108,5 +111,6 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
         handle
     });
-    RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("waited in vain for HTTP/2") })
+    RUNTIME
+        .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("waited in vain for HTTP/2") })
 }

@@ -7,8 +7,8 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,7 +59,9 @@ impl Answer {
 
     /// A small page.
     pub fn page() -> Self {
-        Self::new(200).header("Content-Type", "text/html; charset=utf-8").body("<!doctype html><title>t</title>page")
+        Self::new(200)
+            .header("Content-Type", "text/html; charset=utf-8")
+            .body("<!doctype html><title>t</title>page")
     }
 
     /// 200 with a text.
@@ -284,7 +286,8 @@ impl Connection {
 
     /// Notes a request, and what is wrong with it.
     pub fn record(&self, seen: &Seen) {
-        let found = suspect(seen, self.shared.advertising.load(SeqCst), &self.shared.tolerated.lock().unwrap());
+        let found =
+            suspect(seen, self.shared.advertising.load(SeqCst), &self.shared.tolerated.lock().unwrap());
         self.shared.suspicions.lock().unwrap().extend(found);
         self.shared.seen.lock().unwrap().push(seen.clone());
     }
@@ -311,7 +314,11 @@ fn suspect(seen: &Seen, advertising: bool, tolerated: &HashSet<String>) -> Vec<S
             "connection" => upgrade && value.eq_ignore_ascii_case("upgrade"),
             "upgrade" => upgrade,
             "te" => value == "trailers",
-            _ => ALLOWED.contains(&name.as_str()) || name.starts_with("x-test") || name.starts_with("sec-websocket-"),
+            _ => {
+                ALLOWED.contains(&name.as_str())
+                    || name.starts_with("x-test")
+                    || name.starts_with("sec-websocket-")
+            }
         };
         if !allowed && !tolerated.contains(&name) {
             wrong(format!("header {name}: {value}"));
@@ -344,16 +351,60 @@ fn suspect(seen: &Seen, advertising: bool, tolerated: &HashSet<String>) -> Vec<S
 
 /// Headers that a site may see; `x-test…` are the tests' own.
 const ALLOWED: &[&str] = &[
-    "accept", "accept-encoding", "accept-language", "authorization", "cache-control", "content-encoding",
-    "content-language", "content-length", "content-type", "cookie", "dnt", "forwarded", "host", "if-match",
-    "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "kelisim-consent", "kelisim-risk",
-    "kelisim-signals", "origin", "pragma", "priority", "range", "referer", "save-data", "sec-ch-ua",
-    "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site",
-    "sec-fetch-user", "sec-gpc", "traceparent", "tracestate", "trailer", "transfer-encoding",
-    "upgrade-insecure-requests", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dnt",
+    "forwarded",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "kelisim-consent",
+    "kelisim-risk",
+    "kelisim-signals",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "save-data",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "sec-gpc",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
     "x-request-id",
 ];
 
 /// Headers that are on every request, once.
-const EXACTLY_ONE: &[&str] =
-    &["host", "x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "kelisim-consent"];
+const EXACTLY_ONE: &[&str] = &[
+    "host",
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "forwarded",
+    "kelisim-consent",
+];

@@ -92,7 +92,11 @@ impl<R: Read> Reader<R> {
                 break at;
             }
             if !self.more()? {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         };
         let text: Vec<u8> = self.buffer.drain(..end + 4).take(end).collect();
@@ -103,7 +107,10 @@ impl<R: Read> Reader<R> {
             .map(|line| {
                 assert!(!line.starts_with([' ', '\t']), "folded line: {line:?}");
                 let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no field: {line:?}"));
-                assert!(!name.contains([' ', '\t', '\n', '\r']) && !value.contains(['\n', '\r']), "bad: {line:?}");
+                assert!(
+                    !name.contains([' ', '\t', '\n', '\r']) && !value.contains(['\n', '\r']),
+                    "bad: {line:?}"
+                );
                 (name.to_owned(), value.trim_matches([' ', '\t']).to_owned())
             })
             .collect();
@@ -169,7 +176,8 @@ impl<R: Read> Reader<R> {
                 None => return Ok((body, trailers, End::Broken)),
                 Some(line) if line.is_empty() => return Ok((body, trailers, End::Whole)),
                 Some(line) => {
-                    let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no trailer: {line:?}"));
+                    let (name, value) =
+                        line.split_once(':').unwrap_or_else(|| panic!("no trailer: {line:?}"));
                     trailers.0.push((name.to_owned(), value.trim().to_owned()));
                 }
             }
