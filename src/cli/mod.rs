@@ -97,7 +97,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { config, json } => check::check(&config, json),
         Command::Config(ConfigCommand::Print { config }) => config::print(&config),
         Command::Config(ConfigCommand::Reference) => config::reference(),
-        Command::Logs(args) => Ok(ExitCode::from(logs::run(args))),
+        Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
         Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
         Command::Geoip(args) => geoip(&args),
     };
@@ -127,10 +127,11 @@ fn geoip(args: &geoip::GeoipArgs) -> io::Result<ExitCode> {
     geoip::run(args, configured, crate::clock::now())
 }
 
-/// Sends log events to standard error: text for a terminal, JSON for everything else.
-pub fn log_to_stderr() {
+/// Sends log events to standard error: text for a terminal, JSON for everything else. `level` holds unless
+/// `KELISIM_LOG` says otherwise.
+pub fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second call changes nothing: the first one wins, which is what tests and the demo want.
     let _ = if io::stderr().is_terminal() {

@@ -31,7 +31,7 @@ pub struct Args {
 /// # Errors
 /// The terminal or the signals cannot be used.
 pub fn run(args: &Args) -> io::Result<ExitCode> {
-    log_to_stderr();
+    log_to_stderr("info");
     let (config, source) = match configuration(args) {
         Ok(both) => both,
         Err(problems) => {
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    let server = match server::start(config, source) {
+    let server = match server::start(&config, source) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("kelisim: {}", chain(&error));

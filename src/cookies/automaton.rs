@@ -14,6 +14,8 @@ pub(super) const NONE: u16 = u16::MAX;
 #[derive(Debug)]
 pub(super) struct Automaton {
     cells: Vec<Cell>,
+    /// What each cell means; apart from the cells, since a walk needs one of them only.
+    outcomes: Vec<Outcome>,
 }
 
 /// Patterns on their way into an automaton.
@@ -27,6 +29,10 @@ struct Cell {
     /// The cell of the next byte `b` is `base + b`, if that cell's parent is this one.
     base: u32,
     parent: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outcome {
     /// The rule if the name ends here.
     at_end: u16,
     /// The rule if the name goes on with a byte that leads nowhere.
@@ -40,33 +46,55 @@ struct Node {
     prefix: Vec<u16>,
 }
 
+/// Where a walk ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// How many bytes it went.
+    pub(super) walked: usize,
+    /// The rule if the name ends here.
+    pub(super) at_end: u16,
+    /// The rule if the name goes on.
+    pub(super) at_other: u16,
+}
+
 impl Automaton {
-    /// The best rule for a name, or [`NONE`].
+    /// Goes as far along the bytes as some pattern goes.
     #[inline]
-    pub(super) fn find(&self, name: &[u8]) -> u16 {
-        self.walk(name.iter().copied())
+    pub(super) fn walk(&self, bytes: &[u8]) -> Stop {
+        self.walk_with(bytes, |byte| byte)
     }
 
     /// The same for patterns that were added in lower case.
-    pub(super) fn find_folded(&self, name: &[u8]) -> u16 {
-        self.walk(name.iter().map(u8::to_ascii_lowercase))
+    pub(super) fn walk_folded(&self, bytes: &[u8]) -> Stop {
+        self.walk_with(bytes, |byte| byte.to_ascii_lowercase())
     }
 
     #[inline]
-    fn walk(&self, name: impl Iterator<Item = u8>) -> u16 {
-        let Some(mut cell) = self.cells.first() else { return NONE };
+    fn walk_with(&self, bytes: &[u8], fold: impl Fn(u8) -> u8) -> Stop {
         let mut here = 0;
-        for byte in name {
-            let next = cell.base.wrapping_add(u32::from(byte));
+        let mut base = FIRST_BASE;
+        let mut walked = 0;
+        for &byte in bytes {
+            let next = base.wrapping_add(u32::from(fold(byte)));
             match self.cells.get(next as usize) {
-                Some(found) if found.parent == here => {
+                Some(cell) if cell.parent == here => {
                     here = next;
-                    cell = found;
+                    base = cell.base;
+                    walked += 1;
                 }
-                _ => return cell.at_other,
+                _ => break,
             }
         }
-        cell.at_end
+        let outcome = self.outcomes.get(here as usize).copied().unwrap_or(Outcome::NONE);
+        Stop { walked, at_end: outcome.at_end, at_other: outcome.at_other }
+    }
+}
+
+impl Stop {
+    /// The rule for a name of this length.
+    #[inline]
+    pub(super) const fn rule(self, name_length: usize) -> u16 {
+        if self.walked == name_length { self.at_end } else { self.at_other }
     }
 }
 
@@ -101,16 +129,22 @@ impl Builder {
             all.min_by_key(|&rule| rank(rule)).unwrap_or(NONE)
         };
         let mut cells = vec![Cell::FREE; ROW + 1];
-        cells[0] = Cell { base: 1, parent: ROOT, at_end: NONE, at_other: NONE };
+        cells[0] = Cell { base: FIRST_BASE, parent: ROOT };
+        let mut outcomes = vec![Outcome::NONE; cells.len()];
         let mut from = 1;
         let mut queue = std::collections::VecDeque::from([(0_usize, 0_usize, NONE)]);
         while let Some((node, at, inherited)) = queue.pop_front() {
             let node = &self.nodes[node];
             let at_other = best(&node.prefix, inherited);
-            cells[at].at_other = at_other;
-            cells[at].at_end = best(&node.exact, at_other);
+            outcomes[at] = Outcome { at_end: best(&node.exact, at_other), at_other };
             let Some(&lowest) = node.children.keys().next() else { continue };
-            let base = place(&mut cells, &mut from, lowest, &node.children);
+            // The root comes first, and every base is free for it.
+            let base = if at == 0 {
+                FIRST_BASE as usize
+            } else {
+                place(&mut cells, &mut from, lowest, &node.children)
+            };
+            outcomes.resize(cells.len(), Outcome::NONE);
             cells[at].base = u32::try_from(base).unwrap_or(u32::MAX);
             for (&byte, &child) in &node.children {
                 let cell = base + usize::from(byte);
@@ -118,12 +152,16 @@ impl Builder {
                 queue.push_back((child, cell, at_other));
             }
         }
-        Automaton { cells }
+        Automaton { cells, outcomes }
     }
 }
 
+impl Outcome {
+    const NONE: Self = Self { at_end: NONE, at_other: NONE };
+}
+
 impl Cell {
-    const FREE: Self = Self { base: 0, parent: FREE_PARENT, at_end: NONE, at_other: NONE };
+    const FREE: Self = Self { base: 0, parent: FREE_PARENT };
 
     const fn is_taken(&self) -> bool {
         self.parent != FREE_PARENT
@@ -153,6 +191,8 @@ fn place(cells: &mut Vec<Cell>, from: &mut usize, lowest: u8, children: &BTreeMa
 
 /// Cells tried before the search begins further on.
 const PATIENCE: usize = 32;
+/// The root's children lie behind the root.
+const FIRST_BASE: u32 = 1;
 const ROW: usize = 256;
 const FREE_PARENT: u32 = u32::MAX;
 const ROOT: u32 = u32::MAX - 1;
@@ -183,7 +223,7 @@ mod tests {
             }
             let automaton = builder.finish(u32::from);
             for name in &names {
-                prop_assert_eq!(automaton.find(name), slow(&patterns, name));
+                prop_assert_eq!(automaton.walk(name).rule(name.len()), slow(&patterns, name));
             }
         }
     }
@@ -196,16 +236,16 @@ mod tests {
         }
         let automaton = builder.finish(u32::from);
         for byte in 0..=255_u8 {
-            assert_eq!(automaton.find(&[byte, 255 - byte]), u16::from(byte));
-            assert_eq!(automaton.find(&[byte]), NONE);
+            assert_eq!(automaton.walk(&[byte, 255 - byte]).rule(2), u16::from(byte));
+            assert_eq!(automaton.walk(&[byte]).rule(1), NONE);
         }
     }
 
     #[test]
     fn an_empty_automaton_finds_nothing() {
         let automaton = Builder::new().finish(u32::from);
-        assert_eq!(automaton.find(b""), NONE);
-        assert_eq!(automaton.find(b"\0"), NONE);
+        assert_eq!(automaton.walk(b"").rule(0), NONE);
+        assert_eq!(automaton.walk(b"\0").rule(1), NONE);
     }
 
     #[test]

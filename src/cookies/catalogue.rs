@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::fmt;
 
+use memchr::memchr;
+
 use super::Category;
 use super::automaton::{Automaton, Builder};
 pub use super::rule::{MAX_PATTERN, Rule, Shape, Source, Tier};
@@ -28,6 +30,8 @@ pub struct Catalogue {
     names: Automaton,
     /// Rules with `nocase`, if there are any.
     folded: Option<Automaton>,
+    /// The last bytes of never-strip endings: a name that ends otherwise has none of them.
+    suffix_ends: [bool; 256],
     /// Never-strip endings.
     suffixes: Vec<(Box<[u8]>, Class)>,
 }
@@ -87,21 +91,22 @@ impl Catalogue {
     }
 
     /// What a name means. The name is taken as it is: blanks count.
-    #[inline]
     #[must_use]
     pub fn classify(&self, name: &[u8]) -> Class {
-        let mut hit = self.names.find(name);
-        if let Some(folded) = &self.folded {
-            hit = self.better(hit, folded.find_folded(name));
-        }
-        let class = self.classes.get(usize::from(hit)).copied().unwrap_or(Class::UNKNOWN);
-        if class.protected {
-            return class;
-        }
-        match self.suffixes.iter().find(|(suffix, _)| name.ends_with(suffix)) {
-            Some((_, protected)) if !self.is_forced_by_name(class) => *protected,
-            _ => class,
-        }
+        self.class_of(self.names.walk(name).rule(name.len()), name)
+    }
+
+    /// Where the name at the beginning of a piece ends (at the first `=`, or with the piece), and what it means, blanks
+    /// included. No pattern has a `=`, so that the walk through a known name finds its end, too.
+    #[inline]
+    pub(super) fn read_name(&self, piece: &[u8]) -> (usize, Class) {
+        let stop = self.names.walk(piece);
+        let rest = piece.get(stop.walked..).unwrap_or_default();
+        let length = match rest {
+            [] | [b'=', ..] => stop.walked,
+            _ => memchr(b'=', rest).map_or(piece.len(), |at| stop.walked + at),
+        };
+        (length, self.class_of(stop.rule(length), &piece[..length]))
     }
 
     /// Why a name is in its class: every rule that matches, in order of precedence. Looks at all rules: not for the
@@ -154,7 +159,35 @@ impl Catalogue {
         }
         let rank = |id: u16| rules.get(usize::from(id)).map_or(u32::MAX, Rule::rank);
         let (names, folded) = (names.finish(rank), folded.map(|builder| builder.finish(rank)));
-        Self { rules, classes, names, folded, suffixes }
+        let mut suffix_ends = [false; 256];
+        for last in suffixes.iter().filter_map(|(suffix, _): &(Box<[u8]>, Class)| suffix.last()) {
+            suffix_ends[usize::from(*last)] = true;
+        }
+        Self { rules, classes, names, folded, suffix_ends, suffixes }
+    }
+
+    /// The class that the walk's winner gives, unless a `nocase` rule or an ending is better.
+    #[inline]
+    fn class_of(&self, hit: u16, name: &[u8]) -> Class {
+        let ends_so = name.last().is_some_and(|&last| self.suffix_ends[usize::from(last)]);
+        if ends_so || self.folded.is_some() { self.class_of_rare(hit, name) } else { self.class(hit) }
+    }
+
+    #[inline(never)]
+    fn class_of_rare(&self, mut hit: u16, name: &[u8]) -> Class {
+        if let Some(folded) = &self.folded {
+            hit = self.better(hit, folded.walk_folded(name).rule(name.len()));
+        }
+        let class = self.class(hit);
+        match self.suffixes.iter().find(|(suffix, _)| name.ends_with(suffix)) {
+            Some((_, protected)) if !class.protected && !self.is_forced_by_name(class) => *protected,
+            _ => class,
+        }
+    }
+
+    #[inline]
+    fn class(&self, hit: u16) -> Class {
+        self.classes.get(usize::from(hit)).copied().unwrap_or(Class::UNKNOWN)
     }
 
     fn better(&self, a: u16, b: u16) -> u16 {
@@ -163,7 +196,6 @@ impl Catalogue {
     }
 
     /// Only a rule that names an opt-out cookie in full, and says `force`, may touch it.
-    #[cold]
     fn is_forced_by_name(&self, class: Class) -> bool {
         let rule = class.rule.and_then(|id| self.rule(id));
         rule.is_some_and(|rule| rule.tier == Tier::Forced && rule.shape == Shape::Exact)

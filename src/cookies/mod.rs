@@ -7,6 +7,9 @@
 
 mod automaton;
 pub mod catalogue;
+#[cfg(test)]
+#[path = "../../fuzz/shared/cookie_readers.rs"]
+mod cookie_readers;
 mod date;
 pub mod expire;
 pub mod parse;

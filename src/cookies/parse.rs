@@ -94,8 +94,8 @@ impl<'a> RequestCookies<'a> {
     fn push(&mut self, piece: &'a [u8], catalogue: &Catalogue) {
         let raw = trim(piece);
         if !raw.is_empty() {
-            let (name, value) = split(raw);
-            self.cookies.push(Cookie { name, value, raw, class: look_up(name, raw, catalogue).1 });
+            let Reading { name, value, class, .. } = read(raw, catalogue);
+            self.cookies.push(Cookie { name, value, raw, class });
         }
     }
 }
@@ -131,23 +131,27 @@ impl fmt::Debug for Cookie<'_> {
     }
 }
 
-/// Name and value of a trimmed piece, split at the first `=`.
-#[inline]
-pub(super) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
-    match memchr(b'=', raw) {
-        Some(at) => (trim_end(&raw[..at]), trim_start(&raw[at + 1..])),
-        None => (raw, &[]),
-    }
+/// What a trimmed piece says.
+pub(super) struct Reading<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// The name that was looked up: see the module's documentation.
+    pub(super) key: &'a [u8],
+    pub(super) class: Class,
 }
 
-/// The name under which a trimmed piece is looked up, and what it means: see the module's documentation.
+/// Reads a trimmed piece.
 #[inline]
-pub(super) fn look_up<'a>(name: &'a [u8], raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
-    let plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
-    if name.first().is_some_and(plain) && name.last().is_some_and(plain) {
-        (name, catalogue.classify(name))
+pub(super) fn read<'a>(raw: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
+    let (length, class) = catalogue.read_name(raw);
+    let (name, rest) = raw.split_at(length);
+    let value = trim_start(rest.get(1..).unwrap_or_default());
+    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
+    if name.first().is_some_and(is_plain) && name.last().is_some_and(is_plain) {
+        Reading { name, value, key: name, class }
     } else {
-        look_up_odd(raw, catalogue)
+        let (key, class) = look_up_odd(raw, catalogue);
+        Reading { name: trim_end(name), value, key, class }
     }
 }
 
@@ -157,7 +161,7 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
-/// The same for a piece that readers take differently. A reader that trims less may see another name than one that trims
+/// The key and class of a piece that readers take differently. A reader that trims less may see another name than one that trims
 /// more (`_gcl_x_optout` and a no-break space): the graver class counts.
 #[cold]
 fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
@@ -168,7 +172,8 @@ fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
             _ => break,
         };
     }
-    let untrimmed = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    // SP and HTAB are trimmed by every reader.
+    let untrimmed = trim_end(memchr(b'=', rest).map_or(rest, |at| &rest[..at]));
     let key = trim_wide_end(untrimmed);
     let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
     (key, if gravity(other) > gravity(class) { other } else { class })
@@ -206,7 +211,9 @@ fn trim_wide_end(mut key: &[u8]) -> &[u8] {
 
 #[inline]
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
+    while let [first, rest @ ..] = bytes
+        && is_blank(*first)
+    {
         bytes = rest;
     }
     bytes
@@ -214,10 +221,18 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
 
 #[inline]
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = bytes {
+    while let [rest @ .., last] = bytes
+        && is_blank(*last)
+    {
         bytes = rest;
     }
     bytes
+}
+
+/// SP or HTAB; one comparison for the bytes that are not.
+#[inline]
+const fn is_blank(byte: u8) -> bool {
+    byte <= b' ' && (byte == b' ' || byte == b'\t')
 }
 
 /// Cookies of one request that need no allocation.
@@ -298,7 +313,7 @@ mod tests {
     #[test]
     fn where_readers_see_two_names_the_graver_class_counts() {
         let catalogue = Catalogue::builtin();
-        let cookies = parse(&[b"_gcl_x_optout=1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
+        let cookies = parse(&[b"_gcl_x_optout\t =1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
         let protected: Vec<bool> = cookies.iter().map(|c| c.class.protected).collect();
         assert_eq!(protected, [true, false, true]);
     }

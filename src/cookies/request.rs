@@ -52,26 +52,21 @@ pub struct Counts {
 /// Decides for every cookie and makes the field that the site may see.
 #[must_use]
 pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Permits) -> Outcome {
-    let blocked = Category::ALL.map(|category| !policy.passes(category, permits));
-    let blocks = |cookie: &Cookie<'_>| !cookie.class.protected && blocked[cookie.class.category as usize];
-    let enforced = policy.mode == Mode::Enforce;
-    let keeps = |cookie: &Cookie<'_>| !cookie.class.is_visitor_cookie() && !(enforced && blocks(cookie));
+    let blocked = Blocked::of(policy, permits);
+    // In dry-run only the visitor cookie is dropped.
+    let dropped = if policy.mode == Mode::Enforce { blocked } else { Blocked(0) };
 
     let mut counts = Counts::default();
     let mut stripped = SmallVec::new();
-    let mut kept = 0;
-    let mut length = 0;
+    let (mut kept, mut length) = (0, 0);
     for (index, cookie) in (0_u32..).zip(cookies) {
-        if cookie.class.is_visitor_cookie() {
-            continue;
-        }
-        if blocks(cookie) {
+        if blocked.has(cookie) {
             counts.stripped[cookie.class.category as usize] += 1;
             stripped.push(index);
-        } else {
+        } else if !cookie.class.is_visitor_cookie() {
             counts.kept[cookie.class.category as usize] += 1;
         }
-        if keeps(cookie) {
+        if dropped.keeps(cookie) {
             kept += 1;
             length += cookie.raw.len() + SEPARATOR.len();
         }
@@ -82,7 +77,7 @@ pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Per
         (Output::Removed, 0)
     } else {
         let length = length - SEPARATOR.len();
-        (Output::Replaced(join(cookies.iter().filter(|cookie| keeps(cookie)), length)), length)
+        (Output::Replaced(join(cookies.iter().filter(|cookie| dropped.keeps(cookie)), length)), length)
     };
     Outcome { output, counts, oversize: length > OVERSIZE, stripped }
 }
@@ -115,6 +110,27 @@ impl Counts {
     #[must_use]
     pub const fn stripped(&self, category: Category) -> u32 {
         self.stripped[category as usize]
+    }
+}
+
+/// The categories that may not pass, one bit each.
+#[derive(Clone, Copy)]
+struct Blocked(u8);
+
+impl Blocked {
+    fn of(policy: &CookiePolicy, permits: &Permits) -> Self {
+        let bit = |category: Category| u8::from(!policy.passes(category, permits)) << category as u8;
+        Self(Category::ALL.into_iter().map(bit).sum())
+    }
+
+    #[inline]
+    const fn has(self, cookie: &Cookie<'_>) -> bool {
+        self.0 >> cookie.class.category as u8 & 1 == 1 && !cookie.class.protected
+    }
+
+    #[inline]
+    fn keeps(self, cookie: &Cookie<'_>) -> bool {
+        !self.has(cookie) && !cookie.class.is_visitor_cookie()
     }
 }
 

@@ -5,10 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::consent::Permit;
 use crate::cookies::catalogue::Catalogue;
-use crate::cookies::{Action, Actions};
-
-#[path = "../../fuzz/shared/cookie_readers.rs"]
-mod cookie_readers;
+use crate::cookies::{Action, Actions, cookie_readers};
 
 fn policy(mode: Mode) -> CookiePolicy {
     CookiePolicy { catalogue: Catalogue::builtin(), actions: Actions::default(), mode }

@@ -9,7 +9,7 @@ use std::fmt;
 use memchr::memchr;
 
 use super::catalogue::{Class, RESERVED_PREFIX};
-use super::parse::{look_up, split, trim};
+use super::parse::{Reading, read, trim};
 use super::{CookiePolicy, Mode, Permits, date};
 use crate::clock::Timestamp;
 
@@ -45,8 +45,7 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
         Some(at) => (&field[..at], &field[at + 1..]),
         None => (field, &[] as &[u8]),
     };
-    let raw = trim(pair);
-    let (name, class) = look_up(split(raw).0, raw, &policy.catalogue);
+    let Reading { key: name, class, .. } = read(trim(pair), &policy.catalogue);
     let verdict = if is_reserved(name) {
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {

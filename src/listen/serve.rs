@@ -45,12 +45,12 @@ pub async fn serve(
     match protocol {
         Protocol::Http1 => {
             let conn = http1(&snapshot.config.limits).serve_connection(io, service).with_upgrades();
-            drive(pin!(conn), |c| c.graceful_shutdown(), &connection, deadlines).await
+            drive(pin!(conn), http1::UpgradeableConnection::graceful_shutdown, &connection, deadlines).await
         }
         Protocol::Http2 => {
             connection.set_multiplexed();
             let conn = http2(&snapshot.config.limits).serve_connection(io, service);
-            drive(pin!(conn), |c| c.graceful_shutdown(), &connection, deadlines).await
+            drive(pin!(conn), http2::Connection::graceful_shutdown, &connection, deadlines).await
         }
     }
 }

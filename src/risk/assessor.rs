@@ -283,7 +283,7 @@ mod tests {
         let actions = Actions { high: Action::Deny, ..Actions::default() };
         let bench = bench(actions, Some(NOW));
         let flood = |after: u64| {
-            (0..20).for_each(|_| drop(bench.visit("8.8.8.8", None, &Method::POST, after)));
+            (0..20).for_each(|_| _ = bench.visit("8.8.8.8", None, &Method::POST, after));
             bench.visit("8.8.8.8", None, &Method::POST, after)
         };
         let denied = flood(0).applied;
@@ -302,7 +302,7 @@ mod tests {
     fn nothing_is_denied_while_observing() {
         let actions = Actions { high: Action::Deny, ..Actions::default() };
         let bench = bench(actions, Some(NOW.plus(Duration::from_secs(1000))));
-        (0..30).for_each(|_| drop(bench.visit("8.8.8.8", None, &Method::POST, 0)));
+        (0..30).for_each(|_| _ = bench.visit("8.8.8.8", None, &Method::POST, 0));
         let last = bench.visit("8.8.8.8", None, &Method::POST, 0);
         assert_eq!((last.applied.action, last.applied.would_have), (Action::Observe, Some(Action::Deny)));
         assert_eq!(bench.assessor.stats().denied, 0);

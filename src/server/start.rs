@@ -110,23 +110,23 @@ pub enum StartError {
 ///
 /// # Errors
 /// The first thing that cannot be opened; nothing has been accepted then.
-pub fn start(config: Config, source: Source) -> Result<Server, StartError> {
-    raise_descriptor_limit(&config)?;
+pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
+    raise_descriptor_limit(config)?;
     let now = clock::now();
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
-    let cookies = cookie_policy(&config)?;
+    let cookies = cookie_policy(config)?;
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let certificates = certificates(&config)?;
-    let listening = listen(&config, &certificates)?;
+    let certificates = certificates(config)?;
+    let listening = listen(config, &certificates)?;
     let addresses = listening.first().map_or(Vec::new(), |sockets| {
         sockets.iter().filter_map(|l: &Listening| l.socket.local_addr().ok()).collect()
     });
-    let admin = admin_socket(&config)?;
-    let (metrics, handles) = Metrics::new(&labels(&config), config.workers)?;
+    let admin = admin_socket(config)?;
+    let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) = Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let observing_since = if config.risk.actions.denies() {
         let since = risk::observe::load_or_create(&data, now);
@@ -134,7 +134,7 @@ pub fn start(config: Config, source: Source) -> Result<Server, StartError> {
     } else {
         None
     };
-    let assessor = Assessor::new(&config.risk, observe_until(observing_since, &config), now);
+    let assessor = Assessor::new(&config.risk, observe_until(observing_since, config), now);
     let status = Arc::new(ConfigStatus::new(now));
     let shared = Arc::new(Shared {
         geo: ArcSwap::from_pointee(geo),

@@ -117,7 +117,7 @@ mod tests {
         let second = Starting::enter(dir.path()).and_then(Starting::claim).expect("a claim");
         assert_eq!((first.instance, second.instance), (1, 2));
         assert!(second.first_seq() >= first.first_seq() + (1 << RANGE_BITS));
-        assert_eq!(Starting::enter(dir.path()).and_then(|s| s.dead()).expect("a list"), [0u32; 0]);
+        assert_eq!(Starting::enter(dir.path()).and_then(|s| s.dead()).expect("a list"), Vec::<u32>::new());
         first.release().expect("released");
         second.release().expect("released");
         let third = Starting::enter(dir.path()).and_then(Starting::claim).expect("a claim");
@@ -133,6 +133,6 @@ mod tests {
         let starting = Starting::enter(dir.path()).expect("entered");
         assert_eq!(starting.dead().expect("a list"), [1]);
         starting.bury(1).expect("buried");
-        assert_eq!(starting.dead().expect("a list"), [0u32; 0]);
+        assert_eq!(starting.dead().expect("a list"), Vec::<u32>::new());
     }
 }

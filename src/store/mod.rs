@@ -6,8 +6,8 @@
 //! worker ──encode──► own ring ─┘        └─► syncer thread: fdatasync, new files, old files
 //! ```
 //!
-//! [`journal`] starts and stops it, [`recorder`] is a worker's side, [`reader`] and [`follow`] read running and
-//! stopped journals alike. Never blocks a worker, never appends to a file of an earlier run, never drops a record
+//! [`journal`] starts and stops it, [`recorder`] is a worker's side, [`reader`], [`follow`] and [`query`] read running
+//! and stopped journals alike. Never blocks a worker, never appends to a file of an earlier run, never drops a record
 //! without a count and a gap record. Bound: `records.ring_bytes` per worker, `records.max_bytes` on the disk.
 
 pub mod disk;

@@ -84,9 +84,18 @@ impl Recorder {
     /// # Errors
     /// [`Full`]: shed and counted.
     pub async fn record_or_hold(&self, event: &Event<'_>) -> Result<Ticket, Full> {
-        match self.record(event) {
-            Ok(ticket) => Ok(ticket),
-            Err(Full) => self.clone().hold(self.0.scratch.borrow().clone(), event.kind).await,
+        if let Ok(ticket) = self.record(event) {
+            return Ok(ticket);
+        }
+        let record = self.0.scratch.borrow().clone();
+        self.clone().hold(record, event.kind).await
+    }
+
+    /// Hands an event over now, or sheds and counts it: for those who cannot wait.
+    pub fn record_or_shed(&self, event: &Event<'_>) {
+        if self.record(event).is_err() {
+            let shared = &self.0.shared;
+            shared.stats.lose(event.kind, LossReason::RingFull, 1, (shared.now)());
         }
     }
 

@@ -15,7 +15,6 @@ use crate::store::query::{By, READERS, field, parse_moment, resolve};
 /// Works on the data folder of a running or a stopped gateway. Every read names a purpose; the default, support,
 /// sees facts without a person.
 #[derive(Debug, Parser)]
-#[command(after_help = FILTER_HELP)]
 pub struct LogsArgs {
     /// What to do.
     #[command(subcommand)]
@@ -229,32 +228,59 @@ fn column(word: &str) -> Result<&'static Column, String> {
     })
 }
 
-/// The language, for every help text.
-const FILTER_HELP: &str = "\
+/// The language, for the help of every command that searches.
+macro_rules! filter_help {
+    () => {
+        "\
 Filter:
-  Terms are field, operator, value; all must hold. Put a filter between single quotes: the shell takes > and < for
-  itself.
-    status>=500            = != > >= < <=      numbers, durations (200ms), sizes (1MiB), times
-    status=404,410         a list: one of them
-    path~^/api             ~ !~                regular expression
-    path:admin             :                   contains; for a list: an item contains; for addresses: in the network
-    error:*                the field is there
-    -status=200            a minus turns a term round; != also holds where the field is absent
-    since:2h until:2026-11-22T10:00            arrived in that time (UTC, or so long ago)
-    path=\"/with space\"     double quotes around a value with spaces or commas
-  Short names: time status method host path referer duration ttfb bytes id error upstream consent cookie stripped
-  blocked language kind action; sealed: ip net visitor (security), country asn risk signal (fraud), ua (diagnostics).
-  Only finished requests are searched unless the filter names `kind`.";
+  Terms are field, operator, value; all must hold. Put a filter between single
+  quotes: the shell takes > and < for itself.
+    status>=500          = != > >= < <=   numbers, 200ms, 1MiB, times
+    status=404,410       a list: one of them
+    path~^/api           ~ !~             regular expression
+    path:admin           :                contains; for addresses: in the network
+    error:*              the field is there
+    -status=200          a minus turns a term round; != also holds where the
+                         field is absent
+    since:2h             arrived then or later: so long ago, or a time in UTC
+    until:2026-11-22T10:00
+    path=\"/with space\"   double quotes around a value with spaces or commas
+  Only finished requests are searched unless the filter names `kind`.
 
-const QUERY_HELP: &str = "\
+Short names:
+  time = start_ts                            id = request.id
+  status = http.response.status_code         error = error.type
+  method = http.request.method               upstream = upstream.address
+  host = url.domain                          consent = consent.decision
+  path = url.path                            cookie = cookie.names
+  referer = http.request.header.referer      stripped = cookies.stripped
+  duration = event.duration                  blocked = set_cookie.blocked
+  ttfb = event.time_to_first_byte            language = accept_language.primary
+  bytes = http.response.body.size            kind = record.kind
+  action = risk.action
+ with --purpose security:
+  ip = client.address, net = client.net, visitor = visitor.tag
+ with --purpose fraud:
+  country = geo.country.iso_code, asn = as.number, risk = risk.level, signal = risk.signals
+ with --purpose diagnostics:
+  ua = user_agent.original
+ `kelisim logs fields` lists every field."
+    };
+}
+
+const FILTER_HELP: &str = filter_help!();
+
+const QUERY_HELP: &str = concat!(
+    filter_help!(),
+    "
+
 Examples:
   kelisim logs query 'status>=500 since:1h'
   kelisim logs query id=01936f2e-7c1b-7d3a-9f3e-2b1c4d5e6f70
   kelisim logs query --fields time,path,stripped 'stripped:_ga' -n 20
   kelisim logs query --purpose security --reason 'ticket 7' 'ip:10.0.0.0/8 -path:/health'
-  kelisim logs query --format json 'consent=denied since:1d'
-
-The filter language is in `kelisim logs --help`.";
+  kelisim logs query --format json 'consent=denied since:1d'"
+);
 
 const TOP_HELP: &str = "\
 Examples:
@@ -263,8 +289,10 @@ Examples:
   kelisim logs top stripped --other
   kelisim logs top path --by visitors --purpose security --reason 'ticket 7'
 
-Counts are exact. Beyond a million values, further ones are counted together and shown as such. A 95th percentile is at
-most 2% too high. The filter language is in `kelisim logs --help`.";
+Counts are exact. Beyond a million values, or 64 MiB of them, further ones are
+counted together and shown as such. A 95th percentile is at most 2% too high;
+programs get it in microseconds. The filter language is in
+`kelisim logs query --help`.";
 
 const HIST_HELP: &str = "\
 Examples:
@@ -272,7 +300,7 @@ Examples:
   kelisim logs hist duration 'path~^/api since:1d'
   kelisim logs hist status --bucket 1 'status>=400'
 
-The filter language is in `kelisim logs --help`.";
+The filter language is in `kelisim logs query --help`.";
 
 #[cfg(test)]
 mod tests {
@@ -287,14 +315,15 @@ mod tests {
 
     #[test]
     fn every_short_name_is_in_the_help() {
-        for (alias, _) in field::ALIASES {
-            assert!(FILTER_HELP.contains(&format!(" {alias}")), "{alias}");
+        for (alias, name) in field::ALIASES {
+            assert!(FILTER_HELP.contains(&format!(" {alias} = {name}")), "{alias}");
         }
     }
 
     #[test]
     fn words_become_values_or_hints() {
-        let parsed = LogsArgs::try_parse_from(["logs", "top", "path", "status>=500", "--by", "p95", "--since", "2h"]);
+        let parsed =
+            LogsArgs::try_parse_from(["logs", "top", "path", "status>=500", "--by", "p95", "--since", "2h"]);
         let LogsCommand::Top(args) = parsed.unwrap().command else { panic!("top") };
         assert_eq!((args.field.name, args.by, args.filter.len()), ("url.path", Order::P95, 1));
         let wrong = LogsArgs::try_parse_from(["logs", "hist", "duraton"]).unwrap_err().to_string();

@@ -26,7 +26,8 @@ impl Clf {
     pub(super) fn push_line(&self, out: &mut String, row: &Row<'_>) {
         let mut values = [None; NAMES.len()];
         row.project(&self.projection, &mut values);
-        let [address, time, method, path, query, version, status, bytes, referer, full_referer, agent] = values;
+        let [address, time, method, path, query, version, status, bytes, referer, full_referer, agent] =
+            values;
         match address {
             Some(Value::Address(ip)) => {
                 let _ = write!(out, "{ip}");
@@ -126,7 +127,8 @@ mod tests {
             referer_origin: Some(b"https://kz.example"),
             ..event()
         };
-        let rest = "- - [12/Jan/1970:13:29:00 +0000] \"GET /a/b.html HTTP/2.0\" 404 2048 \"https://kz.example\"";
+        let rest =
+            "- - [12/Jan/1970:13:29:00 +0000] \"GET /a/b.html HTTP/2.0\" 404 2048 \"https://kz.example\"";
         assert_eq!(line(&event, Purpose::Support), format!("- {rest} \"-\""));
         assert_eq!(line(&event, Purpose::Security), format!("192.0.2.7 {rest} \"-\""));
         assert_eq!(line(&event, Purpose::Diagnostics), format!("- {rest} \"Mozilla/5.0 \\x22\\x0a\""));

@@ -15,32 +15,48 @@ mod tail;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
-pub use args::{FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs};
+pub use args::{
+    FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
+};
 
-use read::Failure;
+use read::{Failure, Output};
+use terminal::Terminal;
+
+use crate::clock::Timestamp;
 
 /// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail`, 2 wrong usage, 70 our
 /// own fault. A reader that closes its end of the pipe ends the command quietly.
 #[must_use]
-pub fn run(args: LogsArgs) -> u8 {
-    let now = crate::clock::now();
-    let fail = args.fail();
-    let outcome = match args.command {
-        LogsCommand::Tail(args) => tail::run(&args, now),
-        LogsCommand::Query(args) => read::query(&args, now),
-        LogsCommand::Top(args) => read::top(&args, now),
-        LogsCommand::Hist(args) => read::hist(&args, now),
-        LogsCommand::Fields(args) => read::fields(&args),
+pub fn run(args: &LogsArgs) -> u8 {
+    let terminal = Terminal::of_stdout();
+    execute(args, crate::clock::now(), &mut io::stdout().lock(), terminal)
+}
+
+/// Like [`run`], but prints to `out` as to a pipe. `now` fixes relative times.
+#[must_use]
+pub fn run_to(args: &LogsArgs, now: Timestamp, out: &mut dyn Write) -> u8 {
+    execute(args, now, out, Terminal::default())
+}
+
+fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Terminal) -> u8 {
+    let mut out = Output::new(out, terminal);
+    let outcome = match &args.command {
+        LogsCommand::Tail(args) => tail::run(args, now, &mut out),
+        LogsCommand::Query(args) => read::query(args, now, &mut out),
+        LogsCommand::Top(args) => read::top(args, now, &mut out),
+        LogsCommand::Hist(args) => read::hist(args, now, &mut out),
+        LogsCommand::Fields(args) => read::fields(args, &mut out),
     };
     match outcome {
-        Ok(0) if fail => NOTHING,
+        Ok(0) if args.fail() => NOTHING,
         Ok(_) => FINE,
+        Err(Failure::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => FINE,
         Err(Failure::Usage(message)) => {
             eprintln!("error: {message}");
             USAGE
         }
-        Err(Failure::Output(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => FINE,
         Err(Failure::Output(cause)) => {
             eprintln!("error: the output cannot be written: {cause}");
             OUR_FAULT
@@ -75,7 +91,8 @@ pub fn shield_negations(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 /// A minus, a field name of at least two characters, an operator. Options have two minuses or one letter.
 fn is_negation(arg: &str) -> bool {
     let Some(rest) = arg.strip_prefix('-') else { return false };
-    let name = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))).unwrap_or(rest.len());
+    let name =
+        rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))).unwrap_or(rest.len());
     name >= 2 && rest[name..].starts_with(['=', '!', '>', '<', '~', ':'])
 }
 
@@ -85,11 +102,17 @@ const USAGE: u8 = 2;
 const OUR_FAULT: u8 = 70;
 
 #[cfg(test)]
+mod journal_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn shielded(args: &[&str]) -> Vec<String> {
-        shield_negations(args.iter().map(OsString::from)).into_iter().filter_map(|a| a.into_string().ok()).collect()
+        shield_negations(args.iter().map(OsString::from))
+            .into_iter()
+            .filter_map(|a| a.into_string().ok())
+            .collect()
     }
 
     #[test]

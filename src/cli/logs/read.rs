@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
-use super::rows::{Lines, pad, title};
+use super::rows::{Lines, fit, pad, title};
 use super::terminal::Terminal;
 use super::{charts, escape};
 use crate::clock::Timestamp;
@@ -67,12 +67,10 @@ pub(super) fn request(
 }
 
 /// `logs query`.
-pub(super) fn query(args: &QueryArgs, now: Timestamp) -> Result<u64, Failure> {
+pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
     let Request { grant, scan, .. } = request(&args.read, &args.filter, columns, now)?;
-    let terminal = Terminal::of_stdout();
-    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, terminal);
-    let mut out = Output::new(terminal);
+    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
     out.write(lines.header())?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut shown = 0;
@@ -84,7 +82,8 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp) -> Result<u64, Failure> {
             }
             shown += 1;
             match out.write(lines.row(row)) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(()) if shown < limit => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(()),
                 Err(cause) => {
                     failed = Some(cause);
                     ControlFlow::Break(())
@@ -99,7 +98,7 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp) -> Result<u64, Failure> {
 }
 
 /// `logs top`.
-pub(super) fn top(args: &TopArgs, now: Timestamp) -> Result<u64, Failure> {
+pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     no_clf(args.read.format)?;
     if quantity(args.field) == Quantity::Time {
         return Err(Failure::Usage(format!("times are counted by `logs hist {}`", args.field.name)));
@@ -107,7 +106,12 @@ pub(super) fn top(args: &TopArgs, now: Timestamp) -> Result<u64, Failure> {
     let (by, measured) = args.by.measured();
     let mut columns = vec![args.field];
     columns.extend(measured);
-    let Request { scan, .. } = request(&args.read, &args.filter, &columns, now)?;
+    let mut words = args.filter.clone();
+    if args.field.name == KIND {
+        // Otherwise only finished requests would be counted.
+        words.push(format!("{KIND}:*"));
+    }
+    let Request { scan, .. } = request(&args.read, &words, &columns, now)?;
     // A column given twice is filled at its last place only.
     let same = measured.is_some_and(|m| m.id == args.field.id);
     let projection = Projection::new(if same { &columns[..1] } else { &columns });
@@ -125,12 +129,13 @@ pub(super) fn top(args: &TopArgs, now: Timestamp) -> Result<u64, Failure> {
     let mut total = model;
     parts.into_iter().for_each(|part| total.merge(part));
     let result = total.finish(args.limit, args.min);
-    let mut out = Output::new(Terminal::default());
-    out.write(&charts::top(&result, args.field, args.read.format, args.other, Terminal::of_stdout()))?;
+    out.write(&charts::top(&result, args.field, args.read.format, args.other, out.terminal()))?;
     out.flush()?;
     tell_gaps(&seen);
     if by == By::Visitors {
-        eprintln!("note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted");
+        eprintln!(
+            "note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted"
+        );
     }
     if result.unmeasured > 0 {
         eprintln!("note: {} hits were not measured: too many distinct values", result.unmeasured);
@@ -139,7 +144,7 @@ pub(super) fn top(args: &TopArgs, now: Timestamp) -> Result<u64, Failure> {
 }
 
 /// `logs hist`.
-pub(super) fn hist(args: &HistArgs, now: Timestamp) -> Result<u64, Failure> {
+pub(super) fn hist(args: &HistArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     no_clf(args.read.format)?;
     let scale = scale(args.field, args.bucket.as_deref())?;
     let Request { scan, .. } = request(&args.read, &args.filter, &[args.field], now)?;
@@ -157,8 +162,7 @@ pub(super) fn hist(args: &HistArgs, now: Timestamp) -> Result<u64, Failure> {
     let mut total = Histogram::new(scale);
     parts.into_iter().for_each(|part| total.merge(part));
     let result = total.finish();
-    let mut out = Output::new(Terminal::default());
-    out.write(&charts::histogram(&result, args.field, args.read.format, Terminal::of_stdout()))?;
+    out.write(&charts::histogram(&result, args.field, args.read.format, out.terminal()))?;
     out.flush()?;
     tell_gaps(&seen);
     if result.absent > 0 {
@@ -171,9 +175,7 @@ pub(super) fn hist(args: &HistArgs, now: Timestamp) -> Result<u64, Failure> {
 }
 
 /// `logs fields`.
-pub(super) fn fields(args: &FieldsArgs) -> Result<u64, Failure> {
-    let terminal = Terminal::of_stdout();
-    let mut out = Output::new(terminal);
+pub(super) fn fields(args: &FieldsArgs, out: &mut Output<'_>) -> Result<u64, Failure> {
     let mut shown = 0;
     for column in COLUMNS.iter().filter(|c| args.purpose.is_none_or(|p| p.opens(c.class))) {
         let mut line = String::new();
@@ -182,7 +184,7 @@ pub(super) fn fields(args: &FieldsArgs) -> Result<u64, Failure> {
         let opened = READERS.into_iter().find(|p| p.opens(column.class)).unwrap_or_default();
         pad(&mut line, opened.label(), 12, false, false);
         escape::push_text(&mut line, column.doc.trim().as_bytes());
-        super::rows::fit(&mut line, terminal);
+        fit(&mut line, out.terminal());
         line.push('\n');
         out.write(&line)?;
         shown += 1;
@@ -191,20 +193,25 @@ pub(super) fn fields(args: &FieldsArgs) -> Result<u64, Failure> {
     Ok(shown)
 }
 
-/// Standard output: line by line on a terminal, in blocks otherwise.
-pub(super) struct Output {
-    out: BufWriter<io::StdoutLock<'static>>,
-    lines: bool,
+/// Where results go: line by line to a terminal, in blocks otherwise.
+pub(super) struct Output<'o> {
+    out: BufWriter<&'o mut dyn Write>,
+    terminal: Terminal,
 }
 
-impl Output {
-    pub(super) fn new(terminal: Terminal) -> Self {
-        Self { out: BufWriter::with_capacity(64 << 10, io::stdout().lock()), lines: terminal.width.is_some() }
+impl<'o> Output<'o> {
+    pub(super) fn new(out: &'o mut dyn Write, terminal: Terminal) -> Self {
+        Self { out: BufWriter::with_capacity(OUTPUT_BYTES, out), terminal }
     }
 
-    pub(super) fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-        if self.lines { self.flush() } else { Ok(()) }
+    pub(super) const fn terminal(&self) -> Terminal {
+        self.terminal
+    }
+
+    /// Writes whole lines; a terminal sees them at once.
+    pub(super) fn write(&mut self, lines: &str) -> Result<(), Failure> {
+        self.out.write_all(lines.as_bytes()).map_err(Failure::Output)?;
+        if self.terminal.width.is_some() { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
@@ -216,7 +223,9 @@ impl Output {
 pub(super) fn tell_gaps(seen: &Seen) {
     if seen.gaps > 0 {
         let (gaps, missing) = (seen.gaps, seen.missing);
-        eprintln!("note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them");
+        eprintln!(
+            "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
+        );
     }
 }
 
@@ -226,7 +235,9 @@ pub(super) fn fields_of<'f>(
     format: Format,
 ) -> Result<&'f [&'static Column], Failure> {
     if format == Format::Clf && fields.is_some() {
-        return Err(Failure::Usage("the combined log format has its own fields: leave out --fields".to_owned()));
+        return Err(Failure::Usage(
+            "the combined log format has its own fields: leave out --fields".to_owned(),
+        ));
     }
     Ok(fields.unwrap_or_default())
 }
@@ -256,7 +267,9 @@ fn scale(column: &Column, width: Option<&str>) -> Result<Scale, Failure> {
     };
     match parsed {
         Some(width) if width > 0 => Ok(Scale::Linear(width)),
-        _ => Err(Failure::Usage(format!("--bucket must be a width that fits {}: 1m, 10KiB, 100", column.name))),
+        _ => {
+            Err(Failure::Usage(format!("--bucket must be a width that fits {}: 1m, 10KiB, 100", column.name)))
+        }
     }
 }
 
@@ -264,4 +277,8 @@ fn title_of(column: &Column) -> &'static str {
     Column::by_id(column.id).map_or("it", title)
 }
 
+/// Bytes gathered before they are written to a pipe.
+const OUTPUT_BYTES: usize = 64 << 10;
+/// The column of the sort of record.
+const KIND: &str = "record.kind";
 const MINUTE_MICROS: u64 = 60_000_000;

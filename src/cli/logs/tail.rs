@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::args::TailArgs;
 use super::read::{Failure, Output, Request, fields_of, request};
 use super::rows::Lines;
-use super::terminal::Terminal;
 use crate::clock::Timestamp;
 use crate::record::Row;
 use crate::store::Follower;
@@ -22,15 +21,13 @@ const POLL: Duration = Duration::from_millis(200);
 const LINES: u64 = 10_000;
 
 /// `logs tail`.
-pub(super) fn run(args: &TailArgs, now: Timestamp) -> Result<u64, Failure> {
+pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
     if args.limit > LINES {
         return Err(Failure::Usage(format!("tail begins with at most {LINES} records; use `logs query`")));
     }
     let Request { grant, folder, scan } = request(&args.read, &args.filter, columns, now)?;
-    let terminal = Terminal::of_stdout();
-    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, terminal);
-    let mut out = Output::new(terminal);
+    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
     let mut follower = Follower::from_end(&folder, scan.select().opened()).map_err(Failure::Read)?;
@@ -46,13 +43,10 @@ pub(super) fn run(args: &TailArgs, now: Timestamp) -> Result<u64, Failure> {
         };
         scan.from_seq(seq, show).map_err(Failure::Read)?;
         failed.map_or(Ok(()), Err)?;
-    } else {
+    } else if args.limit > 0 {
         let collect = |row: &Row<'_>| {
-            if newest.len() as u64 == args.limit {
-                return ControlFlow::Break(());
-            }
             newest.push_front((row.seq, lines.row(row).to_owned()));
-            ControlFlow::Continue(())
+            if newest.len() as u64 == args.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         scan.newest_first(collect).map_err(Failure::Read)?;
     }
@@ -62,11 +56,13 @@ pub(super) fn run(args: &TailArgs, now: Timestamp) -> Result<u64, Failure> {
         out.write(line)?;
     }
     out.flush()?;
-    while args.follow {
-        look(&mut follower, scan.select(), &mut order, &mut lines, &mut out)?;
+    if !args.follow {
+        return Ok(order.shown);
+    }
+    loop {
+        look(&mut follower, scan.select(), &mut order, &mut lines, out)?;
         std::thread::sleep(POLL);
     }
-    Ok(order.shown)
 }
 
 /// What has been come across, to show a record once and to notice those that were never seen.
@@ -103,7 +99,7 @@ fn look(
     select: &Select,
     order: &mut Order,
     lines: &mut Lines,
-    out: &mut Output,
+    out: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let mut failed = None;
     let mut seen = Seen::default();
@@ -126,7 +122,7 @@ fn look(
         eprintln!("note: {missed} records were removed before they could be shown");
     }
     if seen.gaps > 0 {
-        eprintln!("note: {} gaps in the records; kind=gap shows them", seen.gaps);
+        eprintln!("note: gaps in the records: {}, records missing: at least {}", seen.gaps, seen.missing);
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ impl Terminal {
         }
         let asked = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
         let width = asked.filter(|columns| *columns > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH);
-        let colour = wants_colour(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref());
+        let colour =
+            wants_colour(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref());
         Self { width: Some(width), colour }
     }
 }

@@ -48,7 +48,11 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sealed { column, class, purpose } => {
-                write!(f, "{column} is sealed (class {}); purpose {purpose} does not open it", class.label())?;
+                write!(
+                    f,
+                    "{column} is sealed (class {}); purpose {purpose} does not open it",
+                    class.label()
+                )?;
                 let mut word = "\n  hint: it is opened by --purpose ";
                 for other in READERS.into_iter().filter(|p| p.opens(*class)) {
                     write!(f, "{word}{other}")?;

@@ -145,7 +145,9 @@ fn wanted(op: Op, values: &[Literal], now: Timestamp) -> Wanted {
         None => Wanted::Numbers(Vec::new()),
         Some(Literal::Number(n)) => match op {
             // An empty range where nothing can be greater or less.
-            Op::Greater => n.checked_add(1).map_or(Wanted::Between(1, 0), |low| Wanted::Between(low, u64::MAX)),
+            Op::Greater => {
+                n.checked_add(1).map_or(Wanted::Between(1, 0), |low| Wanted::Between(low, u64::MAX))
+            }
             Op::AtLeast => Wanted::Between(*n, u64::MAX),
             Op::Less => n.checked_sub(1).map_or(Wanted::Between(1, 0), |high| Wanted::Between(0, high)),
             Op::AtMost => Wanted::Between(0, *n),
@@ -168,7 +170,10 @@ fn wanted(op: Op, values: &[Literal], now: Timestamp) -> Wanted {
             Wanted::Nets(each(values, |v| if let Literal::Net(n) = v { Some(*n) } else { None }))
         }
         Some(Literal::Pattern(_)) => {
-            Wanted::Patterns(each(values, |v| if let Literal::Pattern(p) = v { Some(p.clone()) } else { None }))
+            Wanted::Patterns(each(
+                values,
+                |v| if let Literal::Pattern(p) = v { Some(p.clone()) } else { None },
+            ))
         }
         Some(Literal::Text(_)) => {
             let texts = each(values, |v| if let Literal::Text(t) = v { Some(t.clone()) } else { None });
@@ -204,19 +209,69 @@ mod tests {
         let address = "10.1.2.3".parse().ok();
         let event = Event { cookies_stripped: names.as_list(), client_address: address, ..event() };
         for yes in [
-            "", "status=404", "status=200,404", "status!=200", "status>403", "status>=404", "status<405", "status<=404",
-            "-status=200", "path=/a/b.html", "path:A/B", "path~^/a", "path~\\.html$", "path!~^/b", "path:*", "-error:*",
-            "error!=dns", "duration>11ms duration<12.5ms", "bytes=2KiB", "gpc=true", "stripped=_fbp", "stripped:fb",
-            "stripped~^_g", "-stripped=_gid", "ip:10.0.0.0/8", "ip=10.1.2.3", "ip=::ffff:10.1.2.3", "-ip:192.168.0.0/16",
-            "start_ts=1970-01-12T13:29", "start_ts<1970-01-13", "since:18m", "since:1060s", "until:1059s", "-since:1059s",
-            "since:1970-01-01 until:1970-02-01", "kind=access", "seq=1",
+            "",
+            "status=404",
+            "status=200,404",
+            "status!=200",
+            "status>403",
+            "status>=404",
+            "status<405",
+            "status<=404",
+            "-status=200",
+            "path=/a/b.html",
+            "path:A/B",
+            "path~^/a",
+            "path~\\.html$",
+            "path!~^/b",
+            "path:*",
+            "-error:*",
+            "error!=dns",
+            "duration>11ms duration<12.5ms",
+            "bytes=2KiB",
+            "gpc=true",
+            "stripped=_fbp",
+            "stripped:fb",
+            "stripped~^_g",
+            "-stripped=_gid",
+            "ip:10.0.0.0/8",
+            "ip=10.1.2.3",
+            "ip=::ffff:10.1.2.3",
+            "-ip:192.168.0.0/16",
+            "start_ts=1970-01-12T13:29",
+            "start_ts<1970-01-13",
+            "since:18m",
+            "since:1060s",
+            "until:1059s",
+            "-since:1059s",
+            "since:1970-01-01 until:1970-02-01",
+            "kind=access",
+            "seq=1",
         ] {
             assert!(matches(&event, yes), "{yes}");
         }
         for no in [
-            "status=200", "status>404", "status<404", "-status=404", "path=/a", "path~^/b", "-path:*", "error:*", "error=dns",
-            "error~.", "error:d", "duration>1s", "gpc=false", "stripped=_g", "ip:10.0.0.0/16", "ip:2001:db8::/32", "since:1059s",
-            "until:1060s", "start_ts>1970-01-12T13:29", "status>18446744073709551615", "status<0", "kind=gap",
+            "status=200",
+            "status>404",
+            "status<404",
+            "-status=404",
+            "path=/a",
+            "path~^/b",
+            "-path:*",
+            "error:*",
+            "error=dns",
+            "error~.",
+            "error:d",
+            "duration>1s",
+            "gpc=false",
+            "stripped=_g",
+            "ip:10.0.0.0/16",
+            "ip:2001:db8::/32",
+            "since:1059s",
+            "until:1060s",
+            "start_ts>1970-01-12T13:29",
+            "status>18446744073709551615",
+            "status<0",
+            "kind=gap",
             "status=404 path=/a",
         ] {
             assert!(!matches(&event, no), "{no}");

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::files::{self, FileName};
 use super::super::frame::{FileHead, Frame, Mark};
+use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
 use super::access::Grant;
 use super::backwards;
 use super::filter::Filter;
 use super::predicate::Predicate;
-use super::super::journal::FOLDER;
 use crate::clock::Timestamp;
 use crate::record::purpose::Opened;
 use crate::record::{Column, Kind, Row, Value};
@@ -145,7 +145,8 @@ impl Scan {
             }
             Ok((sum, seen))
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(names.len());
+        let threads =
+            std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(names.len());
         let parts = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut parts = vec![work()];

@@ -79,7 +79,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 /// A number of bytes, exactly, as [`parse_bytes`] reads it.
 #[must_use]
 pub fn exact_bytes(bytes: u64) -> String {
-    match BYTE_UNITS.iter().find(|(_, scale)| bytes > 0 && bytes % scale == 0) {
+    match BYTE_UNITS.iter().find(|(_, scale)| bytes > 0 && bytes.is_multiple_of(*scale)) {
         Some((name, scale)) if *scale > 1 => format!("{}{name}", bytes / scale),
         _ => bytes.to_string(),
     }
@@ -198,7 +198,9 @@ mod tests {
     #[test]
     fn times() {
         let ten = Timestamp::from_secs(1_795_341_600);
-        for same in ["2026-11-22T10:00", "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T15:00:00+05:00"] {
+        for same in
+            ["2026-11-22T10:00", "2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T15:00:00+05:00"]
+        {
             assert_eq!(parse_time(same), Some(ten), "{same}");
         }
         assert_eq!(parse_time("2026-11-22"), Some(Timestamp::from_secs(1_795_305_600)));
