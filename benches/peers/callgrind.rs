@@ -130,16 +130,17 @@ fn tell(profiles: &[Profile], requests: f64) {
     // The busiest thread is the worker.
     let Some(worker) = profiles.first() else { return };
     let lists = [
-        ("by crate or module, self", worker.by_module()),
-        ("by function, self", worker.own.clone()),
-        ("by function, inclusive", worker.inclusive.clone()),
+        ("by our file, with the libraries it calls", &worker.parts),
+        ("by crate, self", &worker.crates),
+        ("by function, self", &worker.own),
+        ("by function, inclusive", &worker.inclusive),
     ];
     for (title, costs) in lists {
-        let mut costs: Vec<(String, u64)> = costs.into_iter().collect();
-        costs.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
+        let mut costs: Vec<(&String, &u64)> = costs.iter().collect();
+        costs.sort_by_key(|(name, cost)| (std::cmp::Reverse(**cost), *name));
         println!("\ninstructions per request of the worker, {title}");
         for (name, cost) in costs.iter().take(SHOWN) {
-            println!("{:>9.0}  {name}", *cost as f64 / requests);
+            println!("{:>9.0}  {name}", **cost as f64 / requests);
         }
     }
 }

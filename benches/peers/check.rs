@@ -52,19 +52,28 @@ fn cookies(job: Job, seen: &str) -> Fallible<()> {
         job == Job::Full && workload::ADVERTISING.contains(&name)
     };
     let expected: Vec<&str> = workload::COOKIES.into_iter().filter(|pair| !stripped(pair)).collect();
-    let found: Vec<&str> = fields(seen, "cookie").flat_map(|f| f.split("; ")).filter(|p| !p.is_empty()).collect();
+    let found: Vec<&str> =
+        fields(seen, "cookie").flat_map(|f| f.split("; ")).filter(|p| !p.is_empty()).collect();
     ensure(found == expected, || format!("the site sees these cookies: {}", found.join(" | ")))
 }
 
 fn forwarded(seen: &str) -> Fallible<()> {
     let address = workload::address(0).to_string();
-    let expected =
-        [("host", workload::HOST), ("x-forwarded-for", &address), ("x-forwarded-proto", "http"), ("x-forwarded-host", workload::HOST)];
+    let expected = [
+        ("host", workload::HOST),
+        ("x-forwarded-for", &address),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", workload::HOST),
+    ];
     for (name, value) in expected {
         let found: Vec<&str> = fields(seen, name).collect();
-        ensure(found.len() == 1 && found[0].starts_with(value), || format!("{name} is {}", found.join(" | ")))?;
+        ensure(found.len() == 1 && found[0].starts_with(value), || {
+            format!("{name} is {}", found.join(" | "))
+        })?;
     }
-    ensure(field(seen, "x-request-id").is_some_and(|id| id.len() >= 32), || "no request id for the site".to_owned())
+    ensure(field(seen, "x-request-id").is_some_and(|id| id.len() >= 32), || {
+        "no request id for the site".to_owned()
+    })
 }
 
 fn given(answer: &Answer, name: &str) -> Option<String> {

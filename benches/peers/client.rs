@@ -68,7 +68,8 @@ impl Client {
     fn take(&mut self) -> Fallible<Option<Answer>> {
         let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") else { return Ok(None) };
         let head = String::from_utf8_lossy(&self.buffer[..end + 2]).into_owned();
-        let length: usize = field(&head, "content-length").ok_or("an answer without Content-Length")?.parse()?;
+        let length: usize =
+            field(&head, "content-length").ok_or("an answer without Content-Length")?.parse()?;
         let whole = end + 4 + length;
         if self.buffer.len() < whole {
             return Ok(None);
@@ -87,7 +88,8 @@ pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// All values of a field in the text of a head.
 pub(crate) fn fields<'a>(head: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    head.split("\r\n").skip(1).filter_map(|line| line.split_once(':')).filter_map(move |(n, value)| {
-        n.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
+    head.split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .filter_map(move |(n, value)| n.eq_ignore_ascii_case(name).then(|| value.trim()))
 }

@@ -57,7 +57,10 @@ fn configuration(address: SocketAddr, origin: SocketAddr, countries: &Path) -> S
     let mut strip = String::new();
     for name in nginx::STRIPPED {
         // Writing to a string cannot fail.
-        let _ = writeln!(strip, "    http-request replace-header Cookie '^(.*; |){name}=[^;]*(; |$)(.*)$' '\\1\\3'");
+        let _ = writeln!(
+            strip,
+            "    http-request replace-header Cookie '^(.*; |){name}=[^;]*(; |$)(.*)$' '\\1\\3'"
+        );
     }
     format!(
         r#"global

@@ -16,7 +16,16 @@ use crate::{Args, Fallible, workload};
 
 /// Cookies that the equal configuration strips: those of the requests, and as many that are as common.
 pub(crate) const STRIPPED: [&str; 10] = [
-    "_fbp", "_fbc", "_gcl_au", "__gads", "_uetsid", "_uetvid", "_ttp", "cto_bundle", "hubspotutk", "tmr_lvid",
+    "_fbp",
+    "_fbc",
+    "_gcl_au",
+    "__gads",
+    "_uetsid",
+    "_uetvid",
+    "_ttp",
+    "cto_bundle",
+    "hubspotutk",
+    "tmr_lvid",
 ];
 
 /// Where systems put nginx's modules.
@@ -34,9 +43,12 @@ pub(crate) fn plain(_: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Sta
 
 /// The same job as far as it goes.
 pub(crate) fn equal(_: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Started> {
-    let module = MODULES.iter().map(|dir| Path::new(dir).join("ngx_http_geoip2_module.so")).find(|p| p.exists());
+    let module =
+        MODULES.iter().map(|dir| Path::new(dir).join("ngx_http_geoip2_module.so")).find(|p| p.exists());
     let Some(module) = module else {
-        return Ok(Started::Absent("its module geoip2 is not installed (libnginx-mod-http-geoip2)".to_owned()));
+        return Ok(Started::Absent(
+            "its module geoip2 is not installed (libnginx-mod-http-geoip2)".to_owned(),
+        ));
     };
     let load = format!("load_module {};\n", module.display());
     start("nginx-equal", Job::Full, &load, &job(folder), origin, folder)

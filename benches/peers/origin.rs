@@ -72,7 +72,8 @@ fn page(body: usize) -> Vec<u8> {
 }
 
 fn echo(request: &[u8]) -> Vec<u8> {
-    let mut answer = head(request.len(), "set-cookie: _fbp=fb.1.1.1; Path=/\r\nset-cookie: lang=kk; Path=/\r\n");
+    let mut answer =
+        head(request.len(), "set-cookie: _fbp=fb.1.1.1; Path=/\r\nset-cookie: lang=kk; Path=/\r\n");
     answer.extend_from_slice(request);
     answer
 }

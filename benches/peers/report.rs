@@ -49,8 +49,11 @@ impl Spread {
         figures.sort_by(f64::total_cmp);
         let (min, max) = (*figures.first()?, *figures.last()?);
         let half = figures.len() / 2;
-        let median =
-            if figures.len() % 2 == 1 { figures[half] } else { f64::midpoint(figures[half - 1], figures[half]) };
+        let median = if figures.len() % 2 == 1 {
+            figures[half]
+        } else {
+            f64::midpoint(figures[half - 1], figures[half])
+        };
         Some(Self { median, min, max })
     }
 }
@@ -74,7 +77,8 @@ fn table(text: &mut String, results: &Results) {
         results.body / 1024,
         results.request as f64 / 1024.0
     );
-    let bases: Vec<_> = BASES.iter().filter_map(|(name, title)| Some((find(results, name)?, *title))).collect();
+    let bases: Vec<_> =
+        BASES.iter().filter_map(|(name, title)| Some((find(results, name)?, *title))).collect();
     text.push_str("| | CPU µs/request |");
     bases.iter().for_each(|(_, title)| {
         let _ = write!(text, " {title} |");
@@ -113,7 +117,9 @@ pub(crate) fn find<'a>(results: &'a Results, name: &str) -> Option<&'a Measured>
 
 /// CPU of one to that of another, round by round.
 fn ratio(peer: &Measured, base: &Measured) -> Option<Spread> {
-    Spread::of(peer.samples.iter().zip(&base.samples).map(|(a, b)| a.micros / b.micros.max(f64::MIN_POSITIVE)))
+    Spread::of(
+        peer.samples.iter().zip(&base.samples).map(|(a, b)| a.micros / b.micros.max(f64::MIN_POSITIVE)),
+    )
 }
 
 fn figures(spread: Option<Spread>, digits: usize) -> String {
@@ -149,6 +155,7 @@ const UNEQUAL: &str = "
   is a file.
 - The byte copy understands nothing: it is the floor that the kernel's sockets set.
 - RSS of nginx counts pages that master and worker share twice; HAProxy's holds the country map as a tree.
+- Where the peer's core was idle for more than a few percent, the load generator was the limit.
 - A closed loop at saturation: good for CPU per request, silent about latency.
 
 Run it: `cargo bench --bench peers -- --body 1024,65536 --write`.

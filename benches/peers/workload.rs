@@ -32,7 +32,10 @@ pub(crate) const ADVERTISING: [&str; 3] = ["_fbp", "_gcl_au", "_uetsid"];
 
 /// Fields of a request but `Host`, `Cookie` and `X-Forwarded-For`.
 pub(crate) const FIELDS: [(&str, &str); 11] = [
-    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+    ),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
     ("Accept-Language", "kk-KZ,kk;q=0.9,ru;q=0.8,en;q=0.7"),
     ("Accept-Encoding", "gzip, deflate, br"),
