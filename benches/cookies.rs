@@ -1,7 +1,8 @@
 //! What the cookie filter costs: twelve cookies of a usual request, with few rules and with many.
 //!
 //! Budget: 3.5 thousand instructions with 300 rules, and not more than a tenth more with 3000. Time is shown here;
-//! instructions are counted by running this file's bench under callgrind.
+//! instructions are counted under callgrind. Last count: 5.2
+//! thousand with 300 rules and the same with 3000, so the first half of the budget is not kept yet.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -27,6 +27,7 @@ use crate::listen::connection::OpenRequest;
 use crate::record::kept::Kept;
 use crate::record::{ListBuf, emit};
 use crate::respond::error_page::Taste;
+use crate::respond::status;
 use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
 
@@ -225,6 +226,19 @@ impl UpstreamFacts {
     #[must_use]
     pub fn failed(error: &SendError) -> Self {
         Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries: error.retries }
+    }
+}
+
+/// Whoever drops an exchange before its end (the client left, or the process is stopping) leaves a record all the same.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.recorded {
+            self.error.get_or_insert(Reason::ClientGone);
+            if self.status == 0 {
+                self.status = status::status(Reason::ClientGone).as_u16();
+            }
+            emit::finish_now(self);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use crate::admin::upstreams;
 use crate::clock;
 use crate::consent::{self, Decision, decide};
 use crate::cookies;
@@ -133,19 +134,22 @@ async fn forward(
     owed: Owed,
 ) -> Result<Reply, Refusal> {
     let state = Rc::clone(&exchange.state);
-    let upstreams = &state.upstreams[exchange.admitted.served.site];
+    let site = exchange.admitted.served.site;
+    let (pools, label) = (&state.upstreams[site], state.upstream_labels[site]);
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     parts.extensions.clear();
-    let body: RequestBody = upstreams.request_body(body);
+    let body: RequestBody = pools.request_body(body);
     exchange.upload = body.upload();
-    let sent = upstreams.send(Request::from_parts(parts, body)).await;
+    let sent = pools.send(Request::from_parts(parts, body)).await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
+            upstreams::failed(&exchange.worker.metrics, label, &error);
             exchange.upstream = Some(UpstreamFacts::failed(&error));
             return Err(error.refusal);
         }
     };
+    upstreams::answered(&exchange.worker.metrics, label, &answer);
     exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
     match (answer.response.status(), client) {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use tokio::sync::Notify;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use crate::admin::labels::{
     Applied, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, RiskAction, RiskLevel, RiskSignal,
 };
+use crate::admin::upstreams::Pools;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock::Timestamp;
 use crate::cookies::expire::Expirer;
@@ -192,6 +194,27 @@ impl Worker {
         Registered { worker: Rc::clone(self), key }
     }
 
+    /// Keeps the gauges of the pools up to date. Runs until dropped.
+    pub async fn watch_pools(&self) {
+        let mut state = self.snapshot();
+        let mut figures: Vec<Pools> = Vec::new();
+        loop {
+            let current = self.snapshot();
+            if !Rc::ptr_eq(&state, &current) {
+                for (site, pools) in figures.iter_mut().enumerate() {
+                    pools.clear(&self.metrics, state.upstream_labels[site]);
+                }
+                figures.clear();
+                state = current;
+            }
+            figures.resize_with(state.upstreams.len(), Pools::default);
+            for (site, pools) in figures.iter_mut().enumerate() {
+                pools.update(&self.metrics, state.upstream_labels[site], &state.upstreams[site]);
+            }
+            tokio::time::sleep(POOLS_EVERY).await;
+        }
+    }
+
     /// Asks every connection to end in order.
     pub fn close_connections(&self) {
         for connection in self.connections.borrow().values() {
@@ -265,6 +288,8 @@ const fn action_label(action: risk::Action) -> RiskAction {
     }
 }
 
+/// How often the gauges of the pools are brought up to date.
+const POOLS_EVERY: Duration = Duration::from_secs(1);
 /// Copies of the visitor cookie that are looked at.
 const MOST_COPIES: usize = 4;
 /// Look-ups that each thread remembers.

@@ -11,6 +11,7 @@ use kelisim::cookies::{Actions, CookiePolicy, Mode, Permits};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../shared/cookie_readers.rs"]
+#[allow(dead_code)]
 mod cookie_readers;
 
 static POLICY: LazyLock<CookiePolicy> = LazyLock::new(|| CookiePolicy {

@@ -223,7 +223,7 @@ labels! {
     /// What a visitor chose on our page or through our endpoint.
     ConsentChoice {
         /// Something was granted.
-        Granted = "granted",
+        Granted = "given",
         /// Everything was refused.
         Refused = "refused",
         /// An earlier grant was taken back.

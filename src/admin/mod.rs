@@ -17,4 +17,5 @@ pub mod process;
 pub mod server;
 pub mod source;
 pub mod state;
+pub mod upstreams;
 pub mod worker;

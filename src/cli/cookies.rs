@@ -232,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn the_arguments_are_sound() {
+        let command = <ExplainArgs as clap::Args>::augment_args(clap::Command::new("explain"));
+        command.clone().debug_assert();
+        let told_twice = ["explain", "_fbp", "--config", "a", "--rules", "b"];
+        assert!(command.clone().try_get_matches_from(told_twice).is_err());
+        assert!(command.try_get_matches_from(["explain", "_fbp", "--format", "json"]).is_ok());
+    }
+
+    #[test]
     fn a_built_in_rule_is_told_with_owner_and_source() {
         insta::assert_snapshot!(printed(&args("_fbp", Format::Table)), @r"
         name      _fbp

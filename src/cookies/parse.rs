@@ -172,7 +172,8 @@ fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
             _ => break,
         };
     }
-    let untrimmed = memchr(b'=', rest).map_or(rest, |at| &rest[..at]);
+    // SP and HTAB are trimmed by every reader.
+    let untrimmed = trim_end(memchr(b'=', rest).map_or(rest, |at| &rest[..at]));
     let key = trim_wide_end(untrimmed);
     let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
     (key, if gravity(other) > gravity(class) { other } else { class })
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn where_readers_see_two_names_the_graver_class_counts() {
         let catalogue = Catalogue::builtin();
-        let cookies = parse(&[b"_gcl_x_optout=1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
+        let cookies = parse(&[b"_gcl_x_optout\t =1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
         let protected: Vec<bool> = cookies.iter().map(|c| c.class.protected).collect();
         assert_eq!(protected, [true, false, true]);
     }

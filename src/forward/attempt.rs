@@ -18,7 +18,7 @@ use super::balance::Pick;
 use super::body::{RequestBody, Upload};
 use super::pool::{Connection, Lease, add_one};
 use super::wire::{Failure, Wire};
-use super::{Answer, SendError, framing};
+use super::{Answer, FailedBefore, SendError, framing};
 use crate::clock;
 use crate::error::{Reason, Refusal};
 
@@ -27,6 +27,8 @@ pub(super) struct Job {
     began: Instant,
     /// How often the request was repeated so far.
     pub(super) retries: u8,
+    /// The attempt that was repeated.
+    pub(super) failed_before: Option<FailedBefore>,
     method: Method,
     asks_upgrade: bool,
     /// The site may get it twice: idempotent, and no body that would be gone.
@@ -51,6 +53,7 @@ impl Job {
         Self {
             began,
             retries: 0,
+            failed_before: None,
             asks_upgrade: request.headers().contains_key(header::UPGRADE),
             repeatable: idempotent.contains(&method) && request.body().is_end_stream(),
             upload: request.body().upload(),
@@ -60,7 +63,7 @@ impl Job {
 
     /// The end without an answer.
     pub(super) fn error(&self, refusal: Refusal, endpoint: Option<usize>) -> SendError {
-        SendError { refusal, endpoint, retries: self.retries }
+        SendError { refusal, endpoint, retries: self.retries, failed_before: self.failed_before }
     }
 
     /// Sends the request to the endpoint picked; on a repetition over a fresh connection.
@@ -158,6 +161,7 @@ impl Job {
             response,
             endpoint: pick.endpoint,
             retries: self.retries,
+            failed_before: self.failed_before,
             reused,
             waited: written.saturating_duration_since(self.began),
             upstream_time: now.saturating_duration_since(written),

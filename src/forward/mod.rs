@@ -62,6 +62,8 @@ pub struct Answer {
     pub endpoint: usize,
     /// How often the request was repeated: 0 or 1.
     pub retries: u8,
+    /// The failed attempt before, if there was one.
+    pub failed_before: Option<FailedBefore>,
     /// Whether the connection had carried a request before.
     pub reused: bool,
     /// From the call to the request given to a connection: queue, look-up, connect, a failed first try.
@@ -81,6 +83,17 @@ pub struct SendError {
     pub endpoint: Option<usize>,
     /// How often the request was repeated: 0 or 1.
     pub retries: u8,
+    /// The failed attempt before the last, if there was one.
+    pub failed_before: Option<FailedBefore>,
+}
+
+/// An attempt that was repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedBefore {
+    /// Index of the endpoint in the configuration.
+    pub endpoint: usize,
+    /// Why it failed.
+    pub reason: Reason,
 }
 
 impl Upstreams {
@@ -135,6 +148,8 @@ impl Upstreams {
             let (Some(again), 0) = (failed.again, job.retries) else {
                 return Err(job.error(failed.refusal, Some(chosen.endpoint)));
             };
+            job.failed_before =
+                Some(FailedBefore { endpoint: chosen.endpoint, reason: failed.refusal.reason() });
             if failed.elsewhere {
                 let other = self.balancer.pick(&self.pools, Some(chosen.endpoint), clock::monotonic());
                 if other.is_none() {

@@ -20,25 +20,26 @@ pub fn finish(exchange: &mut Exchange) -> Submission {
     exchange.recorded = true;
     let duration = clock::monotonic().saturating_duration_since(exchange.started);
     count(exchange, duration);
-    let submission = submit(exchange, Kind::Access, Some(duration));
+    let submission =
+        with_event(exchange, Kind::Access, Some(duration), |event| exchange.worker.recorder.submit(event));
     if matches!(submission, Submission::Holding(_)) {
         exchange.worker.metrics.journal_held();
     }
     submission
 }
 
-/// The same where nothing is left to hold back: the client has gone, or gets a broken answer.
-pub fn finish_without_waiting(exchange: &mut Exchange) {
-    let submission = finish(exchange);
-    // What waits for room in the ring must be driven; what is handed over needs nobody.
-    if let Submission::Holding(_) = submission {
-        tokio::task::spawn_local(submission);
-    }
+/// The same where nothing is left to hold back: the client has gone, or gets a broken answer. Without room in the ring
+/// the record is shed at once, and counted.
+pub fn finish_now(exchange: &mut Exchange) {
+    exchange.recorded = true;
+    let duration = clock::monotonic().saturating_duration_since(exchange.started);
+    count(exchange, duration);
+    with_event(exchange, Kind::Access, Some(duration), |event| exchange.worker.recorder.record_or_shed(event));
 }
 
 /// Hands over what is known before the site is asked, for paths that must be recorded first.
 pub fn submit_open(exchange: &Exchange) -> Submission {
-    submit(exchange, Kind::Open, None)
+    with_event(exchange, Kind::Open, None, |event| exchange.worker.recorder.submit(event))
 }
 
 fn count(exchange: &Exchange, duration: Duration) {
@@ -59,7 +60,13 @@ struct Lists {
     signals: ListBuf,
 }
 
-fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submission {
+/// Fills an event from what the steps noted, and hands it to `then`.
+fn with_event<T>(
+    exchange: &Exchange,
+    kind: Kind,
+    duration: Option<Duration>,
+    then: impl FnOnce(&Event<'_>) -> T,
+) -> T {
     let kept = &exchange.kept;
     let state = &exchange.state;
     let config = &state.config;
@@ -145,7 +152,7 @@ fn submit(exchange: &Exchange, kind: Kind, duration: Option<Duration>) -> Submis
         campaign.fill(&mut ads);
         event.ads = Some(ads);
     }
-    exchange.worker.recorder.submit(&event)
+    then(&event)
 }
 
 /// What the browser says of itself and of the request.

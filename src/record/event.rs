@@ -341,7 +341,8 @@ columns! {
             dnt: Bool = 19 "dnt";
         }
         "3.6 protection", "proof that nothing is missing" => {
-            /// Why records are missing: `ring_full`, `disk_full`, `torn_tail`, `fsync_error`, `unclean_stop`, `expired`.
+            /// Why records are missing: `ring_full`, `disk_full`, `torn_tail`, `write_error`,
+            /// `fsync_error`, `unclean_stop`, `quota`.
             gap_reason: Text = 158 "gap.reason";
             /// Kind of the missing records; absent when not known.
             gap_kind: Text = 159 "gap.kind";

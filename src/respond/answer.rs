@@ -29,8 +29,8 @@ pub struct Owed {
     expire: SmallVec<[Bytes; 2]>,
     /// Names of all advertising cookies that the request carried, if they were allowed to pass.
     passed: SmallVec<[Bytes; 2]>,
-    /// Stands for the visitor in the memory of what was expired.
-    visitor_key: u64,
+    /// Stands for the visitor in the memory of what was expired; who is not known is told every time.
+    visitor_key: Option<u64>,
 }
 
 impl Owed {
@@ -46,7 +46,7 @@ impl Owed {
         } else {
             SmallVec::new()
         };
-        let visitor_key = visitor.map_or(0, |v| v.id.uuid().as_u64_pair().1);
+        let visitor_key = visitor.map(|v| v.id.uuid().as_u64_pair().1);
         Self { visitor: None, expire, passed, visitor_key }
     }
 
@@ -55,8 +55,8 @@ impl Owed {
     pub fn every_advertising(&self) -> Self {
         let mut expire = self.expire.clone();
         expire.extend(self.passed.iter().cloned());
-        // A fresh key: who just refused is told again, even if they were told today.
-        Self { visitor: None, expire, passed: SmallVec::new(), visitor_key: self.visitor_key ^ u64::MAX }
+        // No key: who just refused is told again, even if they were told today.
+        Self { visitor: None, expire, passed: SmallVec::new(), visitor_key: None }
     }
 }
 
@@ -146,8 +146,11 @@ pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Ow
     let host = exchange.admitted.host.to_str().unwrap_or_default();
     let host = host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
     let names = owed.expire.iter().map(|name| &name[..]);
-    let mut expirer = exchange.worker.expirer.borrow_mut();
-    let expired = expirer.expire(owed.visitor_key, names, host, exchange.admitted.secure, now);
+    let secure = exchange.admitted.secure;
+    let expired = match owed.visitor_key {
+        Some(visitor) => exchange.worker.expirer.borrow_mut().expire(visitor, names, host, secure, now),
+        None => expire::plan(names, host, secure, expire::Limits::default()).fields,
+    };
     let n = expired.len();
     for value in expired {
         fields.append(header::SET_COOKIE, value);

@@ -1,7 +1,8 @@
 //! The answer's body on its way to the client, and the promise about its end.
 //!
 //! The last bytes of an answer are held back until its record has reached the level of durability that was promised:
-//! whoever received an answer in full has a record. A body that is dropped before its end is recorded as given up.
+//! whoever received an answer in full has a record. A body that is dropped before its end is recorded as given up, by
+//! the exchange itself.
 //! Never changes a byte. Bound: one frame at a time.
 
 use std::fmt;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::error::{Reason, Refusal};
+use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::forward::AnswerBody;
 use crate::record::emit;
@@ -22,6 +23,9 @@ use crate::store::recorder::Submission;
 pub enum Body {
     /// Recorded already; what is left to send.
     Whole(Option<Bytes>),
+    /// Recorded already; never sent, but of this length in bytes. hyper writes the `Content-Length` of a 304 (RFC 9110
+    /// §15.4.5) only for a body that claims to have it.
+    Unsent(u64),
     /// From the site.
     Streaming(Box<Streaming>),
 }
@@ -76,6 +80,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Unsent(_) => Poll::Ready(None),
             Self::Streaming(streaming) => streaming.poll_frame(cx),
         }
     }
@@ -83,6 +88,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Unsent(_) => false,
             Self::Streaming(streaming) => matches!(streaming.stage, Stage::Done),
         }
     }
@@ -90,6 +96,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Unsent(length) => SizeHint::with_exact(*length),
             Self::Streaming(streaming) => streaming.size_hint(),
         }
     }
@@ -116,7 +123,7 @@ impl Streaming {
                         Some(Err(refusal)) => {
                             self.stage = Stage::Done;
                             self.exchange.error = Some(refusal.reason());
-                            emit::finish_without_waiting(&mut self.exchange);
+                            emit::finish_now(&mut self.exchange);
                             return Poll::Ready(Some(Err(refusal)));
                         }
                         None => self.hold(None),
@@ -163,15 +170,5 @@ impl Streaming {
             hint.set_upper(upper + waiting);
         }
         hint
-    }
-}
-
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        // The client left, or its connection was cut, before the end.
-        if !self.exchange.recorded {
-            self.exchange.error.get_or_insert(Reason::ClientGone);
-            emit::finish_without_waiting(&mut self.exchange);
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
@@ -82,7 +82,8 @@ pub async fn site(mut exchange: Exchange, answer: Answer, owed: Owed) -> Respons
     if exchange.method == MethodLabel::Head || body.is_end_stream() {
         drop(body);
         emit::finish(&mut exchange).await;
-        return Response::from_parts(head, Body::whole(Bytes::new()));
+        let body = unsent(&exchange, head.status, &head.headers);
+        return Response::from_parts(head, body);
     }
     let first = match arrived(&mut body).await {
         Some(Some(Ok(frame))) => Some(frame),
@@ -103,6 +104,15 @@ pub async fn site(mut exchange: Exchange, answer: Answer, owed: Owed) -> Respons
         Some(Ok(data)) => Response::from_parts(head, Body::streaming(body, exchange, Some(Frame::data(data)))),
         Some(Err(frame)) => Response::from_parts(head, Body::streaming(body, exchange, Some(frame))),
         None => Response::from_parts(head, Body::streaming(body, exchange, None)),
+    }
+}
+
+/// No body, but the length that the head of a 304 tells.
+fn unsent(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> Body {
+    let length = fields.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    match length {
+        Some(length) if status == StatusCode::NOT_MODIFIED && !exchange.is_multiplexed() => Body::Unsent(length),
+        _ => Body::whole(Bytes::new()),
     }
 }
 

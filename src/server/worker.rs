@@ -72,7 +72,12 @@ async fn run(
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
     }
+    let watching = tokio::task::spawn_local({
+        let worker = Rc::clone(&worker);
+        async move { worker.watch_pools().await }
+    });
     reached(&mut phase, Phase::Draining).await;
+    watching.abort();
     for task in accepting {
         task.abort();
     }

@@ -91,6 +91,14 @@ impl Recorder {
         self.clone().hold(record, event.kind).await
     }
 
+    /// Hands an event over now, or sheds and counts it: for those who cannot wait.
+    pub fn record_or_shed(&self, event: &Event<'_>) {
+        if self.record(event).is_err() {
+            let shared = &self.0.shared;
+            shared.stats.lose(event.kind, LossReason::RingFull, 1, (shared.now)());
+        }
+    }
+
     /// [`Self::record_or_hold`] and the wait for the level in one future, for those who poll by hand.
     pub fn submit(&self, event: &Event<'_>) -> Submission {
         match self.record(event) {

@@ -1,0 +1,87 @@
+//! The admin listener: figures that tell what happened, and whether traffic should come.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::support::client::Client;
+use crate::support::{Gateway, Origin, Protocol, Visitor, ask, program, wait_for};
+
+#[test]
+fn the_page_of_metrics_is_as_prometheus_wants_it() {
+    let Some(promtool) = program("promtool", &[]) else { return };
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    Visitor::with_ads(&gateway, Protocol::Http2).open("/");
+    let page = gateway.metrics();
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    child.stdin.take().expect("its input").write_all(page.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn each_thing_that_happens_is_counted() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let mut visitor = Visitor::with_ads(&gateway, Protocol::Http1);
+    visitor.open("/");
+    visitor.submit("action=refuse");
+    visitor.open("/");
+    visitor.grant();
+    visitor.withdraw();
+    Visitor::new(&gateway, Protocol::Http2).fetch(ask("GET", "/").host("evil.example"));
+    let count = |name: &str, labels: &[&str]| gateway.metric(name, labels);
+    assert_eq!(count("kelisim_http_requests_total", &["method=\"GET\"", "host=\"kz.example\""]), 2.0);
+    assert_eq!(count("kelisim_http_requests_total", &["method=\"POST\""]), 2.0);
+    assert_eq!(count("kelisim_http_requests_total", &["method=\"DELETE\""]), 1.0);
+    let stripped = ["action=\"stripped\"", "category=\"advertising\"", "direction=\"request\"", "mode=\"enforce\""];
+    assert!(count("kelisim_cookies_total", &stripped) >= 4.0);
+    assert!(count("kelisim_cookies_total", &["action=\"expired\""]) >= 4.0);
+    assert_eq!(count("kelisim_consent_choices_total", &["choice=\"refused\""]), 1.0);
+    assert_eq!(count("kelisim_consent_choices_total", &["choice=\"given\""]), 1.0);
+    assert_eq!(count("kelisim_consent_choices_total", &["choice=\"withdrawn\""]), 1.0);
+    assert_eq!(count("kelisim_request_rejected_total", &["reason=\"unknown_host\""]), 1.0);
+    assert_eq!(count("kelisim_upstream_requests_total", &["result=\"ok\""]), 2.0);
+    wait_for("the records", || (count("kelisim_journal_records_total", &["kind=\"access\""]) == 5.0).then_some(()));
+    assert_eq!(count("kelisim_journal_dropped_records_total", &[]), 0.0);
+}
+
+#[test]
+fn no_word_from_the_wire_becomes_a_label() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1).always("user-agent", "word-agent");
+    visitor.hold("word-cookie", "word-value");
+    visitor.fetch(ask("WORDMETHOD", "/word-path?word-key=1"));
+    visitor.fetch(ask("GET", "/").host("word-host.example"));
+    let page = gateway.metrics();
+    assert!(!page.contains("word-") && !page.contains("WORDMETHOD"), "{page}");
+    assert!(page.contains("method=\"_OTHER\""));
+}
+
+#[test]
+fn health_readiness_and_version_are_told() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    assert_eq!(gateway.admin("/healthz").status, 200);
+    assert_eq!(gateway.admin("/readyz").status, 200);
+    assert!(gateway.admin("/version").text().contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(gateway.admin("/nothing").status, 404);
+    let mut client = Client::connect(gateway.admin_port());
+    client.send("POST /metrics HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.read().status, 405);
+}
+
+#[test]
+fn what_is_for_the_admin_listener_is_not_served_to_visitors() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let reply = gateway.client().get("/metrics");
+    assert!(!reply.text().contains("kelisim_"), "that is the site's own path");
+    assert_eq!(origin.last().target, "/metrics");
+}

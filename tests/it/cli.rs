@@ -1,0 +1,148 @@
+//! What an operator types: checks, references, explanations, and the exit codes that scripts rely on.
+
+use serde_json::Value;
+
+use crate::support::cli::kelisim;
+
+#[test]
+fn the_help_of_every_verb_is_a_contract() {
+    let mut all = String::new();
+    for verb in [
+        &[][..],
+        &["demo"],
+        &["run"],
+        &["check"],
+        &["config"],
+        &["config", "print"],
+        &["config", "reference"],
+        &["logs"],
+        &["logs", "tail"],
+        &["logs", "query"],
+        &["logs", "top"],
+        &["logs", "hist"],
+        &["logs", "fields"],
+        &["cookies"],
+        &["cookies", "explain"],
+        &["geoip"],
+        &["geoip", "lookup"],
+        &["geoip", "info"],
+    ] {
+        let said = kelisim(&[verb, &["--help"]].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{verb:?}");
+        all.push_str(&format!("=== kelisim {}\n{}\n", [verb, &["--help"]].concat().join(" "), said.out));
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn the_reference_of_all_keys_is_a_contract() {
+    let said = kelisim(&["config", "reference"]);
+    assert_eq!(said.code, 0);
+    insta::assert_snapshot!("config_reference", said.out);
+}
+
+#[test]
+fn all_mistakes_of_a_configuration_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kelisim.toml");
+    let config = "\
+[[listen]]
+address = \"127.0.0.1:99999\"
+
+[[site]]
+hosts = [\"kz.example\"]
+upstream = [\"ftp://127.0.0.1\"]
+
+[limits]
+head_byte = 1
+";
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap();
+    let said = kelisim(&["check", "--config", path]);
+    assert_eq!(said.code, 1);
+    for place in ["kelisim.toml:2:", "kelisim.toml:6:", "kelisim.toml:9:1:", "did you mean `head_bytes`?", "3 problems"] {
+        assert!(said.out.contains(place), "{place} in {}", said.out);
+    }
+    let said = kelisim(&["check", "--config", path, "--json"]);
+    let problems: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, problems.as_array().map(Vec::len)), (1, Some(3)));
+    assert_eq!((&problems[2]["line"], &problems[2]["column"]), (&9.into(), &1.into()));
+    let said = kelisim(&["run", "--config", path]);
+    assert_eq!(said.code, 64, "a bad configuration at start");
+    assert!(said.err.contains("head_byte"), "{}", said.err);
+}
+
+#[test]
+fn a_good_configuration_is_printed_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kelisim.toml");
+    let good = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n";
+    std::fs::write(&path, good).unwrap();
+    let path = path.to_str().unwrap();
+    let said = kelisim(&["check", "-c", path]);
+    assert_eq!((said.code, said.out.ends_with(": fine\n")), (0, true), "{said:?}");
+    assert_eq!(kelisim(&["check", "--config", path, "--json"]).out, "[]\n");
+    let printed = kelisim(&["config", "print", "--config", path]);
+    assert!(printed.out.contains("kz.example") && printed.out.contains("durability"), "{}", printed.out);
+    // What was printed is itself a good configuration that says the same.
+    let again = folder.path().join("again.toml");
+    std::fs::write(&again, &printed.out).unwrap();
+    assert_eq!(kelisim(&["config", "print", "--config", again.to_str().unwrap()]).out, printed.out);
+}
+
+#[test]
+fn the_example_in_deploy_is_good() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kelisim.toml");
+    let said = kelisim(&["check", "--config", example, "--json"]);
+    let problems: Value = serde_json::from_str(&said.out).expect("JSON");
+    // The files that it names are the operator's; everything else must be right.
+    for problem in problems.as_array().expect("a list") {
+        let message = problem["message"].as_str().unwrap_or_default();
+        assert!(message.contains("cannot read") || message.contains("No such file"), "{problem}");
+    }
+}
+
+#[test]
+fn cookies_are_explained() {
+    let explained = |name: &str| -> Value {
+        let said = kelisim(&["cookies", "explain", name, "--format", "json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(&said.out).expect("JSON")
+    };
+    assert_eq!((&explained("_fbp")["category"], &explained("_fbp")["protected"]), (&"advertising".into(), &false.into()));
+    assert_eq!(explained("sessionid")["protected"], true);
+    assert_eq!(explained("no-such-cookie")["category"], "unknown");
+    assert!(kelisim(&["cookies", "explain", "_gcl_au"]).out.contains("Google"));
+}
+
+#[test]
+fn the_location_database_can_be_asked() {
+    let said = kelisim(&["geoip", "info", "--format", "json"]);
+    let info: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+    assert_eq!(said.code, 0);
+    assert!(info["country"]["nodes"].as_u64().is_some_and(|nodes| nodes > 0), "{info}");
+    let said = kelisim(&["geoip", "lookup", "8.8.8.8", "--format", "json"]);
+    let place: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((said.code, &place["country"]), (0, &"US".into()));
+    let said = kelisim(&["geoip", "lookup", "127.0.0.1", "--fail"]);
+    assert_eq!(said.code, 1, "nobody's country");
+}
+
+#[test]
+fn wrong_usage_is_2_and_what_is_missing_is_told() {
+    for arguments in [
+        &["nonsense"][..],
+        &["run"],
+        &["run", "--config", "a", "--upstream", "http://b"],
+        &["check"],
+        &["logs", "query", "--purpose", "curiosity"],
+        &["geoip", "lookup", "not-an-address"],
+    ] {
+        let said = kelisim(arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {said:?}");
+        assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(kelisim(&["run", "--config", "/nonexistent/kelisim.toml"]).code, 64);
+    let version = kelisim(&["--version"]);
+    assert_eq!((version.code, version.out.trim()), (0, concat!("kelisim ", env!("CARGO_PKG_VERSION"))));
+}

@@ -1,0 +1,38 @@
+//! The gateway from the outside: the real binary, real sites, real clients, all on loopback.
+//!
+//! | file | asks |
+//! |---|---|
+//! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
+//! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
+//! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
+//! | [`tunnels`] | WebSockets |
+//! | [`secure`] | TLS and certificates |
+//! | [`records`] | what is recorded, for whom, and how it is read |
+//! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
+//! | [`life`] | reload, drain, end |
+//! | [`admin`] | figures, health, readiness |
+//! | [`cli`] | commands, exit codes, contracts |
+//! | [`third_party`] | servers and clients that nobody here wrote |
+//! | [`browser`] | a real browser before the demo site |
+//!
+//! Every test starts its own gateway on ports that the kernel chose, and waits for events, never for time to pass.
+//! What is not installed is skipped with a line `skipped: …`.
+
+// Helpers are for tests and may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod browser;
+mod cli;
+mod consent;
+mod crash;
+mod forwarding;
+mod front_door;
+mod life;
+mod policy;
+mod records;
+mod secure;
+mod support;
+mod third_party;
+mod tunnels;

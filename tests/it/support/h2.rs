@@ -1,0 +1,112 @@
+//! The same questions over HTTP/2: by prior knowledge in cleartext, or by ALPN.
+//!
+//! hyper speaks the protocol on one background thread for all tests; a test calls as if it were blocking.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+
+use super::client::{Ask, Reply};
+use super::wire::{End, Fields};
+use super::PATIENCE;
+
+/// One HTTP/2 connection.
+#[derive(Clone)]
+pub struct Http2 {
+    sender: SendRequest<Full<Bytes>>,
+    scheme: &'static str,
+}
+
+impl Http2 {
+    /// Connects in cleartext; the gateway must find the protocol by its preface.
+    pub fn connect(address: SocketAddr) -> Self {
+        block_on(async {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            // Its end is seen by the requests on it.
+            tokio::spawn(async move { drop(connection.await) });
+            Self { sender, scheme: "http" }
+        })
+    }
+
+    /// Connects by TLS; panics unless the gateway chose `h2`.
+    pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> Self {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        block_on(async {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.expect("TLS");
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            tokio::spawn(async move { drop(connection.await) });
+            Self { sender, scheme: "https" }
+        })
+    }
+
+    /// Asks and reads the answer, which must be whole.
+    pub fn fetch(&mut self, ask: &Ask) -> Reply {
+        let reply = self.try_fetch(ask).unwrap_or_else(|error| panic!("{} {}: {error}", ask.method, ask.target));
+        assert_eq!(reply.end, End::Whole, "{} {}: {reply:?}", ask.method, ask.target);
+        reply.suspect();
+        reply
+    }
+
+    /// Asks and reads the answer, if one comes.
+    pub fn try_fetch(&mut self, ask: &Ask) -> Result<Reply, hyper::Error> {
+        let uri = format!("{}://{}{}", self.scheme, ask.host, ask.target);
+        let mut request = http::Request::builder().method(ask.method.as_str()).uri(uri);
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::from(ask.body.clone())).expect("a request");
+        block_on(async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let (parts, mut body) = response.into_parts();
+            let mut reply = Reply {
+                status: parts.status.as_u16(),
+                headers: fields(&parts.headers),
+                body: Vec::new(),
+                trailers: Fields::default(),
+                end: End::Whole,
+            };
+            while let Some(frame) = body.frame().await {
+                match frame {
+                    Err(_) => {
+                        reply.end = End::Broken;
+                        break;
+                    }
+                    Ok(frame) => match frame.into_data() {
+                        Ok(data) => reply.body.extend(data),
+                        Err(frame) => reply.trailers = frame.trailers_ref().map(fields).unwrap_or_default(),
+                    },
+                }
+            }
+            Ok(reply)
+        })
+    }
+}
+
+fn fields(map: &http::HeaderMap) -> Fields {
+    let text = |value: &http::HeaderValue| value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
+    Fields(map.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+}
+
+/// Runs a future on the background thread, for at most [`PATIENCE`].
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    });
+    RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("waited in vain for HTTP/2") })
+}
