@@ -69,7 +69,13 @@ fn hold(port: u16) -> io::Result<[Option<TcpListener>; 2]> {
 ///
 /// # Errors
 /// The defaults contradict each other, which would be a bug.
-pub(super) fn config(site: Port, admin: Port, upstream: SocketAddr, data: &Path, now: Timestamp) -> Result<Config, Problems> {
+pub(super) fn config(
+    site: Port,
+    admin: Port,
+    upstream: SocketAddr,
+    data: &Path,
+    now: Timestamp,
+) -> Result<Config, Problems> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, site.number));
     let mut config = Config::default_for(listen, &HOSTS, upstream, data)?;
     if site.ipv6 {

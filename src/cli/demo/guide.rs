@@ -32,7 +32,11 @@ impl Guide<'_> {
         let mut out = String::with_capacity(4096);
         let (site, admin) = (format!("http://localhost:{}", self.site.number), self.admin.number);
         let data = self.data.display();
-        self.line(&mut out, BOLD, "A demo site with the Kelisim gateway in front of it, all on this computer.");
+        self.line(
+            &mut out,
+            BOLD,
+            "A demo site with the Kelisim gateway in front of it, all on this computer.",
+        );
         for port in [self.site, self.admin] {
             if let Some(wanted) = port.instead_of {
                 self.line(&mut out, YELLOW, &format!("Port {wanted} is taken, so {} is used.", port.number));
@@ -60,7 +64,7 @@ impl Guide<'_> {
         }
         out.push('\n');
         self.line(&mut out, BOLD, "The records of this run, from another terminal:");
-        for command in ["tail -f", "top stripped", "query 'consent=denied'"] {
+        for command in ["tail -f", "top blocked", "query consent=denied"] {
             self.line(&mut out, GREEN, &format!("   {} logs {command} --data {data}", self.program));
         }
         out.push('\n');
@@ -72,9 +76,10 @@ impl Guide<'_> {
         let direct = self.direct;
         [
             (
-                format!("In a browser: open {site}/, look at the shop, sign in, see what the site received; then allow \
-                         advertising and look again."),
-                vec![],
+                "In a browser, one after the other; at the end allow advertising and look again:".into(),
+                ["/", "/shop", "/login", "/received", "/.kelisim/?return=/received"]
+                    .map(|path| format!("{site}{path}"))
+                    .into(),
             ),
             (
                 "The site sets advertising cookies; without consent they do not reach the browser:".into(),
@@ -139,7 +144,8 @@ mod tests {
             data: Path::new("/tmp/kelisim-demo-x"),
             colour,
         };
-        let masked = guide.render().replace("18080", "SITE").replace("19180", "ADMIN").replace("13000", "DIRECT");
+        let masked =
+            guide.render().replace("18080", "SITE").replace("19180", "ADMIN").replace("13000", "DIRECT");
         masked.replace("/tmp/kelisim-demo-x", "DATA")
     }
 

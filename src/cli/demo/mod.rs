@@ -41,7 +41,8 @@ pub struct Args {
 /// # Errors
 /// No port, thread or temporary folder can be had, or standard output is gone.
 pub fn run(args: &Args) -> io::Result<ExitCode> {
-    log_to_stderr("warn");
+    // The location database is as old as it is: nobody acts on it here, and the guide is to stay readable.
+    log_to_stderr("warn,kelisim::server::start=error");
     let data = tempfile::Builder::new().prefix("kelisim-demo-").tempdir()?;
     let site = server::start()?;
     let (port, admin) = gateway::choose_ports(args.port, args.admin_port)?;
@@ -60,7 +61,8 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
     let program = std::env::args().next().unwrap_or_else(|| "kelisim".into());
     let mut out = io::stdout().lock();
     let colour = is_coloured(out.is_terminal());
-    let guide = Guide { program: &program, site: port, admin, direct: site.address, data: data.path(), colour };
+    let guide =
+        Guide { program: &program, site: port, admin, direct: site.address, data: data.path(), colour };
     let printed = out.write_all(guide.render().as_bytes()).and_then(|()| out.flush());
     if printed.is_ok() {
         runtime.block_on(ends.any());

@@ -28,7 +28,8 @@ pub(super) fn page(visit: &Visit<'_>, title: &str, body: &Markup) -> Markup {
             body {
                 header { (head(visit)) }
                 main {
-                    @if visit.consent() == Consent::Open {
+                    // `/received` says it in its own words.
+                    @if visit.consent() == Consent::Open && visit.parts.uri.path() != "/received" {
                         div.banner {
                             p { (t.banner) }
                             a.button href=(consent_page(visit)) { (t.choose) }
@@ -164,8 +165,10 @@ pub(super) fn upload(visit: &Visit<'_>, report: Option<&str>) -> Markup {
             label { (t.file) input type="file" name="file" required; }
             div { button { (t.send) } }
         }
-        h2 hidden[report.is_none()] { (t.upload_done) }
-        p { code id="result" hidden[report.is_none()] { (report.unwrap_or_default()) } }
+        section id="result" hidden[report.is_none()] {
+            h2 { (t.upload_done) }
+            p { code { (report.unwrap_or_default()) } }
+        }
         script { (PreEscaped(include_str!("upload.js"))) }
     };
     page(visit, t.upload, &body)

@@ -66,7 +66,10 @@ fn cookies(visit: &Visit<'_>) -> Markup {
 }
 
 fn headers(visit: &Visit<'_>) -> Markup {
-    let shown: Vec<_> = visit.parts.headers.iter().filter(|(name, _)| is_the_gateways(name.as_str())).collect();
+    let all = visit.parts.headers.iter();
+    let mut shown: Vec<_> = all.filter(|(name, _)| is_the_gateways(name.as_str())).collect();
+    // The decisions first.
+    shown.sort_by_key(|(name, _)| !name.as_str().starts_with("kelisim-"));
     html! {
         @if shown.is_empty() {
             p { (texts(visit.language).no_headers) }

@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::body::Body;
+use super::pages;
 use super::site::{self, Moment};
 use super::visit::Visit;
-use super::pages;
 use crate::clock;
 
 /// A running demo site. Dropping it ends it.
@@ -145,7 +145,8 @@ async fn upload(parts: &Parts, mut body: Incoming) -> Response<Body> {
     }
     let hex: String = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let report = format!("{{\"bytes\":{bytes},\"sha256\":\"{hex}\"}}\n");
-    let by_form = parts.headers.get(ACCEPT).is_some_and(|v| memchr::memmem::find(v.as_bytes(), b"text/html").is_some());
+    let by_form =
+        parts.headers.get(ACCEPT).is_some_and(|v| memchr::memmem::find(v.as_bytes(), b"text/html").is_some());
     if by_form {
         site::page(StatusCode::OK, pages::upload(&Visit::new(parts), Some(&report)))
     } else {
@@ -156,7 +157,10 @@ async fn upload(parts: &Parts, mut body: Incoming) -> Response<Body> {
 /// How long `/slow?ms=` waits: a second unless told, never longer than [`LONGEST_DELAY`].
 fn delay(query: Option<&str>) -> Duration {
     let asked = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("ms=")));
-    asked.and_then(|ms| ms.parse().ok()).map_or(Duration::from_secs(1), Duration::from_millis).min(LONGEST_DELAY)
+    asked
+        .and_then(|ms| ms.parse().ok())
+        .map_or(Duration::from_secs(1), Duration::from_millis)
+        .min(LONGEST_DELAY)
 }
 
 /// Connections at a time; further ones wait in the kernel's queue. More than the gateway opens.
@@ -184,10 +188,12 @@ mod tests {
     #[test]
     fn an_upload_is_counted_and_hashed() {
         let server = start().unwrap();
-        let request = b"POST /upload HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+        let request =
+            b"POST /upload HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
             1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
         let answer = exchange(server.address, request);
-        let expected = "{\"bytes\":3,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\n";
+        let expected =
+            "{\"bytes\":3,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\n";
         assert!(answer.ends_with(expected), "{answer}");
     }
 
@@ -196,7 +202,9 @@ mod tests {
         let server = start().unwrap();
         let form = |bytes: usize| {
             let body = "a".repeat(bytes);
-            format!("POST /register HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{body}")
+            format!(
+                "POST /register HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{body}"
+            )
         };
         let answer = exchange(server.address, form(site::BODY_BYTES).as_bytes());
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

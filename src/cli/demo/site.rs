@@ -117,7 +117,8 @@ fn add_to_basket(visit: &Visit<'_>) -> Response<Body> {
 }
 
 fn log_in(visit: &Visit<'_>, body: &[u8], moment: Moment) -> Response<Body> {
-    let named = body.split(|&b| b == b'&').any(|pair| pair.strip_prefix(b"name=").is_some_and(|v| !v.is_empty()));
+    let named =
+        body.split(|&b| b == b'&').any(|pair| pair.strip_prefix(b"name=").is_some_and(|v| !v.is_empty()));
     if !named {
         return page(StatusCode::UNAUTHORIZED, pages::login(visit, true));
     }
@@ -220,7 +221,8 @@ mod tests {
     fn home_sets_what_the_catalogue_knows_as_analytics_and_advertising() {
         let response = get("/", None);
         let catalogue = Catalogue::builtin();
-        let category = |field: &&str| catalogue.classify(field.split('=').next().unwrap().as_bytes()).category;
+        let category =
+            |field: &&str| catalogue.classify(field.split('=').next().unwrap().as_bytes()).category;
         let categories: Vec<Category> = set_cookies(&response).iter().map(category).collect();
         let mut expected = [Category::Advertising; 6];
         expected[0] = Category::Analytics;
@@ -240,8 +242,7 @@ mod tests {
         for name in ["_fbc", "_ttp", "_ym_uid", "adrcid"] {
             assert!(page.contains(&format!("keep(\"{name}\"")), "{name}");
             let class = Catalogue::builtin().classify(name.as_bytes()).category;
-            let expected =
-                if name == "_ym_uid" { Category::Analytics } else { Category::Advertising };
+            let expected = if name == "_ym_uid" { Category::Analytics } else { Category::Advertising };
             assert_eq!(class, expected, "{name}");
         }
     }
@@ -250,7 +251,10 @@ mod tests {
     fn a_session_begins_is_needed_and_ends() {
         assert_eq!(get("/account", None).headers()[LOCATION], "/login");
         let response = ask("POST", "/login", None, "x=1&name=a");
-        assert_eq!((response.status().as_u16(), &response.headers()[LOCATION]), (303, &"/account".parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[LOCATION]),
+            (303, &"/account".parse().unwrap())
+        );
         let session = "sessionid=00000000000000000000000000000abc";
         assert_eq!(set_cookies(&response), [format!("{session}; Path=/; HttpOnly; SameSite=Lax")]);
         assert_eq!(get("/account", Some(session)).status(), 200);
@@ -268,8 +272,13 @@ mod tests {
 
     #[test]
     fn the_basket_counts_and_does_not_overflow() {
-        assert_eq!(set_cookies(&ask("POST", "/basket", Some("basket=2"), ""))[0], "basket=3; Path=/; SameSite=Lax");
-        assert!(set_cookies(&ask("POST", "/basket", Some("basket=65535"), ""))[0].starts_with("basket=65535;"));
+        assert_eq!(
+            set_cookies(&ask("POST", "/basket", Some("basket=2"), ""))[0],
+            "basket=3; Path=/; SameSite=Lax"
+        );
+        assert!(
+            set_cookies(&ask("POST", "/basket", Some("basket=65535"), ""))[0].starts_with("basket=65535;")
+        );
         assert!(body(get("/shop", Some("basket=<"))).contains("In your basket: 0"));
     }
 
@@ -297,7 +306,15 @@ mod tests {
     fn downloads_and_statuses_have_bounds() {
         assert!(matches!(get("/download/3", None).body(), Body::Filling(3_145_728)));
         assert!(matches!(get("/download/4096", None).body(), Body::Filling(_)));
-        for path in ["/download/4097", "/download/-1", "/download/", "/status/199", "/status/600", "/status/2000", "/x"] {
+        for path in [
+            "/download/4097",
+            "/download/-1",
+            "/download/",
+            "/status/199",
+            "/status/600",
+            "/status/2000",
+            "/x",
+        ] {
             assert_eq!(get(path, None).status(), 404, "{path}");
         }
         for status in [200, 204, 304, 404, 451, 503, 599] {
@@ -314,7 +331,10 @@ mod tests {
             ("GET", "/basket", "POST"),
         ] {
             let response = ask(method, path, None, "");
-            assert_eq!((response.status().as_u16(), &response.headers()[ALLOW]), (405, &allow.parse().unwrap()));
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()[ALLOW]),
+                (405, &allow.parse().unwrap())
+            );
         }
     }
 
@@ -323,7 +343,10 @@ mod tests {
         for language in ["kk", "ru", "en"] {
             for path in ["/", "/shop", "/login", "/register", "/received", "/events", "/upload"] {
                 let response = get(path, Some(&format!("lang={language}")));
-                assert_eq!((response.status().as_u16(), &response.headers()[CACHE_CONTROL]), (200, &"no-store".parse().unwrap()));
+                assert_eq!(
+                    (response.status().as_u16(), &response.headers()[CACHE_CONTROL]),
+                    (200, &"no-store".parse().unwrap())
+                );
                 let page = body(response);
                 assert!(page.starts_with(&format!("<!DOCTYPE html><html lang=\"{language}\">")), "{path}");
                 assert!(page.contains("<footer>"));

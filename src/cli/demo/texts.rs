@@ -125,7 +125,11 @@ const EN: Texts = Texts {
     more: "Also here",
     shop_title: "Our teas",
     teas: [
-        Tea { name: "Black, with milk", text: "Strong enough for milk, as it is drunk here.", price: "1 990 ₸" },
+        Tea {
+            name: "Black, with milk",
+            text: "Strong enough for milk, as it is drunk here.",
+            price: "1 990 ₸",
+        },
         Tea { name: "Green", text: "Light, for the middle of the day.", price: "2 450 ₸" },
         Tea { name: "Mountain herbs", text: "Thyme, oregano and rose hip. No caffeine.", price: "1 750 ₸" },
     ],
@@ -150,12 +154,13 @@ const EN: Texts = Texts {
     received_title: "What the site received",
     received_lead: "Your request for this very page, as it arrived behind the gateway.",
     allowed: "Advertising is allowed: the gateway lets advertising cookies through.",
-    refused: "Advertising is not allowed: the gateway removed every advertising cookie.",
+    refused: "Advertising is not allowed: the gateway takes out every cookie that it knows to serve advertising.",
     no_gateway: "This request did not come through the gateway: the site sees everything that the browser sends.",
     cookies: "Cookies",
     no_cookies: "The site received no cookie.",
     kept_back: "Held by your browser, not received by the site",
-    kept_back_text: "The gateway kept these back, or they were set after the request.",
+    kept_back_text: "The gateway kept these back, or a script has set them since. It tells the browser to forget each \
+                     of them at most once a day.",
     headers: "What the gateway added",
     headers_text: "The gateway sets or removes these headers on every request, whatever the browser sent.",
     no_headers: "None of them.",
@@ -213,9 +218,17 @@ const RU: Texts = Texts {
     more: "Ещё здесь есть",
     shop_title: "Наш чай",
     teas: [
-        Tea { name: "Чёрный, с молоком", text: "Крепкий, чтобы пить с молоком, как здесь принято.", price: "1 990 ₸" },
-        Tea { name: "Зелёный", text: "Лёгкий, для середины дня.", price: "2 450 ₸" },
-        Tea { name: "Горные травы", text: "Чабрец, душица и шиповник. Без кофеина.", price: "1 750 ₸" },
+        Tea {
+            name: "Чёрный, с молоком",
+            text: "Крепкий, чтобы пить с молоком, как здесь принято.",
+            price: "1 990 ₸",
+        },
+        Tea {
+            name: "Зелёный", text: "Лёгкий, для середины дня.", price: "2 450 ₸"
+        },
+        Tea {
+            name: "Горные травы", text: "Чабрец, душица и шиповник. Без кофеина.", price: "1 750 ₸"
+        },
     ],
     add: "В корзину",
     basket: "В корзине: {}",
@@ -237,12 +250,13 @@ const RU: Texts = Texts {
     received_title: "Что получил сайт",
     received_lead: "Ваш запрос этой самой страницы в том виде, в каком он пришёл после шлюза.",
     allowed: "Реклама разрешена: шлюз пропускает рекламные файлы cookie.",
-    refused: "Реклама не разрешена: шлюз удалил все рекламные файлы cookie.",
+    refused: "Реклама не разрешена: шлюз удаляет все файлы cookie, известные ему как рекламные.",
     no_gateway: "Этот запрос пришёл в обход шлюза: сайт видит всё, что отправляет браузер.",
     cookies: "Файлы cookie",
     no_cookies: "Сайт не получил ни одного файла cookie.",
     kept_back: "Есть в вашем браузере, но не дошли до сайта",
-    kept_back_text: "Их удержал шлюз, или они установлены уже после запроса.",
+    kept_back_text: "Их удержал шлюз, или скрипт установил их уже после запроса. Указание забыть каждый из них шлюз \
+                     даёт браузеру не чаще раза в сутки.",
     headers: "Что добавил шлюз",
     headers_text: "Эти заголовки шлюз устанавливает или удаляет в каждом запросе, что бы ни прислал браузер.",
     no_headers: "Ни одного из них.",
@@ -301,9 +315,17 @@ const KK: Texts = Texts {
     more: "Мұнда тағы бар",
     shop_title: "Біздің шайлар",
     teas: [
-        Tea { name: "Сүт қосылған қара шай", text: "Мұндағы дәстүр бойынша сүтпен ішетін қою шай.", price: "1 990 ₸" },
-        Tea { name: "Көк шай", text: "Күннің ортасына арналған жеңіл шай.", price: "2 450 ₸" },
-        Tea { name: "Тау шөптері", text: "Жебір, жұпаргүл және итмұрын. Кофеинсіз.", price: "1 750 ₸" },
+        Tea {
+            name: "Сүт қосылған қара шай",
+            text: "Мұндағы дәстүр бойынша сүтпен ішетін қою шай.",
+            price: "1 990 ₸",
+        },
+        Tea {
+            name: "Көк шай", text: "Күннің ортасына арналған жеңіл шай.", price: "2 450 ₸"
+        },
+        Tea {
+            name: "Тау шөптері", text: "Жебір, жұпаргүл және итмұрын. Кофеинсіз.", price: "1 750 ₸"
+        },
     ],
     add: "Себетке салу",
     basket: "Себетте: {}",
@@ -325,12 +347,13 @@ const KK: Texts = Texts {
     received_title: "Сайт не алды",
     received_lead: "Дәл осы бетке жіберген сұрауыңыз, шлюзден өткеннен кейін сайтқа жеткен түрінде.",
     allowed: "Жарнамаға рұқсат берілген: шлюз жарнамалық cookie файлдарын өткізеді.",
-    refused: "Жарнамаға рұқсат берілмеген: шлюз барлық жарнамалық cookie файлдарын алып тастады.",
+    refused: "Жарнамаға рұқсат берілмеген: шлюз жарнамаға арналғаны өзіне белгілі барлық cookie файлын алып тастайды.",
     no_gateway: "Бұл сұрау шлюзді айналып келді: сайт браузер жіберетіннің бәрін көреді.",
     cookies: "Cookie файлдары",
     no_cookies: "Сайт бірде-бір cookie файлын алған жоқ.",
     kept_back: "Браузеріңізде бар, бірақ сайтқа жетпеді",
-    kept_back_text: "Оларды шлюз ұстап қалды немесе олар сұраудан кейін орнатылды.",
+    kept_back_text: "Оларды шлюз ұстап қалды немесе скрипт сұраудан кейін орнатты. Шлюз браузерге олардың әрқайсысын \
+                     ұмытуды тәулігіне бір реттен жиі тапсырмайды.",
     headers: "Шлюз не қосты",
     headers_text: "Браузер не жіберсе де, шлюз бұл тақырыптарды әр сұрауда орнатады немесе алып тастайды.",
     no_headers: "Олардың бірде-бірі жоқ.",

@@ -7,7 +7,7 @@
     if (!file) return;
     const answer = await fetch("/upload", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
     const result = document.getElementById("result");
-    result.textContent = await answer.text();
+    result.querySelector("code").textContent = await answer.text();
     result.hidden = false;
   });
 })();
