@@ -91,5 +91,6 @@ pub(crate) fn fields<'a>(head: &'a str, name: &str) -> impl Iterator<Item = &'a 
     head.split("\r\n")
         .skip(1)
         .filter_map(|line| line.split_once(':'))
-        .filter_map(move |(n, value)| n.eq_ignore_ascii_case(name).then(|| value.trim()))
+        .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }

@@ -95,6 +95,7 @@ fn run(mut args: Args) -> Fallible<()> {
     if args.smoke {
         (args.rounds, args.seconds) = (1, 1);
     }
+    needed(&args)?;
     let mut workplace = Workplace::new(args.keep)?;
     if args.callgrind {
         return callgrind::run(&args, &workplace);
@@ -109,6 +110,19 @@ fn run(mut args: Args) -> Fallible<()> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
         std::fs::write(folder.join("RESULTS.md"), &text)?;
         std::fs::write(folder.join("results.svg"), chart::svg(&all))?;
+    }
+    Ok(())
+}
+
+/// What the bench cannot do without. Peers that are missing are left out instead.
+fn needed(args: &Args) -> Fallible<()> {
+    if std::thread::available_parallelism()?.get() <= child::PEER_CORE {
+        return Err("two cores are needed: one for the peer, one for the load".into());
+    }
+    for (program, version) in [("taskset", "-V"), ("setpriv", "-V"), ("wrk", "-v")] {
+        if child::says(program, &[version]).is_none() && !(args.callgrind && program == "wrk") {
+            return Err(format!("{program} is not installed").into());
+        }
     }
     Ok(())
 }
