@@ -248,7 +248,7 @@ fn without_a_living_server_the_visitor_gets_a_page_with_the_request_id() {
 fn a_site_that_does_not_answer_is_a_504() {
     let origin = Origin::raw(|mut connection| {
         let _ = connection.request();
-        let _ = connection.reader.to_end();
+        let _ = connection.reader.rest();
     });
     let gateway = Gateway::build(&[&origin]).key("timeouts.upstream_head", "\"300ms\"").start();
     let reply = gateway.client().get("/slow");
@@ -374,7 +374,7 @@ fn a_client_that_leaves_frees_the_site() {
         let Ok(Some(_)) = connection.request() else { return };
         let _ = connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
         // Comes to an end only if the gateway closes the connection.
-        let _ = cancelled.send(connection.reader.to_end());
+        let _ = cancelled.send(connection.reader.rest());
     });
     let gateway = Gateway::of(&origin);
     let mut client = gateway.client();
@@ -397,7 +397,7 @@ fn a_client_that_leaves_before_the_answer_frees_the_site_too() {
     let origin = Origin::raw(move |mut connection| {
         let Ok(Some(_)) = connection.request() else { return };
         let _ = arrived.send(());
-        let _ = cancelled.send(connection.reader.to_end());
+        let _ = cancelled.send(connection.reader.rest());
     });
     let gateway = Gateway::of(&origin);
     let mut client = gateway.client();

@@ -166,7 +166,7 @@ fn the_end_of_one_side_is_the_end_of_the_tunnel() {
     let socket = open(&gateway);
     origin.hang_up();
     let mut reader = Reader::new(socket.into_inner());
-    assert_eq!(reader.to_end().expect("the end"), b"");
+    assert_eq!(reader.rest().expect("the end"), b"");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn an_idle_tunnel_is_closed() {
     let origin = echo();
     let gateway = Gateway::build(&[&origin]).key("timeouts.upgrade_idle", "\"300ms\"").start();
     let mut reader = Reader::new(open(&gateway).into_inner());
-    assert_eq!(reader.to_end().expect("the end"), b"");
+    assert_eq!(reader.rest().expect("the end"), b"");
 }
 
 #[test]

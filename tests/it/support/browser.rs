@@ -64,21 +64,21 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
         let (socket, _) = client(address, stream).expect("a WebSocket to the browser");
         let mut browser = Self { process, socket, session: String::new(), next: 0, _profile: profile };
-        let targets = browser.call("Target.getTargets", json!({}));
+        let targets = browser.call("Target.getTargets", &json!({}));
         let page = targets["targetInfos"]
             .as_array()
             .and_then(|all| all.iter().find(|t| t["type"] == "page"))
             .cloned();
         let target = page.expect("a page")["targetId"].clone();
-        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        let attached = browser.call("Target.attachToTarget", &json!({ "targetId": target, "flatten": true }));
         attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
-        browser.call("Page.enable", json!({}));
+        browser.call("Page.enable", &json!({}));
         Some(browser)
     }
 
     /// Opens an address and waits until the page has loaded.
     pub fn open(&mut self, url: &str) {
-        let answer = self.call("Page.navigate", json!({ "url": url }));
+        let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert_eq!(answer["errorText"], Value::Null, "{url}");
         self.wait_until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
@@ -105,19 +105,19 @@ impl Browser {
         for kind in ["mousePressed", "mouseReleased"] {
             let event =
                 json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", event);
+            self.call("Input.dispatchMouseEvent", &event);
         }
         self.wait_until("window.__before === undefined && document.readyState === 'complete'");
     }
 
     /// Switches JavaScript of pages on or off, from the next page on. [`Self::evaluate`] works all the same.
     pub fn scripts(&mut self, on: bool) {
-        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !on }));
+        self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !on }));
     }
 
     /// Every cookie that the browser holds, by name.
     pub fn cookies(&mut self) -> Vec<Cookie> {
-        let answer = self.call("Storage.getCookies", json!({}));
+        let answer = self.call("Storage.getCookies", &json!({}));
         let cookie = |c: &Value| Cookie {
             name: c["name"].as_str().unwrap_or_default().into(),
             value: c["value"].as_str().unwrap_or_default().into(),
@@ -136,7 +136,7 @@ impl Browser {
 
     /// Writes a picture of the page as PNG.
     pub fn screenshot(&mut self, path: &Path) {
-        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let data = answer["data"].as_str().expect("a picture");
         let engine = base64::engine::general_purpose::STANDARD;
         std::fs::write(path, base64::Engine::decode(&engine, data).expect("base64")).expect("written");
@@ -144,19 +144,19 @@ impl Browser {
 
     fn try_evaluate(&mut self, expression: &str) -> Result<Value, String> {
         let question = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.try_call("Runtime.evaluate", question)?;
+        let answer = self.try_call("Runtime.evaluate", &question)?;
         match answer.get("exceptionDetails") {
             Some(details) => Err(details.to_string()),
             None => Ok(answer["result"]["value"].clone()),
         }
     }
 
-    fn call(&mut self, method: &str, parameters: Value) -> Value {
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     /// Calls a method and reads until its answer; events in between are passed over.
-    fn try_call(&mut self, method: &str, parameters: Value) -> Result<Value, String> {
+    fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, String> {
         self.next += 1;
         let mut message = json!({ "id": self.next, "method": method, "params": parameters });
         if !self.session.is_empty() && !method.starts_with("Target.") && !method.starts_with("Storage.") {

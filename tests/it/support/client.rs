@@ -225,7 +225,7 @@ impl Client {
 
     /// Everything until the gateway closes.
     pub fn read_to_end(&mut self) -> Vec<u8> {
-        self.reader.to_end().expect("the end of the connection")
+        self.reader.rest().expect("the end of the connection")
     }
 
     /// Ends our direction.
@@ -249,7 +249,7 @@ impl Client {
         } else if let Some(length) = content_length(&reply.headers) {
             (reply.body, reply.end) = self.reader.exactly(length)?;
         } else {
-            reply.body = self.reader.to_end()?;
+            reply.body = self.reader.rest()?;
         }
         Ok(Some(reply))
     }

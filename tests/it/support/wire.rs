@@ -128,7 +128,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Everything up to the end of the connection.
-    pub fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.read_or_reset()? {}
         Ok(std::mem::take(&mut self.buffer))
     }
@@ -186,7 +186,7 @@ impl<R: Read> Reader<R> {
 
     /// Waits for the end of the connection; bytes before it are a failure of the test.
     pub fn is_closed(&mut self) -> bool {
-        match self.to_end() {
+        match self.rest() {
             Ok(rest) => rest.is_empty(),
             Err(_) => false,
         }
