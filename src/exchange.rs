@@ -26,7 +26,6 @@ use crate::ingress::{Admitted, target};
 use crate::listen::connection::OpenRequest;
 use crate::record::kept::Kept;
 use crate::record::{ListBuf, emit};
-use crate::respond::error_page::Taste;
 use crate::respond::status;
 use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
@@ -49,8 +48,6 @@ pub struct Exchange {
     pub method: MethodLabel,
     /// The client's protocol version.
     pub version: Version,
-    /// How an error page for it would look.
-    pub taste: Taste,
     /// Text of the head that the record needs.
     pub kept: Kept,
     /// What the cookie steps did.
@@ -109,8 +106,8 @@ pub struct UpstreamFacts {
 
 impl Exchange {
     /// Begins with a request that was admitted.
-    pub fn begin(worker: &Rc<Worker>, open: OpenRequest, state: Rc<State>, parts: &Parts, admitted: Admitted) -> Self {
-        Self {
+    pub fn begin(worker: &Rc<Worker>, open: OpenRequest, state: Rc<State>, parts: &Parts, admitted: Admitted) -> Box<Self> {
+        Box::new(Self {
             active: worker.metrics.hold_active(open.connection().listener),
             worker: Rc::clone(worker),
             state,
@@ -120,7 +117,6 @@ impl Exchange {
             admitted,
             method: MethodLabel::of(&parts.method),
             version: parts.version,
-            taste: Taste::of(&parts.headers),
             kept: Kept::of(parts),
             cookies: CookieFacts::default(),
             consent: None,
@@ -133,7 +129,7 @@ impl Exchange {
             status: 0,
             error: None,
             recorded: false,
-        }
+        })
     }
 }
 

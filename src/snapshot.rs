@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub cookies: CookiePolicy,
     /// Judges visits; its memory outlives a reload.
     pub assessor: Assessor,
+    /// The endpoints of each site as text, for records.
+    pub endpoints: Vec<Vec<Box<str>>>,
     /// Which metric label each site's upstream has.
     pub upstream_labels: Vec<usize>,
     hosts: HashMap<Box<str>, Served, RandomState>,
@@ -74,8 +76,13 @@ impl Snapshot {
                 metrics.upstream_index(name).unwrap_or_else(|| metrics.other_upstream())
             })
             .collect();
+        let endpoints = config
+            .sites
+            .iter()
+            .map(|site| site.upstream.iter().map(|endpoint| endpoint.to_string().into()).collect())
+            .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
-        Self { config, consent, cookies, assessor, upstream_labels, hosts, trusted }
+        Self { config, consent, cookies, assessor, endpoints, upstream_labels, hosts, trusted }
     }
 
     /// Where a host (lower case, without port) leads.

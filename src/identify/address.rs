@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::text::{push_ip, push_octet};
+
 /// A client's canonical address. `Debug` is redacted; for logs there is [`ClientAddress::masked`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddress(IpAddr);
@@ -35,6 +37,14 @@ impl ClientAddress {
     #[must_use]
     pub fn masked(self) -> IpNet {
         self.cut(24, 48)
+    }
+
+    /// Appends what `Display` of [`Self::masked`] writes.
+    pub(crate) fn push_masked(self, out: &mut Vec<u8>) {
+        let net = self.masked();
+        push_ip(out, net.network());
+        out.push(b'/');
+        push_octet(out, net.prefix_len());
     }
 
     /// What one subscriber has: the address, for IPv6 its /64. To be hashed with a secret before it is kept.

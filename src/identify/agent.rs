@@ -47,19 +47,28 @@ impl fmt::Debug for Agent<'_> {
 /// The range with the highest weight, the first among equals; `*` and weight 0 do not count (RFC 9110 §12.5.4).
 #[must_use]
 pub fn preferred_language(value: &[u8]) -> Option<&str> {
+    let value = str::from_utf8(value).ok()?;
+    // Nearly every browser names its best first and without a weight, which is the highest there is.
+    let first = value.split(',').next()?;
+    if let Some(tag) = first.trim().split('-').next().filter(|tag| !first.contains(';') && is_primary(tag)) {
+        return Some(tag);
+    }
     let mut best = None;
     let mut best_weight = 0;
-    for range in str::from_utf8(value).ok()?.split(',').take(MAX_RANGES) {
+    for range in value.split(',').take(MAX_RANGES) {
         let mut parts = range.split(';').map(str::trim);
         let tag = parts.next()?.split('-').next()?;
-        let is_primary = (2..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphabetic());
         let weight =
             parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1000, weight);
-        if is_primary && weight > best_weight {
+        if is_primary(tag) && weight > best_weight {
             (best, best_weight) = (Some(tag), weight);
         }
     }
     best
+}
+
+fn is_primary(tag: &str) -> bool {
+    (2..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
 /// Thousandths; 0 for what is not a weight.

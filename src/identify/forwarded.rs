@@ -4,7 +4,6 @@
 //! nothing. What leaves is written anew from the walk, never copied. Never fails: a malformed element ends the walk
 //! at the last good address. Bound: [`MAX_ELEMENTS`] elements walked.
 
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str;
 
@@ -13,6 +12,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::address::ClientAddress;
+use super::text::push_ip;
 
 /// What the walk found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,12 +83,12 @@ pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
 /// The value of the outgoing `X-Forwarded-For`.
 #[must_use]
 pub fn x_forwarded_for(chain: &[ClientAddress]) -> HeaderValue {
-    let mut value = String::with_capacity(chain.len() * 17);
+    let mut value = Vec::with_capacity(chain.len() * 17);
     for (index, address) in chain.iter().enumerate() {
         if index > 0 {
-            value.push_str(", ");
+            value.extend_from_slice(b", ");
         }
-        push(&mut value, format_args!("{}", address.ip()));
+        push_ip(&mut value, address.ip());
     }
     HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
@@ -97,14 +97,18 @@ pub fn x_forwarded_for(chain: &[ClientAddress]) -> HeaderValue {
 /// on its first element. A host that no quoted string can hold is left out.
 #[must_use]
 pub fn forwarded(chain: &[ClientAddress], host: &str, proto: &str) -> HeaderValue {
-    let mut value = String::with_capacity(chain.len() * 24 + host.len() + 24);
+    let mut value = Vec::with_capacity(chain.len() * 24 + host.len() + 24);
     for (index, address) in chain.iter().enumerate() {
         if index > 0 {
-            value.push_str(", ");
+            value.extend_from_slice(b", ");
         }
-        match address.ip() {
-            IpAddr::V4(v4) => push(&mut value, format_args!("for={v4}")),
-            IpAddr::V6(v6) => push(&mut value, format_args!("for=\"[{v6}]\"")),
+        if address.ip().is_ipv4() {
+            value.extend_from_slice(b"for=");
+            push_ip(&mut value, address.ip());
+        } else {
+            value.extend_from_slice(b"for=\"[");
+            push_ip(&mut value, address.ip());
+            value.extend_from_slice(b"]\"");
         }
         if index == 0 {
             push_pair(&mut value, "host", host);
@@ -114,30 +118,25 @@ pub fn forwarded(chain: &[ClientAddress], host: &str, proto: &str) -> HeaderValu
     HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
 }
 
-fn push(value: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = value.write_fmt(arguments);
-}
-
-fn push_pair(value: &mut String, name: &str, text: &str) {
+fn push_pair(value: &mut Vec<u8>, name: &str, text: &str) {
     if text.is_empty() || !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return;
     }
-    value.push(';');
-    value.push_str(name);
-    value.push('=');
+    value.push(b';');
+    value.extend_from_slice(name.as_bytes());
+    value.push(b'=');
     if text.bytes().all(is_token) {
-        value.push_str(text);
+        value.extend_from_slice(text.as_bytes());
         return;
     }
-    value.push('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') {
-            value.push('\\');
+    value.push(b'"');
+    for byte in text.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            value.push(b'\\');
         }
-        value.push(character);
+        value.push(byte);
     }
-    value.push('"');
+    value.push(b'"');
 }
 
 /// RFC 9110 §5.6.2.

@@ -8,6 +8,7 @@ pub mod address;
 pub mod agent;
 pub mod forwarded;
 pub mod keys;
+pub(crate) mod text;
 pub mod visitor;
 
 pub use address::ClientAddress;

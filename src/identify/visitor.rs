@@ -121,7 +121,7 @@ type Known = ([u8; TEXT], Visitor);
 
 impl VerifyCache {
     /// Values remembered; about 80 bytes each.
-    pub const SLOTS: usize = 1024;
+    pub const SLOTS: usize = 4096;
 
     /// Like [`VisitorKeys::verify`]. A value that was not genuine is never remembered. After a change of keys, use a
     /// new cache.

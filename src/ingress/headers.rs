@@ -35,7 +35,7 @@ pub fn scan(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reas
         match treatment {
             Treatment::Pass if underscores == Underscores::Pass => {}
             Treatment::Pass => {
-                if name.as_str().contains('_') {
+                if name.as_str().as_bytes().contains(&b'_') {
                     if underscores == Underscores::Reject {
                         return Err(Reason::Underscore);
                     }
@@ -84,21 +84,38 @@ pub fn remove(headers: &mut HeaderMap, found: &Found, dropped: &mut impl FnMut(D
     }
 }
 
-/// Removes from an answer what belongs to the connection to the site.
-pub fn remove_hop_by_hop_of_answer(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let mut found = Found::default();
-        list(headers, &mut found);
-        for (name, _) in &found.remove {
-            headers.remove(name);
+/// Removes from an answer what belongs to the connection to the site, and what only a visitor with consent may get.
+pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
+    let mut found = Found::default();
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" => {
+                list(headers, &mut found);
+                found.remove.push((name.clone(), None));
+            }
+            "transfer-encoding" | "upgrade" | "te" | "keep-alive" | "proxy-connection" | "proxy-authenticate" => {
+                found.remove.push((name.clone(), None));
+            }
+            other if !permitted && is_advertising_of_answer(other) => found.remove.push((name.clone(), None)),
+            _ => {}
         }
-        headers.remove(header::CONNECTION);
     }
-    for name in [&header::TRANSFER_ENCODING, &header::UPGRADE, &header::TE, &header::PROXY_AUTHENTICATE] {
+    for (name, _) in &found.remove {
         headers.remove(name);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
+}
+
+/// Fields that start advertising interfaces of the browser, and requests for high-entropy client hints.
+fn is_advertising_of_answer(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'a') => {
+            matches!(name, "accept-ch" | "ad-auction-signals") || name.starts_with("attribution-reporting-register-")
+        }
+        Some(b'c') => name == "critical-ch",
+        Some(b'o') => name == "observe-browsing-topics",
+        Some(b's') => name == "shared-storage-write",
+        _ => false,
+    }
 }
 
 enum Treatment {
@@ -229,9 +246,6 @@ const PROTECTED: [&str; 7] =
 /// Names taken from `Connection`; a head has at most `limits.head_fields` fields anyway.
 const MOST_LISTED: usize = 64;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +312,29 @@ mod tests {
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(dropped.iter().filter(|d| **d == DropReason::Forged).count(), 3);
         assert!(dropped.contains(&DropReason::Underscore) && dropped.contains(&DropReason::Proxy));
+    }
+
+    #[test]
+    fn an_answer_loses_what_is_of_the_hop_and_what_needs_consent() {
+        let answer = [
+            ("connection", "x-mine, close"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("content-type", "text/html"),
+            ("accept-ch", "Sec-CH-UA-Model"),
+            ("attribution-reporting-register-source", "x"),
+            ("trailer", "x"),
+        ];
+        let left = |permitted| {
+            let mut h = headers(&answer);
+            clean_answer(&mut h, permitted);
+            let mut names: Vec<String> = h.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(false), ["content-type", "trailer"]);
+        let all = ["accept-ch", "attribution-reporting-register-source", "content-type", "trailer"];
+        assert_eq!(left(true), all);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{Ads, Event, Fraud, Kind, ListBuf};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::identify::agent::preferred_language;
+use crate::identify::text::push_ip;
 use crate::store::recorder::Submission;
 
 /// Counts the exchange and hands its record to the journal. The answer may end when the submission has resolved.
@@ -70,7 +71,6 @@ fn with_event<T>(
     let kept = &exchange.kept;
     let state = &exchange.state;
     let config = &state.config;
-    let site = &config.sites[exchange.admitted.served.site];
     let mut lists = Lists::default();
     let query = kept.query().map(redact::strip_click_ids);
     if let Some(query) = &query {
@@ -80,16 +80,23 @@ fn with_event<T>(
     let origin = kept.referer().and_then(redact::origin);
     let referer = kept.referer().and_then(redact::without_query);
     let peer = exchange.open.connection().peer;
+    let mut text = Vec::with_capacity(48);
     for address in exchange.admitted.chain.iter().skip(1) {
-        lists.chain.push(address.ip().to_string().as_bytes());
+        text.clear();
+        push_ip(&mut text, address.ip());
+        lists.chain.push(&text);
     }
     if let Some(risk) = &exchange.risk {
         risk.assessment.signals.iter().for_each(|(name, _)| lists.signals.push(name.label().as_bytes()));
     }
-    let receipt = exchange.consent.as_ref().and_then(|c| c.receipt).map(|r| r.hyphenated().to_string());
+    let receipt = exchange.consent.as_ref().and_then(|c| c.receipt);
+    let mut receipt_text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let receipt = receipt.map(|r| &*r.hyphenated().encode_lower(&mut receipt_text));
     let upstream = exchange.upstream.as_ref();
-    let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| site.upstream.get(index)).map(ToString::to_string);
-    let visitor_net = exchange.admitted.client.masked().to_string();
+    let endpoints = &state.endpoints[exchange.admitted.served.site];
+    let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| endpoints.get(index));
+    text.clear();
+    exchange.admitted.client.push_masked(&mut text);
     let tls = exchange.open.connection().tls.as_ref();
     let mut event = Event {
         kind,
@@ -107,7 +114,7 @@ fn with_event<T>(
         response_bytes: duration.map(|_| exchange.sent.get()),
         duration: duration.map(micros),
         first_byte: exchange.first_byte.map(micros),
-        upstream: endpoint.as_deref().map(str::as_bytes),
+        upstream: endpoint.map(|text| text.as_bytes()),
         upstream_status: upstream.and_then(|u| u.status).map(u64::from),
         upstream_time: upstream.map(|u| micros(u.time)),
         retries: upstream.map(|u| u64::from(u.retries)).filter(|&n| n > 0),
@@ -123,7 +130,7 @@ fn with_event<T>(
         client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
         forwarded_chain: lists.chain.as_list(),
-        client_net: Some(visitor_net.as_bytes()),
+        client_net: Some(&text),
         query: allowed.as_deref(),
         referer,
         ..Event::default()
@@ -134,7 +141,7 @@ fn with_event<T>(
         event.consent_source = Some(decision.source.label().as_bytes());
         event.consent_reason = Some(decision.reason.label().as_bytes());
         event.consent_policy = Some(decision.policy_version.as_str().as_bytes());
-        event.consent_receipt = receipt.as_deref().map(str::as_bytes);
+        event.consent_receipt = receipt.map(str::as_bytes);
     }
     if let Some(risk) = &exchange.risk {
         let (purpose, place) = risk.located.evidence();

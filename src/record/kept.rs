@@ -6,10 +6,9 @@
 use std::fmt;
 
 use http::request::Parts;
-use http::{HeaderName, header};
 
 macro_rules! kept {
-    ($($(#[$doc:meta])* $field:ident = $name:expr;)*) => {
+    ($($(#[$doc:meta])* $field:ident = $name:literal;)*) => {
         /// The texts of one head.
         #[derive(Default)]
         pub struct Kept {
@@ -21,7 +20,7 @@ macro_rules! kept {
         }
 
         impl Kept {
-            /// Copies the texts. A field that is there twice is kept once: its first value.
+            /// Copies the texts in one pass over the head. A field that is there twice is kept once: its first value.
             #[must_use]
             pub fn of(parts: &Parts) -> Self {
                 let mut kept = Self { bytes: Vec::with_capacity(USUAL_BYTES), ..Self::default() };
@@ -30,9 +29,12 @@ macro_rules! kept {
                 if let Some(query) = parts.uri.query() {
                     kept.query = kept.push(query.as_bytes());
                 }
-                $(if let Some(value) = parts.headers.get(&$name) {
-                    kept.$field = kept.push(value.as_bytes());
-                })*
+                for (name, value) in &parts.headers {
+                    match name.as_str() {
+                        $($name if !kept.$field.present => kept.$field = kept.push(value.as_bytes()),)*
+                        _ => {}
+                    }
+                }
                 kept
             }
 
@@ -47,33 +49,35 @@ macro_rules! kept {
 
 kept! {
     /// `User-Agent`.
-    user_agent = header::USER_AGENT;
+    user_agent = "user-agent";
+    /// `Accept`: how an error page would look.
+    accept = "accept";
     /// `Referer`.
-    referer = header::REFERER;
+    referer = "referer";
     /// `Accept-Language`.
-    accept_language = header::ACCEPT_LANGUAGE;
+    accept_language = "accept-language";
     /// `Sec-CH-UA`.
-    ua_brands = HeaderName::from_static("sec-ch-ua");
+    ua_brands = "sec-ch-ua";
     /// `Sec-CH-UA-Mobile`.
-    ua_mobile = HeaderName::from_static("sec-ch-ua-mobile");
+    ua_mobile = "sec-ch-ua-mobile";
     /// `Sec-CH-UA-Platform`.
-    ua_platform = HeaderName::from_static("sec-ch-ua-platform");
+    ua_platform = "sec-ch-ua-platform";
     /// `Save-Data`.
-    save_data = HeaderName::from_static("save-data");
+    save_data = "save-data";
     /// `Sec-Fetch-Site`.
-    fetch_site = HeaderName::from_static("sec-fetch-site");
+    fetch_site = "sec-fetch-site";
     /// `Sec-Fetch-Mode`.
-    fetch_mode = HeaderName::from_static("sec-fetch-mode");
+    fetch_mode = "sec-fetch-mode";
     /// `Sec-Fetch-Dest`.
-    fetch_dest = HeaderName::from_static("sec-fetch-dest");
+    fetch_dest = "sec-fetch-dest";
     /// `Sec-Fetch-User`.
-    fetch_user = HeaderName::from_static("sec-fetch-user");
+    fetch_user = "sec-fetch-user";
     /// `traceparent`.
-    traceparent = HeaderName::from_static("traceparent");
+    traceparent = "traceparent";
     /// `Sec-GPC`.
-    gpc = HeaderName::from_static("sec-gpc");
+    gpc = "sec-gpc";
     /// `DNT`.
-    dnt = header::DNT;
+    dnt = "dnt";
 }
 
 impl Kept {

@@ -5,14 +5,15 @@
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
 use super::wire::{TEXT_BYTES, take_varint};
+
+/// Room for the first items of a list in bytes; enough for nearly all.
+const USUAL_BYTES: usize = 224;
 
 /// Gathers the items of a list; reuse it with [`ListBuf::clear`].
 #[derive(Clone, Default)]
 pub struct ListBuf {
-    bytes: SmallVec<[u8; 128]>,
+    bytes: Vec<u8>,
     cut: bool,
 }
 
@@ -29,6 +30,9 @@ impl ListBuf {
         if self.cut || self.bytes.len() + item.len() + 2 > TEXT_BYTES {
             self.cut = true;
             return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(USUAL_BYTES);
         }
         let low = (item.len() & 0x7f) as u8;
         if item.len() < 0x80 {

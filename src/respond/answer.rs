@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::header::{self, Entry};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use crate::admin::labels::{CookieAction, Direction};
@@ -63,11 +63,9 @@ impl Owed {
 /// Makes the site's head fit for the visitor.
 pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap, owed: Owed) {
     let now = exchange.arrived;
-    headers::remove_hop_by_hop_of_answer(fields);
+    let permitted = permits_advertising(exchange.consent.as_ref());
+    headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
     let removed = filter_set_cookies(exchange, fields, now);
-    if !permits_advertising(exchange.consent.as_ref()) && exchange.state.cookies.mode == Mode::Enforce {
-        remove_advertising(fields);
-    }
     let mut private = removed;
     if is_navigation(exchange, status, fields) {
         private |= expire_advertising(exchange, fields, &owed, now);
@@ -118,13 +116,6 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
     removed
 }
 
-/// Fields that start advertising interfaces of the browser, and requests for high-entropy client hints.
-fn remove_advertising(fields: &mut HeaderMap) {
-    for name in &ADVERTISING {
-        fields.remove(name);
-    }
-}
-
 /// Whether the visitor sees this answer as a page: only there cookies are given or expired.
 fn is_navigation(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> bool {
     if matches!(status, StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS | StatusCode::PARTIAL_CONTENT) {
@@ -165,14 +156,3 @@ pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Ow
     );
     n > 0
 }
-
-static ADVERTISING: [HeaderName; 8] = [
-    HeaderName::from_static("observe-browsing-topics"),
-    HeaderName::from_static("attribution-reporting-register-source"),
-    HeaderName::from_static("attribution-reporting-register-trigger"),
-    HeaderName::from_static("attribution-reporting-register-os-source"),
-    HeaderName::from_static("attribution-reporting-register-os-trigger"),
-    HeaderName::from_static("ad-auction-signals"),
-    HeaderName::from_static("shared-storage-write"),
-    HeaderName::from_static("accept-ch"),
-];

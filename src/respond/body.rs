@@ -33,7 +33,7 @@ pub enum Body {
 /// A body that comes from the site while it is sent to the client.
 pub struct Streaming {
     source: AnswerBody,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     stage: Stage,
 }
 
@@ -57,7 +57,7 @@ impl Body {
 
     /// The site's body, with its first frame if that has come already.
     #[must_use]
-    pub fn streaming(source: AnswerBody, exchange: Exchange, first: Option<Frame<Bytes>>) -> Self {
+    pub fn streaming(source: AnswerBody, exchange: Box<Exchange>, first: Option<Frame<Bytes>>) -> Self {
         let stage = first.map_or(Stage::Passing, Stage::First);
         Self::Streaming(Box::new(Streaming { source, exchange, stage }))
     }

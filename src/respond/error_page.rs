@@ -22,8 +22,15 @@ impl Taste {
     /// Reads `Accept` and `Accept-Language`.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|v| Language::from_accept_language(v.as_bytes()));
-        Self { format: Format::of(headers), language: language.unwrap_or(Language::En) }
+        let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+        Self::of_values(value(header::ACCEPT), value(header::ACCEPT_LANGUAGE))
+    }
+
+    /// The same from the values.
+    #[must_use]
+    pub fn of_values(accept: Option<&[u8]>, accept_language: Option<&[u8]>) -> Self {
+        let language = accept_language.and_then(Language::from_accept_language).unwrap_or(Language::En);
+        Self { format: accept.map_or(Format::Text, Format::of), language }
     }
 }
 
@@ -70,9 +77,8 @@ enum Format {
 
 impl Format {
     /// The first of the media types that we can write; plain text when none is named.
-    fn of(headers: &HeaderMap) -> Self {
-        let Some(accept) = headers.get(header::ACCEPT) else { return Self::Text };
-        for item in accept.as_bytes().split(|&b| b == b',') {
+    fn of(accept: &[u8]) -> Self {
+        for item in accept.split(|&b| b == b',') {
             let media = item.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
             if media.eq_ignore_ascii_case(b"text/html") || media.eq_ignore_ascii_case(b"application/xhtml+xml") {
                 return Self::Html;

@@ -22,7 +22,7 @@ use crate::admin::labels::{ConnectionState, MethodLabel};
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward::{Answer, AnswerBody, tunnel as tunnels};
-use crate::ingress::{headers, request_id};
+use crate::ingress::request_id;
 use crate::listen::connection::Connection;
 use crate::record::emit;
 use crate::worker::Worker;
@@ -52,16 +52,17 @@ pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reaso
 }
 
 /// Refuses a request of a site.
-pub async fn refuse(mut exchange: Exchange, refusal: &Refusal) -> Response<Body> {
+pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<Body> {
     let reason = refusal.reason();
     exchange.error = Some(reason);
     log(&exchange, refusal);
-    let response = error_page::answer(reason, exchange.taste, &exchange.admitted.id);
+    let taste = Taste::of_values(exchange.kept.accept(), exchange.kept.accept_language());
+    let response = error_page::answer(reason, taste, &exchange.admitted.id);
     ours(exchange, response).await
 }
 
 /// Sends an answer of our own.
-pub async fn ours(mut exchange: Exchange, response: Response<Bytes>) -> Response<Body> {
+pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     exchange.status = head.status.as_u16();
     exchange.sent.set(body.len() as u64);
@@ -74,7 +75,7 @@ pub async fn ours(mut exchange: Exchange, response: Response<Bytes>) -> Response
 }
 
 /// Sends the site's answer.
-pub async fn site(mut exchange: Exchange, answer: Answer, owed: Owed) -> Response<Body> {
+pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Response<Body> {
     let (mut head, mut body) = answer.response.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
@@ -117,7 +118,7 @@ fn unsent(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> Body {
 }
 
 /// Answers 101 and carries bytes both ways from then on. The record is written first: it is about the request.
-pub async fn tunnel(mut exchange: Exchange, answer: Answer, client: OnUpgrade) -> Response<Body> {
+pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgrade) -> Response<Body> {
     let (mut head, _) = answer.response.into_parts();
     let Some(upstream) = answer.upgrade else {
         return refuse(exchange, &Reason::UpstreamProtocol.into()).await;
@@ -125,7 +126,6 @@ pub async fn tunnel(mut exchange: Exchange, answer: Answer, client: OnUpgrade) -
     exchange.status = head.status.as_u16();
     let protocol = head.headers.get(header::UPGRADE).cloned();
     answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
-    headers::remove_hop_by_hop_of_answer(&mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
     emit::finish(&mut exchange).await;

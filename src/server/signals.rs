@@ -5,41 +5,61 @@
 
 use std::io;
 
+use tokio::runtime::Runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Ended, Server};
 
-/// Waits for signals until one ends the gateway. Blocks.
-///
-/// # Errors
-/// Signals cannot be listened to.
-pub fn serve_until_signalled(server: Server) -> io::Result<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::listen() })?;
-    loop {
-        match runtime.block_on(signals.next()) {
-            Wish::Reload => {
-                notify(&[sd_notify::NotifyState::Reloading]);
-                server.reload();
-                notify(&[sd_notify::NotifyState::Ready]);
+/// Listens for signals. To be made before the gateway is started: a signal that came earlier would end the process
+/// without a drain.
+pub struct Listener {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Listener {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Follows the signals until one ends the gateway. Blocks.
+    ///
+    /// # Errors
+    /// The thread that drains cannot be waited for.
+    pub fn serve(mut self, server: Server) -> io::Result<Ended> {
+        loop {
+            match self.runtime.block_on(self.signals.next()) {
+                Wish::Reload => {
+                    notify(&[sd_notify::NotifyState::Reloading]);
+                    server.reload();
+                    notify(&[sd_notify::NotifyState::Ready]);
+                }
+                Wish::Drain => return self.drain(server),
+                Wish::End => return Ok(server.stop()),
             }
-            Wish::Drain => {
-                notify(&[sd_notify::NotifyState::Stopping]);
-                tracing::info!("draining");
-                return runtime.block_on(async {
-                    let drained = tokio::task::spawn_blocking(move || server.drain());
-                    select! {
-                        ended = drained => ended.map_err(io::Error::other),
-                        () = signals.impatient() => {
-                            tracing::warn!("told twice to end: open requests are cut");
-                            std::process::exit(1)
-                        }
-                    }
-                });
-            }
-            Wish::End => return Ok(server.stop()),
         }
+    }
+
+    fn drain(mut self, server: Server) -> io::Result<Ended> {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("draining");
+        self.runtime.block_on(async {
+            let drained = tokio::task::spawn_blocking(move || server.drain());
+            select! {
+                ended = drained => ended.map_err(io::Error::other),
+                () = self.signals.impatient() => {
+                    tracing::warn!("told twice to end: open requests are cut");
+                    std::process::exit(1)
+                }
+            }
+        })
     }
 }
 
