@@ -106,7 +106,13 @@ pub struct UpstreamFacts {
 
 impl Exchange {
     /// Begins with a request that was admitted.
-    pub fn begin(worker: &Rc<Worker>, open: OpenRequest, state: Rc<State>, parts: &Parts, admitted: Admitted) -> Box<Self> {
+    pub fn begin(
+        worker: &Rc<Worker>,
+        open: OpenRequest,
+        state: Rc<State>,
+        parts: &Parts,
+        admitted: Admitted,
+    ) -> Box<Self> {
         Box::new(Self {
             active: worker.metrics.hold_active(open.connection().listener),
             worker: Rc::clone(worker),
@@ -241,6 +247,9 @@ impl Drop for Exchange {
 /// Redacted: nearly everything here is about a person.
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("id", &self.admitted.id).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("id", &self.admitted.id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }

@@ -66,8 +66,11 @@ impl Snapshot {
                 hosts.insert(name.into(), served);
             }
         }
-        let consent =
-            config.sites.iter().map(|site| SiteConsent::new(site, &config.consent, config.cookies.actions)).collect();
+        let consent = config
+            .sites
+            .iter()
+            .map(|site| SiteConsent::new(site, &config.consent, config.cookies.actions))
+            .collect();
         let upstream_labels = config
             .sites
             .iter()
@@ -94,7 +97,11 @@ impl Snapshot {
     /// The configured name of a host.
     #[must_use]
     pub fn host_name(&self, served: Served) -> &str {
-        self.config.sites.get(served.site).and_then(|site| site.hosts.get(served.host)).map_or("", String::as_str)
+        self.config
+            .sites
+            .get(served.site)
+            .and_then(|site| site.hosts.get(served.host))
+            .map_or("", String::as_str)
     }
 
     /// Whether this peer is a proxy that some site trusts: many visitors may share its address.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::request::Parts;
 use tokio::sync::Notify;
 
@@ -20,19 +21,19 @@ use crate::admin::labels::{
 use crate::admin::upstreams::Pools;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock::Timestamp;
+use crate::consent::{self, Decision, Source, VersionId};
 use crate::cookies::expire::Expirer;
-use crate::forward::Upstreams;
-use crate::consent::{self, Decision, Source};
 use crate::cookies::parse::RequestCookies;
 use crate::exchange::Exchange;
+use crate::forward::Upstreams;
 use crate::geo::LookupCache;
 use crate::geo::place::{Lookup, Place};
 use crate::identify::ClientAddress;
 use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
 use crate::listen::connection::Connection;
-use crate::snapshot::{Shared, Snapshot};
 use crate::risk::{self, Assessed, Visit};
+use crate::snapshot::{Shared, Snapshot};
 use crate::store::Recorder;
 
 /// One worker thread's state.
@@ -50,6 +51,8 @@ pub struct Worker {
     /// Visitor cookies verified lately.
     pub visitors: RefCell<VerifyCache>,
     places: RefCell<Box<[LookupCache]>>,
+    /// The last value of `kelisim-consent` and what it says: most requests in a row say the same.
+    consent_field: RefCell<Option<(ConsentSays, HeaderValue)>>,
     state: RefCell<Rc<State>>,
     connections: RefCell<HashMap<u64, Arc<Connection>>>,
     next_key: Cell<u64>,
@@ -74,11 +77,8 @@ impl Deref for State {
 impl State {
     fn new(snapshot: Arc<Snapshot>) -> Rc<Self> {
         let config = &snapshot.config;
-        let upstreams = config
-            .sites
-            .iter()
-            .map(|site| Upstreams::new(site, &config.limits, &config.timeouts))
-            .collect();
+        let upstreams =
+            config.sites.iter().map(|site| Upstreams::new(site, &config.limits, &config.timeouts)).collect();
         Rc::new(Self { snapshot, upstreams })
     }
 }
@@ -95,6 +95,7 @@ impl Worker {
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
+            consent_field: RefCell::default(),
             places: RefCell::new((0..PLACES).map(|_| LookupCache::default()).collect()),
             state: RefCell::new(state),
             connections: RefCell::default(),
@@ -139,6 +140,17 @@ impl Worker {
         self.metrics.consent(result, source);
     }
 
+    /// The value of `kelisim-consent` for a decision.
+    #[must_use]
+    pub fn consent_field(&self, decision: &Decision) -> HeaderValue {
+        let says = (decision.result, decision.source, decision.policy_version);
+        let mut last = self.consent_field.borrow_mut();
+        match &*last {
+            Some((said, value)) if *said == says => value.clone(),
+            _ => last.insert((says, decision.header_value())).1.clone(),
+        }
+    }
+
     /// Locates the client for the risk signals, and judges the visit.
     #[must_use]
     pub fn assess(&self, exchange: &Exchange, parts: &Parts, now: Timestamp) -> Assessed {
@@ -151,7 +163,8 @@ impl Worker {
         };
         let mut places = self.places.borrow_mut();
         let place = place_of(exchange.admitted.client, places.len());
-        let assessed = exchange.state.assessor.assess(now, &self.shared.geo.load(), &mut places[place], &visit);
+        let assessed =
+            exchange.state.assessor.assess(now, &self.shared.geo.load(), &mut places[place], &visit);
         if assessed.asked {
             self.count_lookups(assessed.located.place());
         }
@@ -248,6 +261,9 @@ impl Drop for Registered {
         self.worker.closed.notify_one();
     }
 }
+
+/// What a value of `kelisim-consent` depends on.
+type ConsentSays = (consent::Outcome, Source, VersionId);
 
 /// Which of `n` places the look-up of this address is remembered in.
 fn place_of(client: ClientAddress, n: usize) -> usize {

@@ -132,7 +132,8 @@ fn geoip(args: &geoip::GeoipArgs) -> io::Result<ExitCode> {
 pub fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second call changes nothing: the first one wins, which is what tests and the demo want.
     let _ = if io::stderr().is_terminal() {
         builder.compact().try_init()

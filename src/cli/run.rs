@@ -44,7 +44,8 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
         Ok(server) => server,
         Err(error) => {
             eprintln!("kelisim: {}", chain(&error));
-            let configuration = matches!(error, StartError::Certificate { .. } | StartError::CookieRules { .. });
+            let configuration =
+                matches!(error, StartError::Certificate { .. } | StartError::CookieRules { .. });
             return Ok(ExitCode::from(if configuration { BAD_CONFIGURATION } else { OWN_FAULT }));
         }
     };
@@ -72,7 +73,10 @@ fn configuration(args: &Args) -> Result<(Config, Source), Problems> {
         (Some(file), _) => Ok((config::read(file, config::environment())?, Source::File(file.clone()))),
         (None, upstream) => {
             let url = upstream.as_deref().unwrap_or_default();
-            Ok((config::for_upstream(url, args.listen.as_deref(), args.data.clone(), config::environment())?, Source::Arguments))
+            Ok((
+                config::for_upstream(url, args.listen.as_deref(), args.data.clone(), config::environment())?,
+                Source::Arguments,
+            ))
         }
     }
 }

@@ -29,7 +29,7 @@ use super::record::{ConsentRecord, Mask};
 use super::reply::{self, Reply};
 use super::return_path;
 use super::site::SiteConsent;
-use super::sources::says_one;
+use super::sources::{SEC_GPC, says_one};
 use super::state::state;
 use crate::clock::Timestamp;
 use crate::cookies::{Action as CookieAction, Category};
@@ -198,7 +198,7 @@ fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys
         back: back.as_deref(),
         gated: gated && has_policy && !decision.policy_accepted,
         saved: form::first(request.query, "saved").is_some(),
-        browser_objects: site.sources.gpc() && says_one(request.headers, "sec-gpc"),
+        browser_objects: site.sources.gpc() && says_one(request.headers, &SEC_GPC),
         objection_wins: site.rules.gpc_over_own_grant,
     };
     reply::vary(reply::page(StatusCode::OK, page.language, page.render()), "Sec-GPC, Accept-Language")

@@ -5,7 +5,7 @@
 //! refuse-only preset must emit a signal only when it refuses. Never decides. Bound: the limits of
 //! [`super::signal`]; nothing is allocated for one own cookie and the header signals.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
 
 use super::keys::ConsentKeys;
 use super::record::ConsentRecord;
@@ -59,10 +59,10 @@ impl Sources {
     #[must_use]
     pub fn read_headers(self, headers: &HeaderMap) -> Signals {
         let mut signals = Signals::default();
-        if self.gpc && says_one(headers, "sec-gpc") {
+        if self.gpc && says_one(headers, &SEC_GPC) {
             signals.push(Signal::denied(Source::Gpc));
         }
-        if self.dnt && says_one(headers, "dnt") {
+        if self.dnt && says_one(headers, &header::DNT) {
             signals.push(Signal::denied(Source::Dnt));
         }
         signals
@@ -70,9 +70,12 @@ impl Sources {
 }
 
 /// Whether a field of that name has the value `1` and no other; another value says nothing.
-pub(super) fn says_one(headers: &HeaderMap, name: &str) -> bool {
+pub(super) fn says_one(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().any(|value| value.as_bytes() == b"1")
 }
+
+/// Global Privacy Control.
+pub(super) const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
 #[cfg(test)]
 mod tests {
@@ -83,7 +86,7 @@ mod tests {
     const ALL: [ConsentSource; 3] = [ConsentSource::Own, ConsentSource::Gpc, ConsentSource::Dnt];
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
     }
 
     #[test]

@@ -220,5 +220,9 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// Fields of an answer's head: hyper's own limit.
+#[cfg(test)]
+pub(super) const HEAD_FIELDS: usize = 100;
+
 /// Bytes of the head of an answer.
 pub(super) const HEAD_BYTES: usize = 64 * 1024;

@@ -65,7 +65,11 @@ fn nested_shapes_answer_with_the_country_not_the_registered_one() {
 fn the_registered_country_answers_where_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registered.mmdb");
-    std::fs::write(&path, one_record_for_all(&map(&[("registered_country", map(&[("iso_code", text("FR"))]))]))).unwrap();
+    std::fs::write(
+        &path,
+        one_record_for_all(&map(&[("registered_country", map(&[("iso_code", text("FR"))]))])),
+    )
+    .unwrap();
     let database = Database::open(Role::Country, &path).unwrap();
     assert_eq!(country_of(&database, "192.0.2.1"), Some(*b"FR"));
 }

@@ -7,12 +7,13 @@
 //! [`VerifyCache::SLOTS`] remembered values per thread.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cookie::{Cookie, SameSite};
+use foldhash::quality::RandomState;
 use http::HeaderValue;
 use ring::hmac;
 use uuid::Uuid;
@@ -142,7 +143,7 @@ impl VerifyCache {
 
 impl Default for VerifyCache {
     fn default() -> Self {
-        Self { slots: vec![None; Self::SLOTS].into_boxed_slice(), seed: RandomState::new() }
+        Self { slots: vec![None; Self::SLOTS].into_boxed_slice(), seed: RandomState::default() }
     }
 }
 

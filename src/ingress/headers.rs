@@ -93,7 +93,8 @@ pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
                 list(headers, &mut found);
                 found.remove.push((name.clone(), None));
             }
-            "transfer-encoding" | "upgrade" | "te" | "keep-alive" | "proxy-connection" | "proxy-authenticate" => {
+            "transfer-encoding" | "upgrade" | "te" | "keep-alive" | "proxy-connection"
+            | "proxy-authenticate" => {
                 found.remove.push((name.clone(), None));
             }
             other if !permitted && is_advertising_of_answer(other) => found.remove.push((name.clone(), None)),
@@ -109,7 +110,8 @@ pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
 fn is_advertising_of_answer(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'a') => {
-            matches!(name, "accept-ch" | "ad-auction-signals") || name.starts_with("attribution-reporting-register-")
+            matches!(name, "accept-ch" | "ad-auction-signals")
+                || name.starts_with("attribution-reporting-register-")
         }
         Some(b'c') => name == "critical-ch",
         Some(b'o') => name == "observe-browsing-topics",
@@ -195,10 +197,22 @@ fn treatment(name: &str) -> Treatment {
             _ => Pass,
         },
         Some(b'x') => match name {
-            "x-real-ip" | "x-client-ip" | "x-cluster-client-ip" | "x-original-forwarded-for"
-            | "x-forwarded" | "x-forwarded-by" | "x-forwarded-server" | "x-forwarded-port" | "x-forwarded-ssl"
-            | "x-forwarded-scheme" | "x-url-scheme" | "x-forwarded-prefix" | "x-original-url" | "x-rewrite-url"
-            | "x-original-host" | "x-host" => FORGED,
+            "x-real-ip"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-original-forwarded-for"
+            | "x-forwarded"
+            | "x-forwarded-by"
+            | "x-forwarded-server"
+            | "x-forwarded-port"
+            | "x-forwarded-ssl"
+            | "x-forwarded-scheme"
+            | "x-url-scheme"
+            | "x-forwarded-prefix"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-original-host"
+            | "x-host" => FORGED,
             _ => Pass,
         },
         _ => Pass,
@@ -208,7 +222,9 @@ fn treatment(name: &str) -> Treatment {
 /// Names that begin with `s`: advertising signals, and client hints but the low-entropy ones.
 fn advertising_of_s(name: &str) -> Treatment {
     match name {
-        "sec-browsing-topics" | "sec-ad-auction-fetch" | "sec-shared-storage-writable" => Treatment::Advertising,
+        "sec-browsing-topics" | "sec-ad-auction-fetch" | "sec-shared-storage-writable" => {
+            Treatment::Advertising
+        }
         "sec-ch-ua" | "sec-ch-ua-mobile" | "sec-ch-ua-platform" => Treatment::Pass,
         _ if name.starts_with("sec-ch-") => Treatment::Advertising,
         _ => Treatment::Pass,
@@ -220,7 +236,10 @@ fn advertising_of_s(name: &str) -> Treatment {
 fn list(headers: &HeaderMap, found: &mut Found) {
     for value in headers.get_all(header::CONNECTION) {
         for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-            if token.is_empty() || token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close") {
+            if token.is_empty()
+                || token.eq_ignore_ascii_case(b"keep-alive")
+                || token.eq_ignore_ascii_case(b"close")
+            {
                 continue;
             }
             let Ok(name) = HeaderName::from_bytes(token) else { continue };
@@ -360,7 +379,12 @@ mod tests {
 
     #[test]
     fn high_entropy_hints_wait_for_a_permit_low_entropy_ones_pass() {
-        let h = headers(&[("sec-ch-ua", "x"), ("sec-ch-ua-model", "x"), ("sec-browsing-topics", "x"), ("save-data", "on")]);
+        let h = headers(&[
+            ("sec-ch-ua", "x"),
+            ("sec-ch-ua-model", "x"),
+            ("sec-browsing-topics", "x"),
+            ("save-data", "on"),
+        ]);
         let found = scan(&h, Underscores::Drop).unwrap();
         let names: Vec<_> = found.advertising.iter().map(HeaderName::as_str).collect();
         assert_eq!(names, ["sec-ch-ua-model", "sec-browsing-topics"]);

@@ -134,7 +134,18 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for bad in ["", "user@kz.example", "kz.example:", "kz.example:x", "kz.example:65536", "a b", "[::1", "[1.2.3.4]", "kz/example", "a:1:2"] {
+        for bad in [
+            "",
+            "user@kz.example",
+            "kz.example:",
+            "kz.example:x",
+            "kz.example:65536",
+            "a b",
+            "[::1",
+            "[1.2.3.4]",
+            "kz/example",
+            "a:1:2",
+        ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -21,8 +21,8 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::admin::labels::DropReason;
 use crate::error::Reason;
-use crate::identify::forwarded::{self, Chain};
 use crate::identify::ClientAddress;
+use crate::identify::forwarded::{self, Chain};
 use crate::listen::connection::Connection;
 use crate::snapshot::{Served, Snapshot};
 
@@ -85,7 +85,8 @@ pub fn admit(
     let trusted = forwarded::is_trusted(peer, &site.trusted_proxies);
     let fields = headers.get_all(outgoing::X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     // An iterator over one name cannot be walked from the right, so the few values are gathered first.
-    let fields: smallvec::SmallVec<[&[u8]; 4]> = if trusted { fields.collect() } else { smallvec::SmallVec::new() };
+    let fields: smallvec::SmallVec<[&[u8]; 4]> =
+        if trusted { fields.collect() } else { smallvec::SmallVec::new() };
     let resolved = forwarded::resolve(peer, fields, &site.trusted_proxies);
     if resolved.malformed {
         dropped(DropReason::MalformedChain);
@@ -134,12 +135,15 @@ pub fn normalise(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    outgoing::set(&mut parts.headers, &outgoing::Facts {
-        host: &admitted.host,
-        secure: admitted.secure,
-        chain: &admitted.chain,
-        id: &admitted.id,
-    });
+    outgoing::set(
+        &mut parts.headers,
+        &outgoing::Facts {
+            host: &admitted.host,
+            secure: admitted.secure,
+            chain: &admitted.chain,
+            id: &admitted.id,
+        },
+    );
     parts.version = Version::HTTP_11;
     Ok(Normalised { websocket, advertising: found.advertising })
 }

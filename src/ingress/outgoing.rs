@@ -68,25 +68,32 @@ mod tests {
     #[test]
     fn what_the_client_sent_is_replaced() {
         let mut headers = HeaderMap::new();
-        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id"] {
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id"]
+        {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil"));
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil2"));
         }
         let client = ClientAddress::from_resolved("2001:db8::1".parse().unwrap());
-        set(&mut headers, &Facts {
-            host: &HeaderValue::from_static("kz.example"),
-            secure: true,
-            chain: &[client],
-            id: &HeaderValue::from_static("id"),
-        });
+        set(
+            &mut headers,
+            &Facts {
+                host: &HeaderValue::from_static("kz.example"),
+                secure: true,
+                chain: &[client],
+                id: &HeaderValue::from_static("id"),
+            },
+        );
         let all: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
-        assert_eq!(all, [
-            "x-forwarded-for: 2001:db8::1",
-            "x-forwarded-proto: https",
-            "x-forwarded-host: kz.example",
-            "forwarded: for=\"[2001:db8::1]\";host=kz.example;proto=https",
-            "x-request-id: id",
-        ]);
+        assert_eq!(
+            all,
+            [
+                "x-forwarded-for: 2001:db8::1",
+                "x-forwarded-proto: https",
+                "x-forwarded-host: kz.example",
+                "forwarded: for=\"[2001:db8::1]\";host=kz.example;proto=https",
+                "x-request-id: id",
+            ]
+        );
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::tls::Store;
 use super::{serve, stream};
 use crate::admin::labels::{ConnReason, ConnectionState};
 use crate::clock;
-use crate::worker::Worker;
 use crate::identify::ClientAddress;
+use crate::worker::Worker;
 
 /// Accepts until the task is dropped.
 pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls: Option<Arc<Store>>) {

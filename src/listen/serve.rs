@@ -22,8 +22,8 @@ use super::stream::Stream;
 use crate::admin::labels::ConnReason;
 use crate::config::Limits;
 use crate::gateway;
-use crate::worker::Worker;
 use crate::respond::Body;
+use crate::worker::Worker;
 
 /// Serves a connection until it ends. Returns why, if we ended it before its time.
 pub async fn serve(
@@ -38,7 +38,9 @@ pub async fn serve(
         let context = Rc::new((worker, Arc::clone(&connection)));
         service_fn(move |request: http::Request<Incoming>| {
             let context = Rc::clone(&context);
-            async move { Ok::<http::Response<Body>, Infallible>(gateway::handle(&context.0, &context.1, request).await) }
+            async move {
+                Ok::<http::Response<Body>, Infallible>(gateway::handle(&context.0, &context.1, request).await)
+            }
         })
     };
     let io = TokioIo::new(stream);

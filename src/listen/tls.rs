@@ -125,7 +125,8 @@ fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, Certificat
 fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box<str>>, CertificateError> {
     let leaf = webpki::EndEntityCert::try_from(leaf).map_err(CertificateError::Leaf)?;
     let covers = |host: &&String| {
-        ServerName::try_from(host.as_str()).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+        ServerName::try_from(host.as_str())
+            .is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
     };
     Ok(hosts.iter().filter(covers).map(|host| host.as_str().into()).collect())
 }
@@ -151,7 +152,8 @@ mod tests {
     fn knows_which_hosts_it_covers() {
         let dir = tempfile::tempdir().unwrap();
         let files = write(dir.path(), &["kz.example", "*.kz.example"]);
-        let hosts = ["kz.example", "www.kz.example", "a.b.kz.example", "other.example"].map(String::from).to_vec();
+        let hosts =
+            ["kz.example", "www.kz.example", "a.b.kz.example", "other.example"].map(String::from).to_vec();
         let store = Store::open(files, hosts).unwrap();
         let covered = store.current();
         assert!(covered.covered.contains("kz.example"));

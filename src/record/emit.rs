@@ -35,7 +35,9 @@ pub fn finish_now(exchange: &mut Exchange) {
     exchange.recorded = true;
     let duration = clock::monotonic().saturating_duration_since(exchange.started);
     count(exchange, duration);
-    with_event(exchange, Kind::Access, Some(duration), |event| exchange.worker.recorder.record_or_shed(event));
+    with_event(exchange, Kind::Access, Some(duration), |event| {
+        exchange.worker.recorder.record_or_shed(event)
+    });
 }
 
 /// Hands over what is known before the site is asked, for paths that must be recorded first.
@@ -76,7 +78,8 @@ fn with_event<T>(
     if let Some(query) = &query {
         redact::query_keys(query).for_each(|key| lists.query_keys.push(key));
     }
-    let allowed = query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
+    let allowed =
+        query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
     let origin = kept.referer().and_then(redact::origin);
     let referer = kept.referer().and_then(redact::without_query);
     let peer = exchange.open.connection().peer;

@@ -4,21 +4,20 @@
 //! advertising cookies that it should not have, adds the request id. Never makes an answer more cacheable than the site
 //! did. Bound: the head of the answer.
 
-use bytes::Bytes;
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use smallvec::SmallVec;
 
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
 use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
 use crate::cookies::response::{self, Verdict};
-use crate::cookies::{self, Category, Mode, expire};
+use crate::cookies::{Category, Mode, expire};
 use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
 use crate::identify::Visitor;
 use crate::ingress::{headers, host, request_id};
+use crate::record::ListBuf;
 
 /// What the request left for its answer.
 #[derive(Debug, Default)]
@@ -26,9 +25,9 @@ pub struct Owed {
     /// The visitor cookie to be given, if the visitor has none.
     pub visitor: Option<HeaderValue>,
     /// Names of advertising cookies that the request carried and that the browser should not hold.
-    expire: SmallVec<[Bytes; 2]>,
+    expire: ListBuf,
     /// Names of all advertising cookies that the request carried, if they were allowed to pass.
-    passed: SmallVec<[Bytes; 2]>,
+    passed: ListBuf,
     /// Stands for the visitor in the memory of what was expired; who is not known is told every time.
     visitor_key: Option<u64>,
 }
@@ -37,15 +36,18 @@ impl Owed {
     /// What the cookies of a request lead to.
     #[must_use]
     pub fn new(carried: &RequestCookies<'_>, filtered: &Outcome, visitor: Option<Visitor>) -> Self {
-        let expire: SmallVec<[Bytes; 2]> = filtered.to_expire(carried).map(Bytes::copy_from_slice).collect();
-        let passed = if expire.is_empty() {
-            let advertising = |c: &&cookies::parse::Cookie<'_>| {
-                c.class.category == Category::Advertising && !c.class.protected && c.is_named()
-            };
-            carried.iter().filter(advertising).map(|cookie| Bytes::copy_from_slice(cookie.name)).collect()
-        } else {
-            SmallVec::new()
-        };
+        let expire: ListBuf = filtered.to_expire(carried).collect();
+        let mut passed = ListBuf::new();
+        if expire.as_list().is_empty() {
+            for cookie in carried {
+                if cookie.class.category == Category::Advertising
+                    && !cookie.class.protected
+                    && cookie.is_named()
+                {
+                    passed.push(cookie.name);
+                }
+            }
+        }
         let visitor_key = visitor.map(|v| v.id.uuid().as_u64_pair().1);
         Self { visitor: None, expire, passed, visitor_key }
     }
@@ -54,9 +56,9 @@ impl Owed {
     #[must_use]
     pub fn every_advertising(&self) -> Self {
         let mut expire = self.expire.clone();
-        expire.extend(self.passed.iter().cloned());
+        self.passed.as_list().into_iter().for_each(|name| expire.push(name));
         // No key: who just refused is told again, even if they were told today.
-        Self { visitor: None, expire, passed: SmallVec::new(), visitor_key: None }
+        Self { visitor: None, expire, passed: ListBuf::new(), visitor_key: None }
     }
 }
 
@@ -91,7 +93,13 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
         let judgement = response::judge(field.as_bytes(), policy, &decision.permits, now);
         let strip = matches!(judgement.verdict, Verdict::Strip);
         let action = if strip { CookieAction::Stripped } else { CookieAction::Kept };
-        exchange.worker.metrics.cookies(action, judgement.class.category, Direction::Response, policy.mode, 1);
+        exchange.worker.metrics.cookies(
+            action,
+            judgement.class.category,
+            Direction::Response,
+            policy.mode,
+            1,
+        );
         if strip {
             exchange.cookies.blocked.push(judgement.name);
         }
@@ -118,25 +126,29 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
 
 /// Whether the visitor sees this answer as a page: only there cookies are given or expired.
 fn is_navigation(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> bool {
-    if matches!(status, StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS | StatusCode::PARTIAL_CONTENT) {
+    if matches!(
+        status,
+        StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS | StatusCode::PARTIAL_CONTENT
+    ) {
         return false;
     }
     match exchange.kept.fetch_dest() {
         Some(destination) => destination == b"document",
-        None => fields
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().get(..9).is_some_and(|k| k.eq_ignore_ascii_case(b"text/html"))),
+        None => fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
+            kind.as_bytes().get(..9).is_some_and(|k| k.eq_ignore_ascii_case(b"text/html"))
+        }),
     }
 }
 
 /// Tells the browser to forget what it should not hold. Returns whether a field was added.
 pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Owed, now: Timestamp) -> bool {
-    if owed.expire.is_empty() || exchange.state.cookies.mode == Mode::DryRun {
+    if owed.expire.as_list().is_empty() || exchange.state.cookies.mode == Mode::DryRun {
         return false;
     }
     let host = exchange.admitted.host.to_str().unwrap_or_default();
-    let host = host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-    let names = owed.expire.iter().map(|name| &name[..]);
+    let host =
+        host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+    let names = owed.expire.as_list().into_iter();
     let secure = exchange.admitted.secure;
     let expired = match owed.visitor_key {
         Some(visitor) => exchange.worker.expirer.borrow_mut().expire(visitor, names, host, secure, now),

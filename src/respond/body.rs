@@ -74,10 +74,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Refusal;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Unsent(_) => Poll::Ready(None),
@@ -160,7 +157,9 @@ impl Streaming {
 
     fn size_hint(&self) -> SizeHint {
         let waiting = match &self.stage {
-            Stage::First(frame) | Stage::Holding(Some(frame), _) => frame.data_ref().map_or(0, |d| d.len() as u64),
+            Stage::First(frame) | Stage::Holding(Some(frame), _) => {
+                frame.data_ref().map_or(0, |d| d.len() as u64)
+            }
             _ => 0,
         };
         let left = self.source.size_hint();

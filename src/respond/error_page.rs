@@ -56,7 +56,8 @@ pub fn answer(reason: Reason, taste: Taste, id: &HeaderValue) -> Response<Bytes>
         headers.insert(header::CONTENT_SECURITY_POLICY, pages::content_security_policy());
     }
     if code == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        headers
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     if let Some(seconds) = status::retry_after(reason) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -80,10 +81,14 @@ impl Format {
     fn of(accept: &[u8]) -> Self {
         for item in accept.split(|&b| b == b',') {
             let media = item.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-            if media.eq_ignore_ascii_case(b"text/html") || media.eq_ignore_ascii_case(b"application/xhtml+xml") {
+            if media.eq_ignore_ascii_case(b"text/html")
+                || media.eq_ignore_ascii_case(b"application/xhtml+xml")
+            {
                 return Self::Html;
             }
-            if media.eq_ignore_ascii_case(b"application/json") || media.to_ascii_lowercase().ends_with(b"+json") {
+            if media.eq_ignore_ascii_case(b"application/json")
+                || media.to_ascii_lowercase().ends_with(b"+json")
+            {
                 return Self::Json;
             }
         }
@@ -158,8 +163,14 @@ type Texts = [(&'static str, &'static str); 3];
 
 const BAD_REQUEST: Texts = [
     ("Сұрау түсініксіз", "Браузер жіберген сұрауды орындау мүмкін емес. Бетті жаңартып, қайталап көріңіз."),
-    ("Запрос непонятен", "Запрос, который отправил браузер, выполнить нельзя. Обновите страницу и попробуйте ещё раз."),
-    ("The request cannot be understood", "What the browser sent cannot be served. Reload the page and try again."),
+    (
+        "Запрос непонятен",
+        "Запрос, который отправил браузер, выполнить нельзя. Обновите страницу и попробуйте ещё раз.",
+    ),
+    (
+        "The request cannot be understood",
+        "What the browser sent cannot be served. Reload the page and try again.",
+    ),
 ];
 const MISDIRECTED: Texts = [
     ("Мұнда ондай сайт жоқ", "Мекенжайдың дұрыс жазылғанын тексеріңіз."),
@@ -248,12 +259,19 @@ mod tests {
     #[test]
     fn the_language_follows_accept_language() {
         assert!(String::from_utf8_lossy(shown("text/html", "ru").body()).contains("Сайт не ответил"));
-        assert!(String::from_utf8_lossy(shown("text/html", "kk-KZ,ru;q=0.5").body()).contains("Сайт жауап бермеді"));
+        assert!(
+            String::from_utf8_lossy(shown("text/html", "kk-KZ,ru;q=0.5").body())
+                .contains("Сайт жауап бермеді")
+        );
     }
 
     #[test]
     fn an_ambiguous_request_ends_the_connection() {
-        let response = answer(Reason::AmbiguousFraming, Taste { format: Format::Text, language: Language::En }, &HeaderValue::from_static("x"));
+        let response = answer(
+            Reason::AmbiguousFraming,
+            Taste { format: Format::Text, language: Language::En },
+            &HeaderValue::from_static("x"),
+        );
         assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 }

@@ -79,7 +79,12 @@ pub async fn endpoint(
         };
         exchange.worker.metrics.consent_choice(label);
         if choice.expire_advertising {
-            answer::expire_advertising(exchange, response.headers_mut(), &owed.every_advertising(), exchange.arrived);
+            answer::expire_advertising(
+                exchange,
+                response.headers_mut(),
+                &owed.every_advertising(),
+                exchange.arrived,
+            );
         }
     }
     Ok(response)

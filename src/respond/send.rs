@@ -102,7 +102,9 @@ pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Re
             emit::finish(&mut exchange).await;
             Response::from_parts(head, Body::whole(data))
         }
-        Some(Ok(data)) => Response::from_parts(head, Body::streaming(body, exchange, Some(Frame::data(data)))),
+        Some(Ok(data)) => {
+            Response::from_parts(head, Body::streaming(body, exchange, Some(Frame::data(data))))
+        }
         Some(Err(frame)) => Response::from_parts(head, Body::streaming(body, exchange, Some(frame))),
         None => Response::from_parts(head, Body::streaming(body, exchange, None)),
     }
@@ -110,9 +112,12 @@ pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Re
 
 /// No body, but the length that the head of a 304 tells.
 fn unsent(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> Body {
-    let length = fields.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let length =
+        fields.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     match length {
-        Some(length) if status == StatusCode::NOT_MODIFIED && !exchange.is_multiplexed() => Body::Unsent(length),
+        Some(length) if status == StatusCode::NOT_MODIFIED && !exchange.is_multiplexed() => {
+            Body::Unsent(length)
+        }
         _ => Body::whole(Bytes::new()),
     }
 }
@@ -159,7 +164,11 @@ fn log(exchange: &Exchange, refusal: &Refusal) {
     let cause = std::error::Error::source(refusal).map(tracing::field::display);
     match reason.fault() {
         Fault::Client => tracing::debug!(reason = reason.label(), request.id = id, "refused"),
-        Fault::Site => tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer"),
-        Fault::Us => tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway"),
+        Fault::Site => {
+            tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer")
+        }
+        Fault::Us => {
+            tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway")
+        }
     }
 }

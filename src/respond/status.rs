@@ -33,7 +33,9 @@ pub fn status(reason: Reason) -> StatusCode {
         | R::UpstreamHeadTooLarge
         | R::UpstreamBodyBroken => StatusCode::BAD_GATEWAY,
         R::QueueFull | R::Draining | R::RecordFailed => StatusCode::SERVICE_UNAVAILABLE,
-        R::ConnectTimeout | R::Dns | R::UpstreamTimeout | R::UpstreamBodyTimeout => StatusCode::GATEWAY_TIMEOUT,
+        R::ConnectTimeout | R::Dns | R::UpstreamTimeout | R::UpstreamBodyTimeout => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
     }
 }
 

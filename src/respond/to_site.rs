@@ -29,7 +29,7 @@ pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, no
         }
     }
     if let Some(decision) = &exchange.consent {
-        headers.insert(CONSENT, decision.header_value());
+        headers.insert(CONSENT, exchange.worker.consent_field(decision));
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);

@@ -82,7 +82,9 @@ async fn watch_certificates(certificates: &[Option<Arc<Store>>]) {
                     *stamp = now;
                 }
                 // The stamp stays old: the file may be half-written, so it is tried again.
-                Err(error) => tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays"),
+                Err(error) => {
+                    tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays")
+                }
             }
         }
     }

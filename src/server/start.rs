@@ -22,9 +22,9 @@ use crate::admin::state::StateSource;
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
 use crate::consent::{ConsentKeys, KeyError};
+use crate::cookies::CookiePolicy;
 use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
-use crate::cookies::CookiePolicy;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
@@ -97,7 +97,9 @@ pub enum StartError {
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
     /// Fewer descriptors than connections.
-    #[error("{allowed} open files are allowed, but limits.connections is {connections}: raise LimitNOFILE or lower the limit")]
+    #[error(
+        "{allowed} open files are allowed, but limits.connections is {connections}: raise LimitNOFILE or lower the limit"
+    )]
     Descriptors {
         /// What the operating system allows.
         allowed: u64,
@@ -127,7 +129,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     });
     let admin = admin_socket(config)?;
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
-    let (journal, recorders) = Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
+    let (journal, recorders) =
+        Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let observing_since = if config.risk.actions.denies() {
         let since = risk::observe::load_or_create(&data, now);
         Some(since.map_err(|source| StartError::Data { path: data.clone(), source })?)
@@ -169,9 +172,16 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         shared: Arc::clone(&shared),
         phase,
     };
-    let background = background::Background { shared: Arc::clone(&shared), readiness: Arc::clone(&readiness), admin, certificates };
+    let background = background::Background {
+        shared: Arc::clone(&shared),
+        readiness: Arc::clone(&readiness),
+        admin,
+        certificates,
+    };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
-    for (index, ((listening, recorder), metrics)) in listening.into_iter().zip(recorders).zip(handles).enumerate() {
+    for (index, ((listening, recorder), metrics)) in
+        listening.into_iter().zip(recorders).zip(handles).enumerate()
+    {
         let worker = worker::spawn(index, Arc::clone(&shared), listening, recorder, metrics, watched.clone());
         server.workers.push(worker.map_err(StartError::Thread)?);
     }
@@ -188,7 +198,10 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
     let config = match config::read(path, config::environment()) {
         Ok(config) => config,
         Err(problems) => {
-            tracing::error!("the configuration has mistakes; the old one stays in force\n{}", problems.render(false));
+            tracing::error!(
+                "the configuration has mistakes; the old one stays in force\n{}",
+                problems.render(false)
+            );
             shared.status.refused();
             return;
         }
@@ -218,7 +231,10 @@ fn observe_until(since: Option<Timestamp>, config: &Config) -> Option<Timestamp>
 /// Tells which changes need a new process.
 fn warn_of_fixed(old: &Config, new: &Config) {
     let listeners = |c: &Config| c.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect::<Vec<_>>();
-    if listeners(old) != listeners(new) || old.workers != new.workers || old.admin.address != new.admin.address {
+    if listeners(old) != listeners(new)
+        || old.workers != new.workers
+        || old.admin.address != new.admin.address
+    {
         tracing::warn!("listeners, workers and the admin address change only with a new process");
     }
     if old.records.dir != new.records.dir || old.records.durability != new.records.durability {
@@ -236,7 +252,9 @@ fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
 }
 
 fn listed(problems: &[RuleProblem]) -> String {
-    let lines = problems.iter().map(|p| format!("  line {}, column {}: {} ({})", p.line, p.column, p.message, p.hint));
+    let lines = problems
+        .iter()
+        .map(|p| format!("  line {}, column {}: {} ({})", p.line, p.column, p.message, p.hint));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -305,7 +323,9 @@ fn raise_descriptor_limit(config: &Config) -> Result<(), StartError> {
     let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let connections = config.limits.connections;
     match allowed {
-        Some(allowed) if allowed < connections as u64 => Err(StartError::Descriptors { allowed, connections }),
+        Some(allowed) if allowed < connections as u64 => {
+            Err(StartError::Descriptors { allowed, connections })
+        }
         _ => Ok(()),
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use super::Phase;
 use crate::admin::worker::WorkerMetrics;
-use crate::snapshot::Shared;
-use crate::worker::Worker;
 use crate::listen::accept::accept;
 use crate::listen::tls::Store;
+use crate::snapshot::Shared;
 use crate::store::RecorderHandle;
+use crate::worker::Worker;
 
 /// One listener as a worker sees it.
 #[derive(Debug)]
