@@ -17,7 +17,7 @@ use crate::admin::worker::Held;
 use crate::clock::{self, Timestamp};
 use crate::consent::Decision;
 use crate::cookies::Category;
-use crate::cookies::parse::RequestCookies;
+use crate::cookies::parse::{Cookie, RequestCookies};
 use crate::cookies::request::Outcome;
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
@@ -147,12 +147,12 @@ impl Exchange {
         }
         self.cookies.bytes = carried.bytes() as u64;
         for cookie in carried {
-            self.cookies.names.push(cookie.name);
+            self.cookies.names.push(recorded_name(cookie));
             self.cookies.categories.push(cookie.class.category.label().as_bytes());
         }
         for index in filtered.stripped() {
             if let Some(cookie) = carried.iter().nth(index) {
-                self.cookies.stripped.push(cookie.name);
+                self.cookies.stripped.push(recorded_name(cookie));
             }
         }
         let mode = self.state.cookies.mode;
@@ -242,6 +242,11 @@ impl Drop for Exchange {
             emit::finish_now(self);
         }
     }
+}
+
+/// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.
+fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
+    if cookie.is_named() { cookie.name } else { b"" }
 }
 
 /// Redacted: nearly everything here is about a person.

@@ -14,13 +14,13 @@ use ipnet::IpNet;
 
 use crate::admin::metrics::Metrics;
 use crate::admin::source::ConfigStatus;
-use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::consent::{ConsentKeys, SiteConsent};
 use crate::cookies::CookiePolicy;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
 use crate::listen::admission::Admission;
+use crate::listen::tls::Store;
 use crate::risk::Assessor;
 
 /// The configuration, compiled into what a request needs.
@@ -133,8 +133,8 @@ pub struct Shared {
     pub consent_keys: ConsentKeys,
     /// Keys of the visitor cookie.
     pub visitor_keys: VisitorKeys,
-    /// Since when `deny` has been observed, if it is configured.
-    pub observing_since: Option<Timestamp>,
+    /// The certificates of the listeners that have one.
+    pub certificates: Vec<Arc<Store>>,
     /// Open connections.
     pub admission: Arc<Admission>,
     /// All figures.

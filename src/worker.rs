@@ -56,6 +56,7 @@ pub struct Worker {
     state: RefCell<Rc<State>>,
     connections: RefCell<HashMap<u64, Arc<Connection>>>,
     next_key: Cell<u64>,
+    draining: Cell<bool>,
     closed: Notify,
 }
 
@@ -100,6 +101,7 @@ impl Worker {
             state: RefCell::new(state),
             connections: RefCell::default(),
             next_key: Cell::new(0),
+            draining: Cell::new(false),
             closed: Notify::new(),
         }
     }
@@ -204,6 +206,9 @@ impl Worker {
         let key = self.next_key.get();
         self.next_key.set(key.wrapping_add(1));
         self.connections.borrow_mut().insert(key, Arc::clone(connection));
+        if self.draining.get() {
+            connection.ask_to_close();
+        }
         Registered { worker: Rc::clone(self), key }
     }
 
@@ -228,8 +233,9 @@ impl Worker {
         }
     }
 
-    /// Asks every connection to end in order.
+    /// Asks every connection to end in order, also those whose handshake is still under way.
     pub fn close_connections(&self) {
+        self.draining.set(true);
         for connection in self.connections.borrow().values() {
             connection.ask_to_close();
         }

@@ -1,8 +1,8 @@
 //! Paths that need acceptance of the policy in force, such as a sign-up form.
 //!
 //! [`Gate::requires`] reads a path in every way in which a server behind us may read it; if one reading lies under a
-//! gated prefix, the gate holds. So an odd spelling can meet the gate without need, never go round it. Never looks at
-//! a body. Bound: three readings of one path.
+//! gated prefix, or comes by one on the way of its `..`, the gate holds. Upper and lower case are the same. So an odd
+//! spelling can meet the gate without need, never go round it. Never looks at a body. Bound: six readings of one path.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -42,7 +42,11 @@ impl Gate {
         let once = form::percent_decode(raw);
         // A server that decodes twice is wrong, and exists.
         let twice = form::percent_decode(&once);
-        [raw, &once, &twice].iter().any(|reading| self.covers(&resolve(reading)))
+        [raw, &once, &twice].iter().any(|reading| {
+            [Separators::Slash, Separators::SlashAndBackslash]
+                .into_iter()
+                .any(|how| self.is_on_the_way(reading, how))
+        })
     }
 
     /// The answer for a request that must not pass; `None` lets it pass. `path` and `query` are raw, `prefix` is that of
@@ -78,10 +82,20 @@ impl Gate {
         Some(reply::json(StatusCode::FORBIDDEN, &body))
     }
 
+    /// Whether the path is under a prefix at any step: servers differ in which `..` they follow.
+    fn is_on_the_way(&self, path: &[u8], separators: Separators) -> bool {
+        let mut at = Vec::new();
+        let mut met = self.covers(&at);
+        for piece in pieces(path, separators) {
+            step(&mut at, piece);
+            met |= self.covers(&at);
+        }
+        met
+    }
+
     fn covers(&self, path: &[&[u8]]) -> bool {
-        self.prefixes.iter().any(|prefix| {
-            prefix.len() <= path.len() && prefix.iter().zip(path).all(|(want, have)| want.as_slice() == *have)
-        })
+        let same = |(want, have): (&Vec<u8>, &&[u8])| want.eq_ignore_ascii_case(have);
+        self.prefixes.iter().any(|prefix| prefix.len() <= path.len() && prefix.iter().zip(path).all(same))
     }
 }
 
@@ -93,19 +107,33 @@ struct Refusal<'a> {
     page: &'a str,
 }
 
-/// Splits a path at `/` and `\`, cuts `;parameters`, drops empty and `.` segments, follows `..`.
-fn resolve(path: &[u8]) -> Vec<&[u8]> {
-    let mut out = Vec::new();
-    for piece in path.split(|&b| b == b'/' || b == b'\\') {
-        match piece.split(|&b| b == b';').next().unwrap_or_default() {
-            b"" | b"." => {}
-            b".." => {
-                out.pop();
-            }
-            segment => out.push(segment),
+/// What separates the segments of a path for the server that reads it.
+#[derive(Clone, Copy)]
+enum Separators {
+    Slash,
+    SlashAndBackslash,
+}
+
+fn pieces(path: &[u8], separators: Separators) -> impl Iterator<Item = &[u8]> {
+    let backslash = matches!(separators, Separators::SlashAndBackslash);
+    path.split(move |&b| b == b'/' || (backslash && b == b'\\'))
+}
+
+/// Goes one piece on: cuts `;parameters`, drops empty and `.` segments, follows `..`.
+fn step<'a>(at: &mut Vec<&'a [u8]>, piece: &'a [u8]) {
+    match piece.split(|&b| b == b';').next().unwrap_or_default() {
+        b"" | b"." => {}
+        b".." => {
+            at.pop();
         }
+        segment => at.push(segment),
     }
-    out
+}
+
+fn resolve(path: &[u8]) -> Vec<&[u8]> {
+    let mut at = Vec::new();
+    pieces(path, Separators::SlashAndBackslash).for_each(|piece| step(&mut at, piece));
+    at
 }
 
 /// Whether a browser asks for a page: by fetch metadata where it sends them, else by `Accept`.
@@ -138,7 +166,7 @@ mod tests {
         for path in ["/register", "/register/", "/register/x", "/account/new", "/account/new/x"] {
             assert!(gate.requires(path), "{path}");
         }
-        for path in ["/", "/registered", "/Register", "/x/register", "/account", "/account/newer", "", "*"] {
+        for path in ["/", "/registered", "/x/register", "/account", "/account/newer", "", "*"] {
             assert!(!gate.requires(path), "{path}");
         }
     }
@@ -169,8 +197,26 @@ mod tests {
         ] {
             assert!(gate.requires(path), "{path}");
         }
-        for path in ["/register/../x", "/registe%72x", "/%zzregister"] {
+        for path in ["/registe%72x", "/%zzregister"] {
             assert!(!gate.requires(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn servers_that_differ_about_case_backslash_and_parameters_find_no_way_round() {
+        let gate = gate(&["/register"]);
+        for path in [
+            "/Register",
+            "/REGISTER/x",
+            // To a server for which `\` is a letter this is /register.
+            "/foo\\bar/../register",
+            "/foo%5Cbar/../register",
+            // To one that leaves `..`, `..;` or `..\x` alone these are below /register.
+            "/register/../x",
+            "/register/..;/",
+            "/register/..\\x",
+        ] {
+            assert!(gate.requires(path), "{path}");
         }
     }
 

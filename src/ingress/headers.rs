@@ -33,7 +33,11 @@ pub fn scan(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reas
     for name in headers.keys() {
         let treatment = treatment(name.as_str());
         match treatment {
-            Treatment::Pass if underscores == Underscores::Pass => {}
+            Treatment::Pass if underscores == Underscores::Pass => {
+                if is_ours_to_a_site_that_reads_underscores(name.as_str()) {
+                    found.remove.push((name.clone(), Some(DropReason::Underscore)));
+                }
+            }
             Treatment::Pass => {
                 if name.as_str().as_bytes().contains(&b'_') {
                     if underscores == Underscores::Reject {
@@ -219,6 +223,17 @@ fn treatment(name: &str) -> Treatment {
     }
 }
 
+/// Whether a site that reads `_` as `-` (CGI, WSGI, Rack, PHP) would take this for a field that it trusts because we
+/// set it: then it goes, even where names with `_` may pass.
+fn is_ours_to_a_site_that_reads_underscores(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let name = name.replace('_', "-");
+    matches!(name.as_str(), "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-request-id")
+        || !matches!(treatment(&name), Treatment::Pass)
+}
+
 /// Names that begin with `s`: advertising signals, and client hints but the low-entropy ones.
 fn advertising_of_s(name: &str) -> Treatment {
     match name {
@@ -395,5 +410,18 @@ mod tests {
         let h = headers(&[("x_y", "1")]);
         assert!(matches!(scan(&h, Underscores::Reject), Err(Reason::Underscore)));
         assert!(scan(&h, Underscores::Pass).unwrap().remove.is_empty());
+    }
+
+    #[test]
+    fn underscores_that_pass_cannot_forge_a_field_of_ours() {
+        let h = headers(&[
+            ("x_forwarded_for", "1.1.1.1"),
+            ("x_forwarded-proto", "https"),
+            ("x_request_id", "x"),
+            ("kelisim_risk", "none"),
+            ("x_real_ip", "1.1.1.1"),
+            ("sec_browsing_topics", "x"),
+        ]);
+        assert_eq!(scan(&h, Underscores::Pass).unwrap().remove.len(), 6);
     }
 }

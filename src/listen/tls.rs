@@ -21,6 +21,7 @@ use crate::config;
 pub struct Certificate {
     /// What rustls serves connections with.
     pub server: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
     /// The configured hosts that the leaf is valid for. Requests for others are misdirected (RFC 9110 §15.5.20):
     /// compared with the certificate, not with SNI, since reusing a connection for another name is legal.
     pub covered: HashSet<Box<str>>,
@@ -30,7 +31,7 @@ pub struct Certificate {
 #[derive(Debug)]
 pub struct Store {
     files: config::Tls,
-    hosts: Vec<String>,
+    hosts: ArcSwap<Vec<String>>,
     current: ArcSwap<Certificate>,
 }
 
@@ -70,7 +71,7 @@ impl Store {
     /// A file cannot be read, holds no PEM of its kind, or the two do not fit.
     pub fn open(files: config::Tls, hosts: Vec<String>) -> Result<Self, CertificateError> {
         let certificate = load(&files, &hosts)?;
-        Ok(Self { files, hosts, current: ArcSwap::from_pointee(certificate) })
+        Ok(Self { files, hosts: ArcSwap::from_pointee(hosts), current: ArcSwap::from_pointee(certificate) })
     }
 
     /// The certificate in use now.
@@ -84,8 +85,19 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open`]; the certificate in use stays.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(load(&self.files, &self.hosts)?));
+        self.current.store(Arc::new(load(&self.files, &self.hosts.load())?));
         Ok(())
+    }
+
+    /// Takes over the hosts of a new configuration. Connections already open keep the names that they began with: a
+    /// browser that is told 421 there opens another.
+    pub fn set_hosts(&self, hosts: Vec<String>) {
+        let current = self.current();
+        // The leaf was read before; should it not be, no host is covered by it.
+        let covered = covered_by(&current.leaf, &hosts).unwrap_or_default();
+        let server = Arc::clone(&current.server);
+        self.hosts.store(Arc::new(hosts));
+        self.current.store(Arc::new(Certificate { server, leaf: current.leaf.clone(), covered }));
     }
 
     /// When the files were last changed: a value to compare, not to show.
@@ -108,6 +120,7 @@ fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, Certificat
         source: rustls::pki_types::pem::Error::NoItemsFound,
     })?;
     let covered = covered_by(leaf, hosts)?;
+    let leaf = leaf.clone();
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|source| CertificateError::Pem {
         path: files.key.clone(),
         what: "private key",
@@ -119,16 +132,17 @@ fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, Certificat
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Certificate { server: Arc::new(server), covered })
+    Ok(Certificate { server: Arc::new(server), leaf, covered })
 }
 
 fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box<str>>, CertificateError> {
     let leaf = webpki::EndEntityCert::try_from(leaf).map_err(CertificateError::Leaf)?;
-    let covers = |host: &&String| {
-        ServerName::try_from(host.as_str())
-            .is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+    let covers = |host: &&str| {
+        ServerName::try_from(*host).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
     };
-    Ok(hosts.iter().filter(covers).map(|host| host.as_str().into()).collect())
+    // Look-ups are by name without brackets.
+    let names = hosts.iter().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    Ok(names.filter(covers).map(Into::into).collect())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -160,6 +174,26 @@ mod tests {
         assert!(covered.covered.contains("www.kz.example"));
         assert!(!covered.covered.contains("a.b.kz.example"));
         assert!(!covered.covered.contains("other.example"));
+    }
+
+    #[test]
+    fn hosts_of_a_reloaded_configuration_are_covered_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = write(dir.path(), &["kz.example", "new.example"]);
+        let store = Store::open(files, vec!["kz.example".into()]).unwrap();
+        assert!(!store.current().covered.contains("new.example"));
+        store.set_hosts(vec!["kz.example".into(), "new.example".into(), "other.example".into()]);
+        assert!(store.current().covered.contains("new.example"));
+        assert!(!store.current().covered.contains("other.example"));
+        store.reload().unwrap();
+        assert!(store.current().covered.contains("new.example"));
+    }
+
+    #[test]
+    fn an_ipv6_host_is_covered_under_its_name_without_brackets() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(write(dir.path(), &["::1"]), vec!["[::1]".into()]).unwrap();
+        assert!(store.current().covered.contains("::1"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::config;
 use crate::geo::{Databases, LookupCache};
 use crate::identify::address::ClientAddress;
 use crate::identify::visitor::Visitor;
+use crate::ingress::target::normalised_path;
 
 /// Judges visits. Shared by all threads.
 pub struct Assessor {
@@ -155,8 +156,11 @@ impl Assessor {
     }
 
     fn is_login(&self, visit: &Visit<'_>) -> bool {
-        visit.method == Method::POST
-            && self.login_paths.iter().any(|prefix| visit.path.starts_with(prefix.as_str()))
+        // As the site may read it: `//login` and `/%6cogin` are attempts too.
+        visit.method == Method::POST && !self.login_paths.is_empty() && {
+            let path = normalised_path(visit.path);
+            self.login_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
+        }
     }
 
     fn address_key(&self, visit: &Visit<'_>) -> u64 {
@@ -213,6 +217,16 @@ mod tests {
             keys: VisitorKeys::load_or_create(data.path()).unwrap(),
             _data: data,
         }
+    }
+
+    #[test]
+    fn no_spelling_of_a_login_path_is_not_counted() {
+        let bench = bench(Actions::default(), None);
+        for path in ["/login", "//login", "/%6cogin", "/x/../login", "/login/step2"] {
+            let attempt = Visit { path, ..visit("8.8.8.8", None, &Method::POST) };
+            assert!(bench.assessor.is_login(&attempt), "{path}");
+        }
+        assert!(!bench.assessor.is_login(&Visit { path: "/", ..visit("8.8.8.8", None, &Method::POST) }));
     }
 
     impl Bench {

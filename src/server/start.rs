@@ -131,22 +131,17 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
-    let observing_since = if config.risk.actions.denies() {
-        let since = risk::observe::load_or_create(&data, now);
-        Some(since.map_err(|source| StartError::Data { path: data.clone(), source })?)
-    } else {
-        None
-    };
-    let assessor = Assessor::new(&config.risk, observe_until(observing_since, config), now);
+    let until = observe_until(config, &data, now)?;
+    let assessor = Assessor::new(&config.risk, until, now);
     let status = Arc::new(ConfigStatus::new(now));
     let shared = Arc::new(Shared {
         geo: ArcSwap::from_pointee(geo),
         geo_reloads: Default::default(),
         consent_keys: ConsentKeys::load_or_create(&data)?,
         visitor_keys: VisitorKeys::load_or_create(&data)?,
-        observing_since,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
         status: Arc::clone(&status),
+        certificates: certificates.iter().flatten().cloned().collect(),
         snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
         metrics: Arc::clone(&metrics),
     });
@@ -215,17 +210,35 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
         }
     };
     let old = shared.snapshot.load();
+    let until = match observe_until(&config, &old.config.records.dir, clock::now()) {
+        Ok(until) => until,
+        Err(error) => {
+            tracing::error!(%error, "the old configuration stays in force");
+            shared.status.refused();
+            return;
+        }
+    };
     warn_of_fixed(&old.config, &config);
+    let hosts = hosts(&config);
+    shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
     shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
-    let assessor = old.assessor.reconfigured(&config.risk, observe_until(shared.observing_since, &config));
+    let assessor = old.assessor.reconfigured(&config.risk, until);
+    // The data folder stays where it was at start, whatever the file says now.
+    let mut config = config;
+    config.records.dir.clone_from(&old.config.records.dir);
     shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, &shared.metrics)));
     shared.status.reloaded(clock::now());
     tracing::info!("configuration reloaded");
 }
 
-/// Until when `deny` only observes.
-fn observe_until(since: Option<Timestamp>, config: &Config) -> Option<Timestamp> {
-    Some(risk::observe::until(since?, config.risk.observe_days?))
+/// Until when `deny` only observes: from the first start, or the first reload, with it.
+fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<Timestamp>, StartError> {
+    if !config.risk.actions.denies() {
+        return Ok(None);
+    }
+    let since = risk::observe::load_or_create(data, now)
+        .map_err(|source| StartError::Data { path: data.to_owned(), source })?;
+    Ok(config.risk.observe_days.map(|days| risk::observe::until(since, days)))
 }
 
 /// Tells which changes need a new process.
@@ -259,7 +272,7 @@ fn listed(problems: &[RuleProblem]) -> String {
 }
 
 fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
-    let hosts: Vec<String> = config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect();
+    let hosts = hosts(config);
     let open = |listener: &config::Listener| {
         let Some(files) = &listener.tls else { return Ok(None) };
         Store::open(files.clone(), hosts.clone())
@@ -267,6 +280,10 @@ fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> 
             .map_err(|source| StartError::Certificate { address: listener.address, source })
     };
     config.listeners.iter().map(open).collect()
+}
+
+fn hosts(config: &Config) -> Vec<String> {
+    config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect()
 }
 
 /// The listening sockets of each worker, in the order of the configuration.

@@ -75,7 +75,7 @@ impl Recorder {
         let mut scratch = self.0.scratch.borrow_mut();
         scratch.clear();
         event.encode(&mut scratch);
-        self.push(&scratch)
+        self.push(&scratch, event.kind)
     }
 
     /// Hands an event over. When the ring is full it waits for room, at most `hold`; then the event is shed and
@@ -87,8 +87,7 @@ impl Recorder {
         if let Ok(ticket) = self.record(event) {
             return Ok(ticket);
         }
-        let record = self.0.scratch.borrow().clone();
-        self.clone().hold(record, event.kind).await
+        self.held(event.kind).wait().await
     }
 
     /// Hands an event over now, or sheds and counts it: for those who cannot wait.
@@ -104,9 +103,9 @@ impl Recorder {
         match self.record(event) {
             Ok(ticket) => Submission::Ticket(ticket),
             Err(Full) => {
-                let held = self.clone().hold(self.0.scratch.borrow().clone(), event.kind);
+                let held = self.held(event.kind);
                 Submission::Holding(Box::pin(async move {
-                    match held.await {
+                    match held.wait().await {
                         Ok(ticket) => ticket.await,
                         Err(Full) => Outcome::Lost,
                     }
@@ -115,32 +114,9 @@ impl Recorder {
         }
     }
 
-    /// Waits for room for an encoded record, at most `hold`.
-    async fn hold(self, record: Vec<u8>, kind: Kind) -> Result<Ticket, Full> {
-        let _holding = Holding::begin(&self.0);
-        let held = async {
-            loop {
-                let mut space = pin!(self.0.space.notified());
-                space.as_mut().enable();
-                self.0.lane.waiting.store(true, SeqCst);
-                if let Ok(ticket) = self.push(&record) {
-                    return Some(ticket);
-                }
-                if self.0.shared.closed.load(SeqCst) {
-                    return None;
-                }
-                self.0.mark_dirty();
-                space.await;
-            }
-        };
-        match tokio::time::timeout(self.0.shared.hold, held).await {
-            Ok(Some(ticket)) => Ok(ticket),
-            Ok(None) | Err(_) => {
-                let shared = &self.0.shared;
-                shared.stats.lose(kind, LossReason::RingFull, 1, (shared.now)());
-                Err(Full)
-            }
-        }
+    /// The record encoded last, for which there was no room.
+    fn held(&self, kind: Kind) -> Held {
+        Held { recorder: self.clone(), record: self.0.scratch.borrow().clone(), kind, settled: false }
     }
 
     /// Hands an event of kind [`Kind::Open`] over and waits until it is synced, whatever the configured level. Other
@@ -174,7 +150,7 @@ impl Recorder {
         self.0.flush();
     }
 
-    fn push(&self, record: &[u8]) -> Result<Ticket, Full> {
+    fn push(&self, record: &[u8], kind: Kind) -> Result<Ticket, Full> {
         let local = &self.0;
         if local.shared.closed.load(SeqCst) || !local.ring.borrow_mut().push(record) {
             return Err(Full);
@@ -183,11 +159,66 @@ impl Recorder {
         local.pushed.set(number);
         local.mark_dirty();
         let level = match local.shared.durability {
+            // What has to be recorded before the site is asked must survive whatever comes then.
+            _ if wants_sync(kind) => Level::Synced,
             Durability::Memory => Level::None,
             Durability::Group => Level::Written,
             Durability::Fsync => Level::Synced,
         };
         Ok(Ticket { local: Rc::clone(local), number, level, registered: false })
+    }
+}
+
+/// A record that waits for room. Who gives up waiting leaves it to the ring if there is room then; else it is shed and
+/// counted.
+struct Held {
+    recorder: Recorder,
+    record: Vec<u8>,
+    kind: Kind,
+    settled: bool,
+}
+
+impl Held {
+    /// Waits for room, at most `hold`.
+    async fn wait(mut self) -> Result<Ticket, Full> {
+        let ticket = {
+            let local = &self.recorder.0;
+            let _holding = Holding::begin(local);
+            let room = async {
+                loop {
+                    let mut space = pin!(local.space.notified());
+                    space.as_mut().enable();
+                    local.lane.waiting.store(true, SeqCst);
+                    if let Ok(ticket) = self.recorder.push(&self.record, self.kind) {
+                        return Some(ticket);
+                    }
+                    if local.shared.closed.load(SeqCst) {
+                        return None;
+                    }
+                    local.mark_dirty();
+                    space.await;
+                }
+            };
+            tokio::time::timeout(local.shared.hold, room).await.ok().flatten()
+        };
+        if ticket.is_none() {
+            self.lose();
+        }
+        self.settled = true;
+        ticket.ok_or(Full)
+    }
+
+    fn lose(&self) {
+        let shared = &self.recorder.0.shared;
+        shared.stats.lose(self.kind, LossReason::RingFull, 1, (shared.now)());
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.settled && self.recorder.push(&self.record, self.kind).is_err() {
+            self.lose();
+        }
     }
 }
 

@@ -113,6 +113,37 @@ fn an_idle_connection_does_not_hold_up_a_drain() {
 }
 
 #[test]
+fn a_connection_without_a_request_yet_ends_with_its_first_answer_in_a_drain() {
+    let (origin, arrival, release) = held();
+    let gateway = Gateway::build(&[&origin]).key("workers", "1").start();
+    std::thread::scope(|scope| {
+        let (mut open, mut late, mut idle) = (gateway.client(), gateway.client(), gateway.client());
+        let open = scope.spawn(move || open.get("/open"));
+        arrival.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(idle.get("/.kelisim/consent").status, 200);
+        gateway.term();
+        assert!(idle.is_closed());
+        let late = scope.spawn(move || late.get("/late"));
+        arrival.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..2 {
+            release.send(()).unwrap();
+        }
+        assert_eq!(open.join().unwrap().status, 200);
+        assert_eq!(late.join().unwrap().headers.one("connection"), Some("close"));
+    });
+}
+
+#[test]
+fn deny_that_comes_with_a_reload_observes_first_and_then_acts() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let since = gateway.data().join("risk-observe-since");
+    assert!(!since.exists());
+    gateway.reload(|text| format!("{text}\n[risk]\nobserve_days = 7\n[risk.action]\nhigh = \"deny\"\n"));
+    assert!(since.exists());
+}
+
+#[test]
 fn a_drain_ends_at_its_deadline_and_says_what_it_cut() {
     let (origin, arrival, _release) = held();
     let mut gateway = Gateway::build(&[&origin]).key("timeouts.drain", "\"300ms\"").start();

@@ -107,6 +107,16 @@ fn support_sees_no_person() {
 }
 
 #[test]
+fn the_value_of_a_cookie_without_a_name_is_not_recorded() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    assert_eq!(gateway.client().fetch(&ask("GET", "/").header("cookie", "ivan@mail.kz; a=1")).status, 200);
+    let record = gateway.record("/");
+    assert_eq!(record["cookie.names"], json!(["", "a"]));
+    assert!(!everything(&[record]).contains("ivan"));
+}
+
+#[test]
 fn each_purpose_opens_its_own_fields_and_needs_a_reason() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);

@@ -77,6 +77,16 @@ fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
 }
 
 #[test]
+fn a_host_that_a_reload_adds_is_served_over_tls() {
+    let origin = Origin::pages();
+    let (gateway, certificate) = start(&origin, &[HOST, "new.kz.example"]);
+    let new = ask("GET", "/").host("new.kz.example");
+    assert_eq!(https(&gateway, &certificate).fetch(&new).status, 421);
+    gateway.reload(|text| text.replace("www.kz.example", "new.kz.example"));
+    assert_eq!(https(&gateway, &certificate).fetch(&new).status, 200);
+}
+
+#[test]
 fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let origin = Origin::pages();
     let (gateway, old) = start(&origin, NAMES);

@@ -38,6 +38,54 @@ fn a_full_ring_sheds_after_the_hold_and_the_gap_is_exact() {
 }
 
 #[test]
+fn a_record_whose_wait_for_room_is_given_up_is_counted() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let hold = std::time::Duration::from_secs(60);
+    let options = crate::store::JournalOptions { hold, ..options(dir.path()) };
+    let (journal, handle) = start(Arc::new(disk.clone()), options);
+    let stats = journal.stats();
+    disk.stuck(true);
+    work(handle, async |recorder| {
+        let path = "x".repeat(2000);
+        while recorder.record(&access(&path)).is_ok() {
+            recorder.flush();
+        }
+        // The client left before the submission was looked at, and while it was waiting.
+        drop(recorder.submit(&access(&path)));
+        let mut waiting = recorder.submit(&access(&path));
+        assert!(polled_once(&mut waiting).await.is_pending());
+        drop(waiting);
+        disk.stuck(false);
+    });
+    assert!(journal.stop());
+    assert_eq!(stats.dropped(Kind::Access, LossReason::RingFull), 2);
+}
+
+async fn polled_once(submission: &mut crate::store::recorder::Submission) -> std::task::Poll<Outcome> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(std::future::Future::poll(std::pin::Pin::new(&mut *submission), cx))
+    })
+    .await
+}
+
+#[test]
+fn what_is_recorded_before_the_site_is_asked_is_synced_at_every_level() {
+    for durability in [crate::config::Durability::Memory, crate::config::Durability::Group] {
+        let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+        let options = crate::store::JournalOptions { durability, ..options(dir.path()) };
+        let (journal, handle) = start(Arc::new(disk.clone()), options);
+        disk.sync_fails(true);
+        let outcome = work(handle, async |recorder| {
+            let open = crate::record::Event { kind: Kind::Open, ..access("/pay") };
+            recorder.submit(&open).await
+        });
+        assert_eq!(outcome, Outcome::Lost, "{durability:?}");
+        disk.sync_fails(false);
+        journal.stop();
+    }
+}
+
+#[test]
 fn room_that_comes_within_the_hold_loses_nothing() {
     let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
     let hold = std::time::Duration::from_secs(60);
