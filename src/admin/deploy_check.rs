@@ -250,7 +250,7 @@ fn collect_queries(value: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
-/// A tool, if it is installed.
+/// A tool, if it is installed; it must be where `KELISIM_REQUIRE` is set.
 fn tool(name: &str) -> Option<Command> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders)
@@ -258,6 +258,7 @@ fn tool(name: &str) -> Option<Command> {
         .map(|folder| folder.join(name))
         .find(|path| path.is_file());
     if found.is_none() {
+        assert!(std::env::var_os("KELISIM_REQUIRE").is_none(), "required, but not installed: {name}");
         eprintln!("skipped: {name} not found");
     }
     found.map(Command::new)

@@ -14,10 +14,11 @@
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
 //! | [`third_party`] | servers and clients that nobody here wrote |
+//! | [`real_app`] | a real application with logins and forms, large bodies, events, WebSockets |
 //! | [`browser`] | a real browser before the demo site |
 //!
 //! Every test starts its own gateway on ports that the kernel chose, and waits for events, never for time to pass.
-//! What is not installed is skipped with a line `skipped: …`.
+//! What is not installed is skipped with a line `skipped: …`, or fails where `KELISIM_REQUIRE` is set.
 
 // Helpers are for tests: they may fail as tests do, and nothing is exported from this binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
@@ -31,6 +32,7 @@ mod forwarding;
 mod front_door;
 mod life;
 mod policy;
+mod real_app;
 mod records;
 mod secure;
 mod support;

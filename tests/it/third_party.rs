@@ -1,71 +1,11 @@
 //! In front of servers and behind clients that nobody here wrote. What is not installed is skipped, and says so.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Ask, Gateway, Protocol, Reply, Visitor, ask, digest, noise, program, wait_for};
-
-/// A server in a process of its own; killed when dropped.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a server");
-        wait_for("the server's port", || TcpStream::connect(address).ok());
-        Self { process, address }
-    }
-
-    fn gateway(&self) -> Gateway {
-        Gateway::build_for(&[format!("http://{}", self.address)]).start()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A port that was free a moment ago: these servers cannot be asked to choose one and tell.
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn nginx(folder: &Path) -> Option<Server> {
-    let binary = program("nginx", &["/usr/sbin/nginx"])?;
-    let address = free_port();
-    let root = folder.join("site");
-    std::fs::create_dir_all(&root).unwrap();
-    std::fs::write(root.join("index.html"), format!("<!doctype html>{}", "some text ".repeat(500))).unwrap();
-    std::fs::write(root.join("large.bin"), noise(3 << 20)).unwrap();
-    let folder = folder.display();
-    let config = format!(
-        "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
-         events {{ worker_connections 256; }}
-         http {{
-           access_log off; types {{ text/html html; application/octet-stream bin; }}
-           client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-           uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-           gzip on; gzip_min_length 100; keepalive_requests 3;
-           server {{ listen {address}; root {folder}/site; add_header Set-Cookie \"_fbp=1; Path=/\"; }}
-         }}"
-    );
-    let path = std::path::PathBuf::from(format!("{folder}/nginx.conf"));
-    std::fs::write(&path, config).unwrap();
-    Some(Server::start(Command::new(binary).arg("-c").arg(&path).arg("-p").arg(folder.to_string()), address))
-}
+use crate::support::server::{Server, free_port, nginx};
+use crate::support::{Ask, Gateway, Protocol, Reply, Visitor, ask, digest, missing, program};
 
 /// The same question to the server itself and through the gateway, over either protocol.
 fn both(server: &Server, gateway: &Gateway, question: &Ask) -> (Reply, Vec<Reply>) {
@@ -170,12 +110,9 @@ fn curl_is_served_over_both_protocols() {
             .expect("curl");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if version.contains('2') && String::from_utf8_lossy(&output.stderr).contains("does not support") {
-            eprintln!("skipped: this curl has no HTTP/2");
+            missing("curl with HTTP/2");
             continue;
         }
         assert_eq!(text, "hello 200", "{version}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
-
-// Place of the applications with a login of their own, installed from PyPI: each starts as a `Server`, is logged into
-// through the gateway over both protocols, and must keep its session while its advertising cookies go.

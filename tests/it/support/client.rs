@@ -218,6 +218,11 @@ impl Client {
         self.reader.chunk().expect("a chunk")
     }
 
+    /// Reads up to `most` bytes of a body and forgets them; how many there were, 0 at the end.
+    pub fn discard(&mut self, most: usize) -> usize {
+        self.reader.discard(most).expect("bytes")
+    }
+
     /// Waits until the gateway has closed without a further byte.
     pub fn is_closed(&mut self) -> bool {
         self.reader.is_closed()

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
@@ -62,25 +63,17 @@ impl Http2 {
         reply
     }
 
+    /// Asks and reads the answer's head; the body is read piece by piece, as the caller pleases.
+    pub fn open(&mut self, ask: &Ask) -> Streamed {
+        let (reply, body) = block_on(self.ask(ask)).expect("an answer");
+        reply.suspect();
+        Streamed { reply, body }
+    }
+
     /// Asks and reads the answer, if one comes.
     pub fn try_fetch(&mut self, ask: &Ask) -> Result<Reply, hyper::Error> {
-        let uri = format!("{}://{}{}", self.scheme, ask.host, ask.target);
-        let mut request = http::Request::builder().method(ask.method.as_str()).uri(uri);
-        for (name, value) in &ask.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(Full::from(ask.body.clone())).expect("a request");
         block_on(async {
-            self.sender.ready().await?;
-            let response = self.sender.send_request(request).await?;
-            let (parts, mut body) = response.into_parts();
-            let mut reply = Reply {
-                status: parts.status.as_u16(),
-                headers: fields(&parts.headers),
-                body: Vec::new(),
-                trailers: Fields::default(),
-                end: End::Whole,
-            };
+            let (mut reply, mut body) = self.ask(ask).await?;
             while let Some(frame) = body.frame().await {
                 match frame {
                     Err(_) => {
@@ -95,6 +88,40 @@ impl Http2 {
             }
             Ok(reply)
         })
+    }
+
+    async fn ask(&mut self, ask: &Ask) -> Result<(Reply, Incoming), hyper::Error> {
+        let uri = format!("{}://{}{}", self.scheme, ask.host, ask.target);
+        let mut request = http::Request::builder().method(ask.method.as_str()).uri(uri);
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::from(ask.body.clone())).expect("a request");
+        self.sender.ready().await?;
+        let (parts, body) = self.sender.send_request(request).await?.into_parts();
+        let reply = Reply {
+            status: parts.status.as_u16(),
+            headers: fields(&parts.headers),
+            body: Vec::new(),
+            trailers: Fields::default(),
+            end: End::Whole,
+        };
+        Ok((reply, body))
+    }
+}
+
+/// An answer whose body has not been read.
+pub struct Streamed {
+    /// Its head.
+    pub reply: Reply,
+    body: Incoming,
+}
+
+impl Streamed {
+    /// The next bytes of the body; `None` at its end.
+    pub fn next(&mut self) -> Option<Bytes> {
+        let frame = block_on(self.body.frame())?.expect("the body goes on");
+        Some(frame.into_data().unwrap_or_default())
     }
 }
 

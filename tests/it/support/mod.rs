@@ -11,6 +11,7 @@
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
 //! | [`browser`] | headless Chromium, driven by its DevTools protocol |
+//! | [`server`] | servers that nobody here wrote |
 //!
 //! Nothing here is part of the gateway: it speaks to it by sockets, files and commands only. Waits are bounded by
 //! [`PATIENCE`] and say what they waited for; no test measures time.
@@ -21,6 +22,7 @@ pub mod client;
 pub mod gateway;
 pub mod h2;
 pub mod origin;
+pub mod server;
 pub mod tls;
 pub mod visitor;
 pub mod wire;
@@ -56,9 +58,18 @@ pub fn program(name: &str, more: &[&str]) -> Option<std::path::PathBuf> {
     let on_path = std::env::split_paths(&folders).map(|folder| folder.join(name));
     let found = on_path.chain(more.iter().map(std::path::PathBuf::from)).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: {name} is not installed");
+        missing(name);
     }
     found
+}
+
+/// Says that something is skipped because of what is not installed.
+///
+/// # Panics
+/// If the environment variable `KELISIM_REQUIRE` is set: then nothing may be skipped.
+pub fn missing(name: &str) {
+    assert!(std::env::var_os("KELISIM_REQUIRE").is_none(), "required, but not installed: {name}");
+    eprintln!("skipped: {name} is not installed");
 }
 
 /// A hash of bytes, for bodies too large to print.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::client::{Ask, Client, Reply, ask};
 use super::gateway::{Gateway, HOST};
 use super::h2::Http2;
+use super::tls::Certificate;
 
 /// Advertising cookies, as a browser may hold them.
 pub const ADS: &[(&str, &str)] = &[
@@ -41,6 +42,7 @@ pub struct Visitor {
     wire: Wire,
     jar: Vec<(String, String)>,
     always: Vec<(String, String)>,
+    scheme: &'static str,
 }
 
 impl Visitor {
@@ -58,7 +60,25 @@ impl Visitor {
             Protocol::Http1 => Wire::Http1(gateway.client()),
             Protocol::Http2 => Wire::Http2(gateway.http2()),
         };
-        Self { wire, jar: Vec::new(), always: Vec::new() }
+        Self { wire, jar: Vec::new(), always: Vec::new(), scheme: "http" }
+    }
+
+    /// A visitor without any cookie who comes by TLS to the second listener.
+    pub fn by_tls(gateway: &Gateway, certificate: &Certificate, protocol: Protocol) -> Self {
+        let address = gateway.addresses[1];
+        let wire = match protocol {
+            Protocol::Http1 => {
+                let config = certificate.client(&["http/1.1"]);
+                Wire::Http1(Client::connect_tls(address, config, HOST).expect("TLS"))
+            }
+            Protocol::Http2 => Wire::Http2(Http2::connect_tls(address, certificate.client(&["h2"]), HOST)),
+        };
+        Self { wire, jar: Vec::new(), always: Vec::new(), scheme: "https" }
+    }
+
+    /// What a browser sends as `Origin`.
+    pub fn origin(&self) -> String {
+        format!("{}://{HOST}", self.scheme)
     }
 
     /// Puts a cookie into the jar.
@@ -118,7 +138,7 @@ impl Visitor {
     pub fn choose(&mut self, json: &str) -> Reply {
         self.fetch(
             ask("POST", "/.kelisim/consent")
-                .header("origin", &format!("http://{HOST}"))
+                .header("origin", &self.origin())
                 .header("content-type", "application/json")
                 .body(json),
         )
@@ -128,7 +148,7 @@ impl Visitor {
     pub fn submit(&mut self, form: &str) -> Reply {
         self.fetch(
             ask("POST", "/.kelisim/consent")
-                .header("origin", &format!("http://{HOST}"))
+                .header("origin", &self.origin())
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(form),
         )
@@ -142,8 +162,7 @@ impl Visitor {
 
     /// Takes every consent back.
     pub fn withdraw(&mut self) {
-        let reply =
-            self.fetch(ask("DELETE", "/.kelisim/consent").header("origin", &format!("http://{HOST}")));
+        let reply = self.fetch(ask("DELETE", "/.kelisim/consent").header("origin", &self.origin()));
         assert_eq!((reply.status, &reply.json()["decision"]), (200, &"denied".into()), "{}", reply.text());
     }
 

@@ -127,6 +127,17 @@ impl<R: Read> Reader<R> {
         Ok((self.buffer.drain(..length).collect(), End::Whole))
     }
 
+    /// Reads up to `most` bytes and forgets them; how many there were, 0 at the end.
+    pub fn discard(&mut self, most: usize) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            let mut chunk = vec![0; most];
+            return self.inner.read(&mut chunk);
+        }
+        let n = most.min(self.buffer.len());
+        self.buffer.drain(..n);
+        Ok(n)
+    }
+
     /// Everything up to the end of the connection.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.read_or_reset()? {}
