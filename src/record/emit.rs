@@ -36,7 +36,7 @@ pub fn finish_now(exchange: &mut Exchange) {
     let duration = clock::monotonic().saturating_duration_since(exchange.started);
     count(exchange, duration);
     with_event(exchange, Kind::Access, Some(duration), |event| {
-        exchange.worker.recorder.record_or_shed(event)
+        exchange.worker.recorder.record_or_shed(event);
     });
 }
 

@@ -165,10 +165,10 @@ fn log(exchange: &Exchange, refusal: &Refusal) {
     match reason.fault() {
         Fault::Client => tracing::debug!(reason = reason.label(), request.id = id, "refused"),
         Fault::Site => {
-            tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer")
+            tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer");
         }
         Fault::Us => {
-            tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway")
+            tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway");
         }
     }
 }

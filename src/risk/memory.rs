@@ -3,7 +3,7 @@
 //! Lives in memory only and is lost with the process: learning then starts again and nothing fires. Holds no raw
 //! address: every key is a hash made with a secret of this process (SipHash; it never leaves, so it need not be an
 //! HMAC). A subject is admitted only when a visitor *returns* a genuine cookie, so that a flood without cookies evicts
-//! nobody. Bound: the bytes given to [`SharedMemory::new`].
+//! nobody. Bound: the bytes given to `SharedMemory::new`.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};

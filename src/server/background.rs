@@ -83,7 +83,7 @@ async fn watch_certificates(certificates: &[Option<Arc<Store>>]) {
                 }
                 // The stamp stays old: the file may be half-written, so it is tried again.
                 Err(error) => {
-                    tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays")
+                    tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays");
                 }
             }
         }

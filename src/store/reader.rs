@@ -2,7 +2,7 @@
 //!
 //! Rows are borrowed from one reused buffer and show only the classes that the purpose opens. A file that still grows
 //! is read to the last whole frame. Every checksum is verified; behind damage nothing of that file is read, and it is
-//! told. Never writes. Bound: [`CHUNK_BYTES`] or one frame of memory.
+//! told. Never writes. Bound: `CHUNK_BYTES` or one frame of memory.
 
 use std::fs::File;
 use std::io;
