@@ -39,6 +39,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
+    let heard = signals::listen()?;
     let server = match server::start(&config, source) {
         Ok(server) => server,
         Err(error) => {
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
         tracing::info!(%address, "admin listener");
     }
     signals::notify_ready();
-    Ok(match signals::serve_until_signalled(server)? {
+    Ok(match signals::serve_until_signalled(server, heard)? {
         Ended::Clean => {
             tracing::info!("ended");
             ExitCode::SUCCESS

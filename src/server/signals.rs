@@ -5,18 +5,35 @@
 
 use std::io;
 
+use tokio::runtime::Runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Ended, Server};
 
-/// Waits for signals until one ends the gateway. Blocks.
+/// Signals that are heard from now on: a reload or an end that is asked for while the gateway starts is not lost, and
+/// does not kill it.
+pub struct Heard {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// Begins to listen to signals.
 ///
 /// # Errors
 /// Signals cannot be listened to.
-pub fn serve_until_signalled(server: Server) -> io::Result<Ended> {
+pub fn listen() -> io::Result<Heard> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::listen() })?;
+    let signals = runtime.block_on(async { Signals::listen() })?;
+    Ok(Heard { runtime, signals })
+}
+
+/// Waits for signals until one ends the gateway. Blocks.
+///
+/// # Errors
+/// The drain cannot be waited for.
+pub fn serve_until_signalled(server: Server, heard: Heard) -> io::Result<Ended> {
+    let Heard { runtime, mut signals } = heard;
     loop {
         match runtime.block_on(signals.next()) {
             Wish::Reload => {
