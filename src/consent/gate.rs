@@ -43,7 +43,9 @@ impl Gate {
         // A server that decodes twice is wrong, and exists.
         let twice = form::percent_decode(&once);
         [raw, &once, &twice].iter().any(|reading| {
-            [Separators::Slash, Separators::SlashAndBackslash].into_iter().any(|how| self.is_on_the_way(reading, how))
+            [Separators::Slash, Separators::SlashAndBackslash]
+                .into_iter()
+                .any(|how| self.is_on_the_way(reading, how))
         })
     }
 
