@@ -177,9 +177,17 @@ fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
     event.fetch_mode = kept.fetch_mode();
     event.fetch_dest = kept.fetch_dest();
     event.fetch_user = kept.fetch_user().map(|user| user == b"?1");
-    event.traceparent = kept.traceparent();
+    event.traceparent = kept.traceparent().filter(|value| is_trace_context(value));
     event.gpc = kept.gpc().map(|gpc| gpc == b"1");
     event.dnt = kept.dnt().map(|dnt| dnt == b"1");
+}
+
+/// Whether this is a `traceparent` (W3C Trace Context §3.2.2): 55 lower-case hexadecimal digits and dashes. Anything else
+/// is a text of the client's choice, which has no place among the facts without a person.
+fn is_trace_context(value: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
+    value.len() == 55
+        && value.iter().enumerate().all(|(at, b)| if matches!(at, 2 | 35 | 52) { *b == b'-' } else { digit(b) })
 }
 
 /// `utm_*`, which only a permit lets into the record.
@@ -213,5 +221,18 @@ const fn version(version: Version) -> &'static [u8] {
         Version::HTTP_10 => b"1.0",
         Version::HTTP_2 => b"2",
         _ => b"1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_the_clients_choice_is_no_trace_context() {
+        assert!(is_trace_context(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for bad in [&b"ivan@mail.kz"[..], b"", b"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"] {
+            assert!(!is_trace_context(bad));
+        }
     }
 }

@@ -151,6 +151,7 @@ impl Journal {
             group_commit: options.group_commit,
             limits,
             swept: monotonic(),
+            spare_failed: false,
         };
         let writer = Writer::new(
             (rings, lanes.clone()),

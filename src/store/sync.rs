@@ -145,6 +145,8 @@ pub(super) struct Syncer {
     pub(super) group_commit: Duration,
     pub(super) limits: Limits,
     pub(super) swept: Instant,
+    /// The last attempt to make a spare file failed, and the log says so.
+    pub(super) spare_failed: bool,
 }
 
 impl Syncer {
@@ -239,7 +241,7 @@ impl Syncer {
         }
     }
 
-    fn make_spare(&self) {
+    fn make_spare(&mut self) {
         let number = self.queue.lock().next_number;
         let made =
             self.disk.create(&files::path(&self.folder, self.instance, number), self.limits.file_bytes);
@@ -251,8 +253,12 @@ impl Syncer {
         }
         if let Err(cause) = &made {
             self.shared.stats.file_errors.fetch_add(1, Relaxed);
-            tracing::warn!(error = %cause, "no spare journal file could be made");
+            // Asked for with every batch while the disk is full: told once, or the log would fill what is left of it.
+            if !self.spare_failed {
+                tracing::warn!(error = %cause, "no spare journal file could be made; records are lost until it can");
+            }
         }
+        self.spare_failed = made.is_err();
         state.spare =
             Some(made.map(|disk| Arc::new(JournalFile { disk, number, abandoned: AtomicBool::new(false) })));
         drop(state);

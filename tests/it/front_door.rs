@@ -3,7 +3,7 @@
 //! The rule behind every test: the site sees exactly the requests that it should, each with one framing and no field
 //! that is not for it (its harness suspects every header); a refused request it never sees at all.
 
-use crate::support::{Gateway, HOST, Origin, Protocol, Visitor, ask, wait_for};
+use crate::support::{Answer, Gateway, HOST, Origin, Protocol, Visitor, ask, wait_for};
 
 /// Sends one head and reads the status of the answer; checks that the site saw nothing.
 fn refused(gateway: &Gateway, origin: &Origin, request: &str) -> u16 {
@@ -372,7 +372,7 @@ fn a_connection_ends_after_its_share_of_requests() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let origin = Origin::start(|seen| crate::support::Answer::text(seen.target.clone()));
+    let origin = Origin::start(|seen| Answer::text(seen.target.clone()));
     let gateway = Gateway::of(&origin);
     let mut client = gateway.client();
     client.send((0..5).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: kz.example\r\n\r\n")).collect::<String>());
@@ -390,4 +390,33 @@ fn http_1_0_is_served() {
     let answer = String::from_utf8_lossy(&client.read_to_end()).into_owned();
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
+}
+
+#[test]
+fn an_http2_stream_that_nobody_reads_does_not_keep_the_sites_connection() {
+    let origin =
+        Origin::start(|seen| Answer::text("x".repeat(if seen.target == "/big" { 8 << 20 } else { 2 })));
+    let gateway = Gateway::build(&[&origin])
+        .key("workers", "1")
+        .tables("[timeouts]\nresponse_write = \"100ms\"\n[limits]\nupstream_connections = 1\n")
+        .start();
+    let mut greedy = gateway.client();
+    let literal = |name: &str, value: &str| {
+        let mut field = vec![0, name.len() as u8];
+        field.extend_from_slice(name.as_bytes());
+        field.push(value.len() as u8);
+        field.extend_from_slice(value.as_bytes());
+        field
+    };
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/big"), (":authority", "kz.example")];
+    let head: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS with INITIAL_WINDOW_SIZE 0, then HEADERS with END_STREAM and END_HEADERS on stream 1.
+    bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[0, 0, head.len() as u8, 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&head);
+    greedy.send(&bytes);
+    wait_for("the stream was asked for", || (origin.count() == 1).then_some(()));
+    assert_eq!(gateway.client().get("/other").status, 200);
+    assert_eq!(gateway.record("/big")["error.type"], "client_gone");
 }
