@@ -7,10 +7,10 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::gateway::Builder;
-use super::{Gateway, missing, noise, program, wait_for};
+use super::{Gateway, PATIENCE, missing, noise, program, wait_for};
 
 /// A server in a process of its own; killed when dropped.
 pub struct Server {
@@ -37,13 +37,17 @@ impl Server {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self::spawn(command.stdout(Stdio::piped()), nowhere);
         let stdout = server.process.stdout.take().expect("its output");
-        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let port = lines.by_ref().find_map(|line| {
-            let (_, rest) = line.split_once("http://127.0.0.1:")?;
-            rest.split('/').next()?.parse().ok()
+        let (tell, told) = mpsc::channel();
+        // Its further lines are read and forgotten, so that it never waits for a reader.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let rest = line.split_once("http://127.0.0.1:").and_then(|(_, rest)| rest.split('/').next());
+                if let Some(port) = rest.and_then(|port| port.parse().ok()) {
+                    let _ = tell.send(port);
+                }
+            }
         });
-        server.address.set_port(port.expect("the server tells its port"));
-        std::thread::spawn(move || lines.for_each(drop));
+        server.address.set_port(told.recv_timeout(PATIENCE).expect("the server tells its port"));
         server
     }
 
