@@ -22,7 +22,7 @@ use crate::cookies::request::Outcome;
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
-use crate::ingress::{Admitted, target};
+use crate::ingress::Admitted;
 use crate::listen::connection::OpenRequest;
 use crate::record::kept::Kept;
 use crate::record::{ListBuf, emit};
@@ -190,13 +190,7 @@ impl Exchange {
     /// # Errors
     /// [`Reason::RecordFailed`]: then the site must not see it.
     pub async fn record_before_forward(&self) -> Result<(), Refusal> {
-        let prefixes = &self.state.config.records.record_before_forward;
-        if prefixes.is_empty() {
-            return Ok(());
-        }
-        let raw = String::from_utf8_lossy(self.kept.path());
-        let path = target::normalised_path(&raw);
-        if !prefixes.iter().any(|prefix| target::is_below(&path, prefix)) {
+        if !self.state.record_first.requires(&String::from_utf8_lossy(self.kept.path())) {
             return Ok(());
         }
         match emit::submit_open(self).await {
@@ -235,9 +229,10 @@ impl UpstreamFacts {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.recorded {
-            self.error.get_or_insert(Reason::ClientGone);
+            let reason = if std::thread::panicking() { Reason::Internal } else { Reason::ClientGone };
+            self.error.get_or_insert(reason);
             if self.status == 0 {
-                self.status = status::status(Reason::ClientGone).as_u16();
+                self.status = status::status(reason).as_u16();
             }
             emit::finish_now(self);
         }

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::admin::metrics::Metrics;
 use crate::admin::source::ConfigStatus;
 use crate::config::Config;
-use crate::consent::{ConsentKeys, SiteConsent};
+use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub cookies: CookiePolicy,
     /// Judges visits; its memory outlives a reload.
     pub assessor: Assessor,
+    /// Paths that are recorded durably before the site sees the request; read as widely as the policy gate is.
+    pub record_first: Gate,
     /// The endpoints of each site as text, for records.
     pub endpoints: Vec<Vec<Box<str>>>,
     /// Which metric label each site's upstream has.
@@ -79,13 +81,14 @@ impl Snapshot {
                 metrics.upstream_index(name).unwrap_or_else(|| metrics.other_upstream())
             })
             .collect();
+        let record_first = Gate::new(&config.records.record_before_forward);
         let endpoints = config
             .sites
             .iter()
             .map(|site| site.upstream.iter().map(|endpoint| endpoint.to_string().into()).collect())
             .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
-        Self { config, consent, cookies, assessor, endpoints, upstream_labels, hosts, trusted }
+        Self { config, consent, cookies, assessor, endpoints, record_first, upstream_labels, hosts, trusted }
     }
 
     /// Where a host (lower case, without port) leads.

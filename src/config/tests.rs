@@ -34,13 +34,13 @@ fn defaults_are_those_of_the_design() {
     let config = fine("");
     let (l, t) = (&config.limits, &config.timeouts);
     assert_eq!((l.head_bytes, l.head_fields, l.uri_bytes), (64 << 10, 200, 16 << 10));
-    assert_eq!((l.body_bytes, l.linger_bytes), (100 << 20, 256 << 10));
+    assert_eq!(l.body_bytes, 100 << 20);
     assert_eq!((l.connections, l.connections_per_client, l.requests_per_connection), (20_000, 256, 10_000));
     assert_eq!((l.h2_streams, l.h2_stream_window, l.h2_connection_window), (100, 256 << 10, 1 << 20));
     assert_eq!((l.upstream_connections, l.upstream_queue), (64, 256));
     let s = Duration::from_secs;
     assert_eq!((t.tls_handshake, t.request_head, t.request_body), (s(10), s(15), s(30)));
-    assert_eq!((t.response_write, t.keep_alive, t.linger), (s(60), s(60), s(2)));
+    assert_eq!((t.response_write, t.keep_alive), (s(60), s(60)));
     assert_eq!((t.upstream_connect, t.upstream_head, t.upstream_body), (s(3), s(60), s(60)));
     assert_eq!((t.upstream_idle, t.upstream_max_age, t.upstream_queue), (s(30), s(600), s(2)));
     assert_eq!((t.upgrade_idle, t.drain), (s(3600), s(30)));

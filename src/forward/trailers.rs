@@ -58,7 +58,7 @@ const FORBIDDEN: [HeaderName; 21] = [
 ];
 
 /// Names without a constant; all in lower case.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 16] = [
     "keep-alive",
     "proxy",
     "proxy-connection",
@@ -67,6 +67,14 @@ const NAMES: [&str; 8] = [
     "true-client-ip",
     "cf-connecting-ip",
     "proxy-status",
+    "x-client-ip",
+    "client-ip",
+    "x-cluster-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-host",
+    "fastly-client-ip",
+    "cf-connecting-ipv6",
 ];
 
 /// Families of names that the gateway writes.

@@ -27,7 +27,8 @@ pub struct Found {
 /// Looks at every field once.
 ///
 /// # Errors
-/// [`Reason::Underscore`] if such names are to be rejected.
+/// [`Reason::Underscore`] if such names are to be rejected; [`Reason::Malformed`] if `Connection` lists more than
+/// [`MOST_LISTED`] names.
 pub fn scan(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reason> {
     let mut found = Found::default();
     for name in headers.keys() {
@@ -49,7 +50,7 @@ pub fn scan(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reas
             Treatment::Remove(why) => found.remove.push((name.clone(), why)),
             Treatment::Advertising => found.advertising.push(name.clone()),
             Treatment::Connection => {
-                list(headers, &mut found);
+                list(headers, &mut found)?;
                 found.remove.push((name.clone(), None));
             }
             Treatment::Upgrade => {
@@ -94,13 +95,16 @@ pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
     for name in headers.keys() {
         match name.as_str() {
             "connection" => {
-                list(headers, &mut found);
+                // More names than an honest site lists: the answer goes on without those that were read.
+                let _ = list(headers, &mut found);
                 found.remove.push((name.clone(), None));
             }
             "transfer-encoding" | "upgrade" | "te" | "keep-alive" | "proxy-connection"
             | "proxy-authenticate" => {
                 found.remove.push((name.clone(), None));
             }
+            // Only the gateway speaks in this name; a site that echoes what it received must not tell the visitor.
+            ours if ours.starts_with("kelisim-") => found.remove.push((name.clone(), None)),
             other if !permitted && is_advertising_of_answer(other) => found.remove.push((name.clone(), None)),
             _ => {}
         }
@@ -248,7 +252,8 @@ fn advertising_of_s(name: &str) -> Treatment {
 
 /// Collects what `Connection` lists. Fields that a request cannot do without, or that we set, are not for the client
 /// to remove.
-fn list(headers: &HeaderMap, found: &mut Found) {
+fn list(headers: &HeaderMap, found: &mut Found) -> Result<(), Reason> {
+    let mut listed = 0;
     for value in headers.get_all(header::CONNECTION) {
         for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             if token.is_empty()
@@ -257,12 +262,17 @@ fn list(headers: &HeaderMap, found: &mut Found) {
             {
                 continue;
             }
+            listed += 1;
+            if listed > MOST_LISTED {
+                return Err(Reason::Malformed);
+            }
             let Ok(name) = HeaderName::from_bytes(token) else { continue };
-            if !PROTECTED.contains(&name.as_str()) && found.remove.len() < MOST_LISTED {
+            if !PROTECTED.contains(&name.as_str()) {
                 found.remove.push((name, Some(DropReason::ConnectionListed)));
             }
         }
     }
+    Ok(())
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -277,8 +287,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 const PROTECTED: [&str; 7] =
     ["host", "cookie", "content-length", "content-type", "authorization", "te", "upgrade"];
 
-/// Names taken from `Connection`; a head has at most `limits.head_fields` fields anyway.
-const MOST_LISTED: usize = 64;
+/// Names that `Connection` may list: each costs a look-up.
+pub const MOST_LISTED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -369,6 +379,21 @@ mod tests {
         assert_eq!(left(false), ["content-type", "trailer"]);
         let all = ["accept-ch", "attribution-reporting-register-source", "content-type", "trailer"];
         assert_eq!(left(true), all);
+    }
+
+    #[test]
+    fn a_connection_field_that_lists_too_much_is_refused() {
+        let names = |n: usize| (0..n).map(|i| format!("x-{i}")).collect::<Vec<_>>().join(", ");
+        let scanned = |n| scan(&headers(&[("connection", &names(n))]), Underscores::Drop).map(|_| ());
+        assert_eq!(scanned(MOST_LISTED), Ok(()));
+        assert_eq!(scanned(MOST_LISTED + 1), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn a_site_cannot_speak_in_our_name() {
+        let mut h = headers(&[("kelisim-risk", "low"), ("x-other", "1")]);
+        clean_answer(&mut h, true);
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
     }
 
     #[test]

@@ -54,7 +54,11 @@ pub fn take(parts: &mut Parts) -> Result<Host, Reason> {
         (_, _, None) => return Err(Reason::BadHost),
     };
     let name = parse(value.as_bytes()).ok_or(Reason::BadHost)?;
-    let name = name.iter().map(u8::to_ascii_lowercase).collect();
+    // An IPv6 literal has many spellings; the configured one is the canonical.
+    let name = match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(address) => address.to_string().into_bytes().into(),
+        None => name.iter().map(u8::to_ascii_lowercase).collect(),
+    };
     Ok(Host { value, name })
 }
 
@@ -112,6 +116,7 @@ mod tests {
         let v1 = Version::HTTP_11;
         assert_eq!(name(v1, "/", &["KZ.example:8080"]).unwrap(), "kz.example");
         assert_eq!(name(v1, "/", &["[::1]:80"]).unwrap(), "::1");
+        assert_eq!(name(v1, "/", &["[0:0:0:0:0:0:0:1]"]).unwrap(), "::1");
         assert_eq!(name(v1, "/", &[]), Err(Reason::BadHost));
         assert_eq!(name(v1, "/", &["a", "a"]), Err(Reason::BadHost));
         assert_eq!(name(Version::HTTP_10, "/", &[]), Err(Reason::BadHost));

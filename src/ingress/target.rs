@@ -1,9 +1,7 @@
 //! The request target (RFC 9112 §3.2): which forms are served, and what a path may hold.
 //!
-//! The raw path is forwarded as it came; rules look at a normalised copy ([`normalised_path`]). Never rewrites what
-//! the site sees, but for absolute-form, which becomes origin-form. Bound: `limits.uri_bytes`.
-
-use std::borrow::Cow;
+//! The raw path is forwarded as it came; rules read it in every way in which a site may ([`crate::consent::Gate`]).
+//! Never rewrites what the site sees, but for absolute-form, which becomes origin-form. Bound: `limits.uri_bytes`.
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -51,60 +49,6 @@ pub fn is_asterisk(uri: &Uri) -> bool {
     uri.path() == "*"
 }
 
-/// The path as rules see it: escapes decoded once, `//` and dot segments resolved. Borrowed when nothing changes.
-#[must_use]
-pub fn normalised_path(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
-        return Cow::Borrowed(path);
-    }
-    let decoded = decode(path.as_bytes());
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|&b| b == b'/') {
-        match segment {
-            b"" | b"." => {}
-            b".." => {
-                segments.pop();
-            }
-            other => segments.push(other),
-        }
-    }
-    let mut out = Vec::with_capacity(decoded.len() + 1);
-    for segment in &segments {
-        out.push(b'/');
-        out.extend_from_slice(segment);
-    }
-    // The last segment was a folder: `/a/`, `/a/.`, `/a/..`.
-    if out.is_empty() || decoded.ends_with(b"/") || decoded.ends_with(b"/.") || decoded.ends_with(b"/..") {
-        out.push(b'/');
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-}
-
-/// Whether `path` (normalised) lies at or below `prefix`, by whole segments.
-#[must_use]
-pub fn is_below(path: &str, prefix: &str) -> bool {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn decode(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], escape(bytes, at)) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 /// The byte that the escape at `at` stands for.
 fn escape(bytes: &[u8], at: usize) -> Option<u8> {
     let digit = |i: usize| bytes.get(i).and_then(|&b| char::from(b).to_digit(16));
@@ -139,31 +83,5 @@ mod tests {
         let mut uri: Uri = "http://kz.example".parse().unwrap();
         to_origin_form(&mut uri).unwrap();
         assert_eq!(uri.to_string(), "/");
-    }
-
-    #[test]
-    fn rules_see_a_normalised_copy() {
-        for (raw, expected) in [
-            ("/register", "/register"),
-            ("//register", "/register"),
-            ("/a/../register", "/register"),
-            ("/%72egister", "/register"),
-            ("/register/", "/register/"),
-            ("/..", "/"),
-            ("/a/./b", "/a/b"),
-            ("/a/b/..", "/a/"),
-            ("/a%2f..%2fregister", "/register"),
-        ] {
-            assert_eq!(normalised_path(raw), expected, "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_ends_at_a_segment() {
-        assert!(is_below("/register", "/register"));
-        assert!(is_below("/register/now", "/register"));
-        assert!(is_below("/register/now", "/register/"));
-        assert!(!is_below("/registered", "/register"));
-        assert!(is_below("/anything", "/"));
     }
 }

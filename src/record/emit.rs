@@ -101,13 +101,14 @@ fn with_event<T>(
     text.clear();
     exchange.admitted.client.push_masked(&mut text);
     let tls = exchange.open.connection().tls.as_ref();
+    let path = redact::path(kept.path());
     let mut event = Event {
         kind,
         start_ts: Some(exchange.arrived),
         method: Some(kept.method()),
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
         domain: Some(exchange.admitted.domain(state).as_bytes()),
-        path: Some(kept.path()),
+        path: Some(&path),
         query_keys: lists.query_keys.as_list(),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
         referer_origin: origin,
@@ -173,9 +174,9 @@ fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
     event.ua_platform = kept.ua_platform();
     event.ua_mobile = kept.ua_mobile().map(|mobile| mobile == b"?1");
     event.save_data = kept.save_data().map(|save| save.eq_ignore_ascii_case(b"on"));
-    event.fetch_site = kept.fetch_site();
-    event.fetch_mode = kept.fetch_mode();
-    event.fetch_dest = kept.fetch_dest();
+    event.fetch_site = kept.fetch_site().and_then(redact::token);
+    event.fetch_mode = kept.fetch_mode().and_then(redact::token);
+    event.fetch_dest = kept.fetch_dest().and_then(redact::token);
     event.fetch_user = kept.fetch_user().map(|user| user == b"?1");
     event.traceparent = kept.traceparent().filter(|value| is_trace_context(value));
     event.gpc = kept.gpc().map(|gpc| gpc == b"1");
@@ -187,7 +188,10 @@ fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
 fn is_trace_context(value: &[u8]) -> bool {
     let digit = |b: &u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
     value.len() == 55
-        && value.iter().enumerate().all(|(at, b)| if matches!(at, 2 | 35 | 52) { *b == b'-' } else { digit(b) })
+        && value
+            .iter()
+            .enumerate()
+            .all(|(at, b)| if matches!(at, 2 | 35 | 52) { *b == b'-' } else { digit(b) })
 }
 
 /// `utm_*`, which only a permit lets into the record.

@@ -28,7 +28,36 @@ pub fn query_keys(query: &[u8]) -> impl Iterator<Item = &[u8]> {
         let end = pair.iter().position(|&byte| byte == b'=')?;
         Some(&pair[..end])
     });
-    keys.filter(|key| !key.is_empty() && !is_click_id(&decode(key)))
+    keys.filter(|key| is_key(key) && !is_click_id(&decode(key)))
+}
+
+/// Whether this names a parameter; anything else in a key's place may be a value, such as a mail address.
+fn is_key(key: &[u8]) -> bool {
+    let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'[' | b']' | b'%');
+    (1..=64).contains(&key.len()) && key.iter().all(legal)
+}
+
+/// The path without what names a person: a segment with an `@`, or a run of 32 and more hexadecimal digits, as in links
+/// that reset a password, becomes `~`. Borrowed if nothing is.
+#[must_use]
+pub fn path(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.split(|&b| b == b'/').any(names_a_person) {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split(|&b| b == b'/').map(|s| if names_a_person(s) { &b"~"[..] } else { s });
+    Cow::Owned(segments.collect::<Vec<_>>().join(&b'/'))
+}
+
+fn names_a_person(segment: &[u8]) -> bool {
+    let is_token = segment.len() >= 32 && segment.iter().all(u8::is_ascii_hexdigit);
+    is_token || segment.contains(&b'@') || (segment.contains(&b'%') && decode(segment).contains(&b'@'))
+}
+
+/// A value that consists of known tokens only (`Sec-Fetch-*`): lower-case letters and `-`.
+#[must_use]
+pub fn token(value: &[u8]) -> Option<&[u8]> {
+    let legal = (1..=24).contains(&value.len()) && value.iter().all(|b| b.is_ascii_lowercase() || *b == b'-');
+    legal.then_some(value)
 }
 
 /// The query (without `?`) without click ids, at any depth.

@@ -155,3 +155,30 @@ fn a_referrer_is_kept_without_its_query() {
     assert_eq!(without_query(b"https://a.example/b?token=1"), Some(&b"https://a.example/b"[..]));
     assert_eq!(without_query(b"https://user@a.example/b"), None);
 }
+
+#[test]
+fn a_path_that_names_a_person_is_cut_where_it_does() {
+    let hex = "0123456789abcdef0123456789ABCDEF";
+    for (raw, kept) in [
+        ("/reset/ivan@mail.example/now".to_owned(), "/reset/~/now"),
+        ("/reset/ivan%40mail.example".to_owned(), "/reset/~"),
+        (format!("/reset/{hex}"), "/reset/~"),
+        ("/a/b".to_owned(), "/a/b"),
+        ("/deadbeef/1".to_owned(), "/deadbeef/1"),
+    ] {
+        assert_eq!(&*path(raw.as_bytes()), kept.as_bytes(), "{raw}");
+    }
+}
+
+#[test]
+fn what_is_no_name_of_a_parameter_is_no_key() {
+    let keys: Vec<_> = query_keys(b"a=1&ivan@mail.example=1&b[0]=2&%D0%B0=3").collect();
+    assert_eq!(keys, [&b"a"[..], b"b[0]", b"%D0%B0"]);
+}
+
+#[test]
+fn only_tokens_are_kept_of_fetch_metadata() {
+    assert_eq!(token(b"same-origin"), Some(&b"same-origin"[..]));
+    assert_eq!(token(b"ivan@mail"), None);
+    assert_eq!(token(b""), None);
+}

@@ -31,7 +31,8 @@ use crate::worker::Worker;
 pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
     let id = worker.ids.of_request(None);
     if parts.method != Method::OPTIONS {
-        let mut response = error_page::answer(Reason::BadTarget, Taste::of(&parts.headers), &id).map(Body::whole);
+        let mut response =
+            error_page::answer(Reason::BadTarget, Taste::of(&parts.headers), &id).map(Body::whole);
         response.headers_mut().insert(request_id::NAME, id);
         return response;
     }

@@ -17,10 +17,10 @@ use super::velocity::Answer;
 use super::{Located, SecurityPurpose};
 use crate::clock::Timestamp;
 use crate::config;
+use crate::consent::Gate;
 use crate::geo::{Databases, LookupCache};
 use crate::identify::address::ClientAddress;
 use crate::identify::visitor::Visitor;
-use crate::ingress::target::normalised_path;
 
 /// Judges visits. Shared by all threads.
 pub struct Assessor {
@@ -28,7 +28,7 @@ pub struct Assessor {
     memory: Arc<SharedMemory>,
     actions: Actions,
     off: Vec<SignalName>,
-    login_paths: Vec<String>,
+    logins: Gate,
     observe_until: Option<Timestamp>,
 }
 
@@ -133,7 +133,7 @@ impl Assessor {
             memory,
             actions: config.actions,
             off: config.off.clone(),
-            login_paths: config.login_paths.clone(),
+            logins: Gate::new(&config.login_paths),
             observe_until,
         }
     }
@@ -157,10 +157,7 @@ impl Assessor {
 
     fn is_login(&self, visit: &Visit<'_>) -> bool {
         // As the site may read it: `//login` and `/%6cogin` are attempts too.
-        visit.method == Method::POST && !self.login_paths.is_empty() && {
-            let path = normalised_path(visit.path);
-            self.login_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
-        }
+        visit.method == Method::POST && self.logins.requires(visit.path)
     }
 
     fn address_key(&self, visit: &Visit<'_>) -> u64 {

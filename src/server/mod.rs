@@ -68,13 +68,28 @@ impl Server {
         start::reload(&self.source, &self.shared);
     }
 
+    /// Ends a drain before its deadline: what is open is cut, and its records are written.
+    #[must_use]
+    pub fn cutter(&self) -> impl Fn() + use<> {
+        let phase = self.phase.clone();
+        move || {
+            phase.send_replace(Phase::Stopping);
+        }
+    }
+
     /// Stops accepting, waits for what is open until `timeouts.drain`, then ends. Blocks.
     #[must_use]
     pub fn drain(mut self) -> Ended {
         self.readiness.set(NotReady::Draining);
         // Whoever balances over several gateways needs a moment to see that this one is leaving.
         std::thread::sleep(READINESS_PAUSE);
-        self.phase.send_replace(Phase::Draining);
+        self.phase.send_if_modified(|phase| {
+            let running = *phase == Phase::Running;
+            if running {
+                *phase = Phase::Draining;
+            }
+            running
+        });
         let deadline = crate::clock::monotonic() + self.drain;
         while crate::clock::monotonic() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
             std::thread::sleep(POLL);

@@ -51,12 +51,14 @@ impl Listener {
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("draining");
         self.runtime.block_on(async {
-            let drained = tokio::task::spawn_blocking(move || server.drain());
+            let cut = server.cutter();
+            let mut drained = tokio::task::spawn_blocking(move || server.drain());
             select! {
-                ended = drained => ended.map_err(io::Error::other),
+                ended = &mut drained => ended.map_err(io::Error::other),
                 () = self.signals.impatient() => {
                     tracing::warn!("told twice to end: open requests are cut");
-                    std::process::exit(1)
+                    cut();
+                    drained.await.map_err(io::Error::other)
                 }
             }
         })

@@ -250,8 +250,25 @@ fn warn_of_fixed(old: &Config, new: &Config) {
     {
         tracing::warn!("listeners, workers and the admin address change only with a new process");
     }
-    if old.records.dir != new.records.dir || old.records.durability != new.records.durability {
-        tracing::warn!("records.dir and records.durability change only with a new process");
+    // What a start opens once, told by section. Comparing what is printed spares an `Eq` that nothing else needs.
+    let fixed = |c: &Config| {
+        let records = (&c.records.dir, c.records.durability, c.records.group_commit, c.records.file_bytes);
+        let sizes =
+            (c.records.ring_bytes, c.records.max_bytes, c.records.hold, &c.records.node, c.risk.memory_bytes);
+        format!("{records:?} {sizes:?} {:?} {:?}", c.geoip, c.timeouts.drain)
+    };
+    if fixed(old) != fixed(new) {
+        tracing::warn!(
+            "records (but query_values), geoip, risk.memory_bytes and timeouts.drain change only with a new process"
+        );
+    }
+    let names =
+        |c: &Config| c.sites.iter().filter_map(|site| site.hosts.first().cloned()).collect::<Vec<_>>();
+    if names(old) != names(new) {
+        tracing::warn!(
+            "consent is bound to the first host of a site: visitors of a site whose first host changed choose again; \
+             figures of new hosts stand under _other until a new process"
+        );
     }
 }
 

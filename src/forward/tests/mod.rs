@@ -59,7 +59,6 @@ impl Setup {
                 head_fields: 200,
                 uri_bytes: 16_384,
                 body_bytes: 1 << 20,
-                linger_bytes: 1 << 18,
                 connections: 100,
                 connections_per_client: 100,
                 requests_per_connection: 100,
@@ -70,7 +69,6 @@ impl Setup {
                 upstream_queue: 8,
             },
             timeouts: config::Timeouts {
-                linger: Duration::from_secs(2),
                 tls_handshake: long,
                 request_head: long,
                 request_body: long,

@@ -62,10 +62,8 @@ fn a_record_whose_wait_for_room_is_given_up_is_counted() {
 }
 
 async fn polled_once(submission: &mut crate::store::recorder::Submission) -> std::task::Poll<Outcome> {
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(Future::poll(std::pin::Pin::new(&mut *submission), cx))
-    })
-    .await
+    std::future::poll_fn(|cx| std::task::Poll::Ready(Future::poll(std::pin::Pin::new(&mut *submission), cx)))
+        .await
 }
 
 #[test]
