@@ -69,7 +69,6 @@ impl Server {
     }
 
     /// Ends a drain before its deadline: what is open is cut, and its records are written.
-    #[must_use]
     pub fn cutter(&self) -> impl Fn() + use<> {
         let phase = self.phase.clone();
         move || {
