@@ -48,9 +48,17 @@ pub struct Visitor {
     /// The day the id was given, in days since 1970-01-01 UTC.
     pub first_seen_day: u16,
     returned: bool,
+    tag: [u8; TAG],
 }
 
 impl Visitor {
+    /// Stands for the visitor in records: a keyed hash of the id, 16 hexadecimal digits. The same cookie always has the
+    /// same tag; without the key nobody can tell the id from it.
+    #[must_use]
+    pub const fn tag(&self) -> &[u8; TAG] {
+        &self.tag
+    }
+
     /// Whether the browser sent the cookie back, rather than being given it just now. Only such visitors are admitted
     /// to the risk memory: a flood without cookies cannot push anybody out of it.
     #[must_use]
@@ -70,12 +78,18 @@ impl VisitorKeys {
         }
         let (body, mac) = bytes.split_at(BODY);
         let &[version, key_id, ..] = body else { return None };
-        if version != VERSION || !equal(mac, &mac_of(self.by_id(key_id)?, body)) {
+        let key = self.by_id(key_id)?;
+        if version != VERSION || !equal(mac, &mac_of(key, body)) {
             return None;
         }
         let id = VisitorId(Uuid::from_slice(&body[2..18]).ok()?);
         let first_seen_day = u16::from_be_bytes(body[18..20].try_into().ok()?);
-        is_alive(first_seen_day, now).then_some(Visitor { id, first_seen_day, returned: true })
+        is_alive(first_seen_day, now).then(|| Visitor {
+            id,
+            first_seen_day,
+            returned: true,
+            tag: tag_of(key, id),
+        })
     }
 
     /// A new visitor and the `Set-Cookie` value that tells the browser. `secure`: the visitor came by https.
@@ -85,7 +99,9 @@ impl VisitorKeys {
         let nanos = u32::try_from(now.as_micros().rem_euclid(1_000_000)).unwrap_or(0) * 1000;
         let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos));
         let first_seen_day = u16::try_from(now.day().max(0)).unwrap_or(u16::MAX);
-        let visitor = Visitor { id: VisitorId(id), first_seen_day, returned: false };
+        let id = VisitorId(id);
+        let tag = tag_of(self.current(), id);
+        let visitor = Visitor { id, first_seen_day, returned: false, tag };
         let cookie = Cookie::build((NAME, self.value_of(&visitor)))
             .http_only(true)
             .path("/")
@@ -159,6 +175,19 @@ fn is_alive(first_seen_day: u16, now: Timestamp) -> bool {
     (-1..=i64::from(LIFETIME_DAYS)).contains(&age)
 }
 
+/// Never the MAC of a cookie: that begins with the version, this with a word.
+fn tag_of(key: &Key, id: VisitorId) -> [u8; TAG] {
+    let mut body = *b"tag|0123456789abcdef";
+    body[4..].copy_from_slice(id.0.as_bytes());
+    let hash = hmac::sign(&key.hmac, &body);
+    let mut text = [0; TAG];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(hash.as_ref()) {
+        digits[0] = HEX[usize::from(byte >> 4)];
+        digits[1] = HEX[usize::from(byte & 15)];
+    }
+    text
+}
+
 fn mac_of(key: &Key, body: &[u8]) -> [u8; MAC] {
     let tag = hmac::sign(&key.hmac, body);
     let mut mac = [0; MAC];
@@ -182,6 +211,9 @@ const VERSION: u8 = 1;
 const BODY: usize = 1 + 1 + 16 + 2;
 /// HMAC-SHA256 cut to 128 bits.
 const MAC: usize = 16;
+/// Digits of a tag.
+pub const TAG: usize = 16;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 const BYTES: usize = BODY + MAC;
 /// Base64url of [`BYTES`], which needs no padding.
 const TEXT: usize = BYTES / 3 * 4;
@@ -255,6 +287,24 @@ mod tests {
             assert_eq!(keys.verify(&good, days(day)).is_some(), alive, "day {day}");
             assert_eq!(cache.verify(&keys, &good, days(day)).is_some(), alive, "cached, day {day}");
         }
+    }
+
+    #[test]
+    fn a_visitor_keeps_its_tag_and_shares_it_with_nobody() {
+        let (data, keys) = keys();
+        let (visitor, field) = keys.issue(NOW, true);
+        let returned = keys.verify(&value(&field), days(3)).unwrap();
+        assert_eq!(returned.tag(), visitor.tag());
+        assert!(
+            !visitor.id.uuid().simple().to_string().contains(std::str::from_utf8(visitor.tag()).unwrap())
+        );
+        assert_ne!(keys.issue(NOW, true).0.tag(), visitor.tag());
+        let keys = keys.rotate(data.path()).unwrap();
+        assert_eq!(
+            keys.verify(&value(&field), NOW).unwrap().tag(),
+            visitor.tag(),
+            "after a change of keys too"
+        );
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn with_event<T>(
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
         forwarded_chain: lists.chain.as_list(),
         client_net: Some(&text),
+        visitor_tag: exchange.visitor.as_ref().map(|visitor| &visitor.tag()[..]),
         query: allowed.as_deref(),
         referer,
         ..Event::default()

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use crate::support::client::Client;
+use crate::support::server::{Server, free_port};
 use crate::support::{Gateway, Origin, Protocol, Visitor, ask, program, wait_for};
 
 #[test]
@@ -22,6 +23,45 @@ fn the_page_of_metrics_is_as_prometheus_wants_it() {
     child.stdin.take().expect("its input").write_all(page.as_bytes()).expect("written");
     let output = child.wait_with_output().expect("its end");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The configuration in deploy/, with the addresses and intervals of a test; every rule that it loads is evaluated, and
+/// every figure on the page arrives.
+#[test]
+fn a_real_prometheus_scrapes_it_and_evaluates_the_rules() {
+    let Some(prometheus) = program("prometheus", &[]) else { return };
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    gateway.client().get("/");
+    let folder = tempfile::tempdir().unwrap();
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus");
+    let shipped = std::fs::read_to_string(format!("{deploy}/scrape.yml")).unwrap();
+    let config = shipped.replace("127.0.0.1:9180", &gateway.admin_address().to_string()).replace("15s", "1s");
+    assert_ne!(config, shipped);
+    std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    std::fs::copy(format!("{deploy}/alerts.yml"), folder.path().join("alerts.yml")).unwrap();
+    let address = free_port();
+    let mut command = Command::new(prometheus);
+    command
+        .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .arg(format!("--web.listen-address={address}"));
+    let _server = Server::start(&mut command, address);
+    let asked = |path: &str| {
+        let mut client = Client::connect(address);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: prometheus\r\nConnection: close\r\n\r\n"));
+        client.read().text()
+    };
+    let found = wait_for("the figures", || {
+        let found = asked("/api/v1/query?query=kelisim_http_requests_total");
+        found.contains("kz.example").then_some(found)
+    });
+    assert!(found.contains("\"method\":\"GET\""), "{found}");
+    let rules = wait_for("the rules", || {
+        let rules = asked("/api/v1/rules");
+        (rules.contains("\"health\":\"ok\"") && !rules.contains("\"health\":\"unknown\"")).then_some(rules)
+    });
+    assert!(!rules.contains("\"health\":\"err\""), "{rules}");
 }
 
 #[test]

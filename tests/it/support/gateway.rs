@@ -197,6 +197,11 @@ impl Gateway {
         client.read()
     }
 
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Whether the admin listener still takes connections.
     pub fn admin_port(&self) -> SocketAddr {
         self.admin
