@@ -155,6 +155,9 @@ impl Exchange {
                 self.cookies.stripped.push(recorded_name(cookie));
             }
         }
+        if filtered.oversize {
+            self.worker.metrics.cookies_oversize();
+        }
         let mode = self.state.cookies.mode;
         for category in Category::ALL {
             for (action, n) in [

@@ -57,6 +57,8 @@ families! {
         = "Cookies seen, by what was done with them; in mode dry-run, by what would have been done.";
     CONSENT_DECISIONS: Counter "kelisim_consent_decisions_total" ["result", "source"]
         = "Decisions about advertising, one per request.";
+    COOKIES_OVERSIZE: Counter "kelisim_cookie_fields_oversize_total" []
+        = "Requests forwarded with a Cookie field above 8 KiB, which many sites refuse.";
     CONSENT_CHOICES: Counter "kelisim_consent_choices_total" ["choice"]
         = "Choices that visitors made on the consent page or through its endpoint.";
 

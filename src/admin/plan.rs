@@ -42,6 +42,7 @@ pub(super) struct Plan {
     pub(super) upstream_queued: Block<1>,
     pub(super) upstream_down: Block<1>,
     pub(super) cookies: Block<4>,
+    pub(super) cookies_oversize: Block<0>,
     pub(super) consent_decisions: Block<2>,
     pub(super) consent_choices: Block<1>,
     pub(super) geo_lookups: Block<3>,
@@ -82,6 +83,7 @@ impl Plan {
             upstream_pool: b.dense(table::UPSTREAM_POOL, [endpoint, &axis::<PoolState>()]),
             upstream_queued: b.dense(table::UPSTREAM_QUEUED, [endpoint]),
             upstream_down: b.block(table::UPSTREAM_HEALTHY, [endpoint], Shown::OneWhileZero),
+            cookies_oversize: b.dense(table::COOKIES_OVERSIZE, []),
             cookies: b.sparse(
                 table::COOKIES,
                 [&axis::<CookieAction>(), &axis::<Category>(), &axis::<Direction>(), &axis::<Mode>()],

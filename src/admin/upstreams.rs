@@ -77,6 +77,7 @@ impl Pools {
             ] {
                 metrics.pool_connections(upstream, endpoint, state, after as i64 - before as i64);
             }
+            metrics.upstream_queued(upstream, endpoint, after.queued as i64 - before.queued as i64);
         }
     }
 }

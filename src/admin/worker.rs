@@ -154,6 +154,11 @@ impl WorkerMetrics {
         self.add(self.plan.cookies.cell(indices), n);
     }
 
+    /// A request goes on with a `Cookie` field above 8 KiB.
+    pub fn cookies_oversize(&self) {
+        self.add(self.plan.cookies_oversize.cell([]), 1);
+    }
+
     /// A decision about advertising.
     pub fn consent(&self, result: ConsentResult, source: ConsentOrigin) {
         self.add(self.plan.consent_decisions.cell([result.index(), source.index()]), 1);

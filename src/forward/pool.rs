@@ -48,6 +48,8 @@ pub struct EndpointStats {
     pub connections_idle: usize,
     /// Connections in use or being made.
     pub connections_active: usize,
+    /// Requests that wait for a connection.
+    pub queued: usize,
     /// Taken for broken.
     pub ejected: bool,
 }
@@ -120,6 +122,7 @@ impl Pool {
             queue_refusals: self.counters.queue_refusals.get(),
             connections_idle: self.idle.borrow().len(),
             connections_active: self.active.get(),
+            queued: self.waiters.borrow().iter().filter(|waiter| !waiter.is_closed()).count(),
             ejected: self.health.is_ejected(),
         }
     }

@@ -60,7 +60,13 @@ pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<
     exchange.error = Some(reason);
     log(&exchange, refusal);
     let taste = Taste::of_values(exchange.kept.accept(), exchange.kept.accept_language());
-    let response = error_page::answer(reason, taste, &exchange.admitted.id);
+    let mut response = error_page::answer(reason, taste, &exchange.admitted.id);
+    // How long a throttled or denied client has to wait is for the risk policy to say.
+    if matches!(reason, Reason::Throttled | Reason::Denied)
+        && let Some(wait) = exchange.risk.as_ref().and_then(|risk| risk.applied.retry_after)
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
     ours(exchange, response).await
 }
 

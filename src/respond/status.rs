@@ -81,12 +81,11 @@ pub const fn closes(reason: Reason) -> bool {
     )
 }
 
-/// Seconds after which trying again makes sense, if it does.
+/// Seconds after which trying again makes sense, if it does. What the risk policy refuses has its own answer to that.
 #[must_use]
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
         Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
-        Reason::Throttled => Some(30),
         _ => None,
     }
 }

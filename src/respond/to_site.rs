@@ -5,6 +5,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::admin::labels::DropReason;
 use crate::cookies::Mode;
 use crate::cookies::request::Output;
 use crate::exchange::Exchange;
@@ -33,11 +34,22 @@ pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, no
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);
+                exchange.worker.metrics.dropped_header(if is_advertising_signal(name.as_str()) {
+                    DropReason::Advertising
+                } else {
+                    DropReason::ClientHint
+                });
             }
         }
     }
     let tagged = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag);
     risk::headers::set_or_remove(headers, tagged.map(|risk| &risk.assessment));
+}
+
+/// Signals of the browser's advertising interfaces; the other names that wait for a permit are client hints.
+fn is_advertising_signal(name: &str) -> bool {
+    name.starts_with("attribution-reporting-")
+        || matches!(name, "sec-browsing-topics" | "sec-ad-auction-fetch" | "sec-shared-storage-writable")
 }
 
 const CONSENT: HeaderName = HeaderName::from_static("kelisim-consent");

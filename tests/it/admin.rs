@@ -128,3 +128,41 @@ fn what_is_for_the_admin_listener_is_not_served_to_visitors() {
     assert!(!reply.text().contains("kelisim_"), "that is the site's own path");
     assert_eq!(origin.last().target, "/metrics");
 }
+
+#[test]
+fn a_throttled_client_is_told_how_long_to_wait() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("risk.login_paths", "[\"/login\"]")
+        .tables("[risk.action]\nhigh = \"throttle\"\n")
+        .start();
+    let mut client = gateway.client();
+    let throttled = (0..40).map(|_| client.fetch(&ask("POST", "/login"))).find(|reply| reply.status == 429);
+    let throttled = throttled.expect("forty logins from one address are too many");
+    // What risk::action says for throttle: a minute.
+    assert_eq!(throttled.header("retry-after"), "60");
+    assert!(
+        gateway.metric("kelisim_risk_actions_total", &["action=\"throttle\"", "applied=\"true\""]) >= 1.0
+    );
+}
+
+#[test]
+fn a_cookie_field_that_sites_refuse_is_forwarded_and_counted() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    origin.tolerate("cookie");
+    let long = format!("sessionid={}", "a".repeat(9000));
+    assert_eq!(gateway.client().fetch(&ask("GET", "/").header("Cookie", &long)).status, 200);
+    assert_eq!(origin.last().headers.one("cookie"), Some(long.as_str()));
+    assert_eq!(gateway.metric("kelisim_cookie_fields_oversize_total", &[]), 1.0);
+}
+
+#[test]
+fn advertising_signals_and_client_hints_that_are_removed_are_counted() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let question = ask("GET", "/").header("Sec-Browsing-Topics", "(1)").header("Sec-CH-UA-Model", "\"x\"");
+    assert_eq!(gateway.client().fetch(&question).status, 200);
+    let dropped = |reason: &str| gateway.metric("kelisim_ingress_dropped_headers_total", &[reason]);
+    assert_eq!((dropped("reason=\"advertising\""), dropped("reason=\"client_hint\"")), (1.0, 1.0));
+}

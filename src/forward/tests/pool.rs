@@ -49,6 +49,7 @@ fn the_queue_is_bounded_and_first_come_is_first_served() {
         let (first, second) = (waiting("/first"), waiting("/second"));
         tokio::task::yield_now().await;
         assert_eq!(fetch(&upstreams, get("/third")).await, Err(Reason::QueueFull));
+        assert_eq!(upstreams.stats().next().unwrap().queued, 2);
         go.notify_one();
         read(held).await.unwrap();
         assert_eq!(second.await.unwrap().unwrap(), "#0");
@@ -59,6 +60,7 @@ fn the_queue_is_bounded_and_first_come_is_first_served() {
         assert_eq!(paths, ["/hold", "/first", "/second"]);
         assert_eq!(origin.connections(), 1);
         assert_eq!(upstreams.stats().next().unwrap().queue_refusals, 1);
+        assert_eq!(upstreams.stats().next().unwrap().queued, 0);
     });
 }
 
