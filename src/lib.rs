@@ -23,8 +23,8 @@
 //!
 //! # What Kelisim does not do
 //!
-//! It reads no body, caches nothing, compresses nothing, sends nothing to a third party, and tells nobody where a
-//! visitor is.
+//! It reads no body but that of a choice on its own endpoint, caches nothing, compresses nothing, sends nothing to a
+//! third party, and tells nobody where a visitor is.
 
 pub mod admin;
 pub mod cli;

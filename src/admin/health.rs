@@ -16,13 +16,11 @@ pub enum NotReady {
     Starting,
     /// The process is about to end: finish what runs, send nothing new.
     Draining,
-    /// Records cannot be written.
-    JournalFailing,
 }
 
 impl NotReady {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Starting, Self::Draining, Self::JournalFailing];
+    pub const ALL: [Self; 2] = [Self::Starting, Self::Draining];
 
     const fn bit(self) -> u8 {
         1 << self as u8
@@ -67,10 +65,8 @@ mod tests {
     #[test]
     fn ready_only_when_no_reason_stands() {
         let readiness = Readiness::starting();
-        readiness.set(NotReady::JournalFailing);
-        assert_eq!(readiness.reasons(), [NotReady::Starting, NotReady::JournalFailing]);
+        assert_eq!(readiness.reasons(), [NotReady::Starting]);
         readiness.clear(NotReady::Starting);
-        readiness.clear(NotReady::JournalFailing);
         assert!(readiness.reasons().is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! What the operator's signals mean.
 //!
-//! HUP reloads, TERM and QUIT drain, INT and a second TERM end at once, USR1 reopens log files. Never touches a
+//! HUP reloads, TERM and QUIT drain, INT and a second TERM end at once, USR1 changes nothing. Never touches a
 //! request. Bound: one waiting thread.
 
 use std::io;

@@ -1,7 +1,7 @@
 //! One worker thread: a current-thread runtime with its own listening sockets.
 //!
-//! Nothing on the way of a request is shared with another worker. Never blocks. Bound: its share of
-//! `limits.connections`.
+//! Of what a request meets only the risk memory is shared with other workers, behind short locks: spread must see all
+//! of a session. Never waits for the network or the disk. Bound: its share of `limits.connections`.
 
 use std::io;
 use std::net::TcpListener;
