@@ -13,6 +13,7 @@ use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
 use crate::cookies::response::{self, Verdict};
 use crate::cookies::{Category, Mode, expire};
+use super::proxy_status;
 use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
 use crate::identify::Visitor;
@@ -67,6 +68,7 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
     headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
+    proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
     if is_navigation(exchange, status, fields) {
