@@ -7,13 +7,13 @@
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::proxy_status;
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
 use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
 use crate::cookies::response::{self, Verdict};
 use crate::cookies::{Category, Mode, expire};
-use super::proxy_status;
 use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
 use crate::identify::Visitor;
