@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -214,9 +214,6 @@ impl Worker {
         let key = self.next_key.get();
         self.next_key.set(key.wrapping_add(1));
         self.connections.borrow_mut().insert(key, Arc::clone(connection));
-        if self.closing.get() {
-            connection.ask_to_close();
-        }
         Registered { worker: Rc::clone(self), key }
     }
 
@@ -249,14 +246,12 @@ impl Worker {
         Arriving(Rc::clone(self))
     }
 
-    /// Begins to end: every connection is closed with its next answer, those that are being answered with this one.
+    /// Begins to end: HTTP/2 connections are told now which requests they still take, HTTP/1 connections with their next
+    /// answer. Idle ones stay, since a request may be on its way: [`Worker::close_idle`].
     pub fn drain(&self) {
         self.draining.set(true);
-        for connection in self.connections.borrow().values() {
-            // An idle HTTP/1 connection may have a request on its way to us; HTTP/2 can say which ones it still takes.
-            if connection.multiplexed() || connection.phase().0 == Phase::Busy {
-                connection.ask_to_close();
-            }
+        for connection in self.connections.borrow().values().filter(|c| c.multiplexed()) {
+            connection.ask_to_close();
         }
     }
 
@@ -266,12 +261,15 @@ impl Worker {
         self.draining.get()
     }
 
-    /// Asks every connection to end in order, idle ones at once, and also those whose handshake is still under way.
-    pub fn close_connections(&self) {
-        self.draining.set(true);
+    /// In a drain: closes connections that have waited for a request since `then` or longer, and no longer waits for
+    /// arriving ones.
+    pub fn close_idle(&self, then: Instant) {
         self.closing.set(true);
         for connection in self.connections.borrow().values() {
-            connection.ask_to_close();
+            let (phase, since) = connection.phase();
+            if matches!(phase, Phase::First | Phase::Idle) && since <= then {
+                connection.ask_to_close();
+            }
         }
         self.closed.notify_one();
     }

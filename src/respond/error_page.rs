@@ -123,7 +123,10 @@ fn page(code: StatusCode, reason: Reason, language: Language, id: &str) -> Strin
     let body = html! {
         h1 { (title) }
         p.lead { (advice) }
-        p.small { (words.code) " " (code.as_u16()) " · " (words.id) " " code { (id) } }
+        div.state {
+            p.small { (words.code) " " (code.as_u16()) }
+            p.small { (words.id) " " code { (id) } }
+        }
     };
     pages::shell(language, title, &body).into_string()
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Phase;
 use super::watchdog::Watchdog;
 use crate::admin::worker::WorkerMetrics;
+use crate::clock;
 use crate::listen::accept;
 use crate::listen::tls::Store;
 use crate::record::access_log::AccessLog;
@@ -113,9 +114,10 @@ async fn run(seat: Seat, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>)
 
 /// Gives connections without a request a moment to send one, then closes them; waits for the others.
 async fn drained(worker: &Worker) {
-    if tokio::time::timeout(IDLE_GRACE, worker.all_closed()).await.is_err() {
-        worker.close_connections();
-        worker.all_closed().await;
+    let begun = clock::monotonic();
+    while tokio::time::timeout(IDLE_GRACE, worker.all_closed()).await.is_err() {
+        let then = clock::monotonic().checked_sub(IDLE_GRACE).unwrap_or(begun);
+        worker.close_idle(then.max(begun));
     }
 }
 
