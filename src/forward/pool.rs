@@ -220,7 +220,8 @@ impl Pool {
         let now = clock::monotonic();
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
-        if !connection.is_usable(&self.settings, now) {
+        // Whoever takes it looks at its state again.
+        if !connection.is_young(&self.settings, now) {
             return;
         }
         if let Some(waiter) = self.next_waiter() {
@@ -270,8 +271,11 @@ impl Connection {
     }
 
     fn is_usable(&mut self, settings: &Settings, now: Instant) -> bool {
-        self.wire.state() == State::Ready
-            && now.saturating_duration_since(self.idle_since) < settings.idle
+        self.is_young(settings, now) && self.wire.state() == State::Ready
+    }
+
+    fn is_young(&self, settings: &Settings, now: Instant) -> bool {
+        now.saturating_duration_since(self.idle_since) < settings.idle
             && now.saturating_duration_since(self.opened) < settings.max_age
     }
 }
