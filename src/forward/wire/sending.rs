@@ -177,7 +177,7 @@ impl Sending {
                 b""
             }
             Coding::Chunked => {
-                write!(self.out, "{:x}\r\n", data.len()).map_err(internal)?;
+                write!(self.out, "{:X}\r\n", data.len()).map_err(internal)?;
                 b"\r\n"
             }
         };
