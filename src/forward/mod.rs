@@ -20,6 +20,8 @@ mod balance;
 mod body;
 mod connect;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod health;
 mod pool;
 #[cfg(test)]
