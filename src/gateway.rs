@@ -34,7 +34,7 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    if connection.requests() >= state.config.limits.requests_per_connection {
+    if connection.requests() >= state.config.limits.requests_per_connection || connection.is_last() {
         connection.ask_to_close();
     }
     let (mut parts, body) = request.into_parts();

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod early;
 pub mod error_page;
 pub mod own;
 pub mod send;

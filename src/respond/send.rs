@@ -51,6 +51,10 @@ pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reaso
     let id = worker.ids.of_request(None);
     let mut response = error_page::answer(reason, Taste::of(&parts.headers), &id).map(Body::whole);
     response.headers_mut().insert(request_id::NAME, id);
+    // Not waited for: what follows cannot be the next request.
+    if connection.in_body() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -78,6 +82,8 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
     head.headers.insert(request_id::NAME, exchange.admitted.id.clone());
     if exchange.is_multiplexed() {
         head.headers.remove(header::CONNECTION);
+    } else if exchange.open.connection().in_body() {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     emit::finish(&mut exchange).await;
     Response::from_parts(head, Body::whole(body))
@@ -142,6 +148,7 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
+    exchange.open.connection().becomes_tunnel();
     emit::finish(&mut exchange).await;
     let worker = Rc::clone(&exchange.worker);
     let registered = worker.register(exchange.open.connection());
