@@ -6,7 +6,8 @@
 #[path = "../shared/head_readers.rs"]
 mod head_readers;
 
-use kelisim::listen::scan::{Refused, Rules, Scan, Step};
+use kelisim::error::Reason;
+use kelisim::listen::scan::{Rules, Scan, Step};
 use kelisim::listen::serve::http1;
 use libfuzzer_sys::fuzz_target;
 

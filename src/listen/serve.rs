@@ -28,7 +28,7 @@ use crate::admin::labels::{ConnReason, ConnectionState, Label as _, Tolerated};
 use crate::config::Limits;
 use crate::error::Reason;
 use crate::gateway;
-use crate::respond::{Body, early};
+use crate::respond::{Body, unparsed};
 use crate::worker::Worker;
 
 /// Serves a connection until it ends. Returns why, if we ended it before its time.
@@ -134,12 +134,13 @@ async fn finish(
     // A tunnel has kept it.
     let Ok(mut remains) = remains.try_recv() else { return None };
     let (answered, closed) = match (end, remains.refused, remains.waiting) {
-        (End::Refused, Some(refused), _) => {
-            let answer = early::answer(worker, connection, refused.reason, refused.head);
+        (End::Refused, Some(reason), _) => {
+            let answer = unparsed(worker, connection.listener, remains.head.trim_ascii_start(), reason);
             (linger.answer(&mut remains.transport, &answer).await, None)
         }
-        (End::Overdue(Overdue::Head), _, Some(head)) => {
-            let answer = early::answer(worker, connection, Reason::HeadTimeout, head);
+        (End::Overdue(Overdue::Head), _, true) => {
+            let head = remains.head.trim_ascii_start();
+            let answer = unparsed(worker, connection.listener, head, Reason::HeadTimeout);
             worker.metrics.connection_rejected(ConnReason::HeadTimeout);
             (linger.answer(&mut remains.transport, &answer).await, None)
         }

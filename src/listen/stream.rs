@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
-use super::scan::{Refused, Scan, Step};
+use super::scan::{Scan, Step};
 use crate::clock;
+use crate::error::Reason;
 
 /// A client's byte stream, encrypted or not.
 #[derive(Debug)]
@@ -50,10 +51,12 @@ pub struct Stream {
 pub struct Remains {
     /// The transport.
     pub transport: Transport,
-    /// The head that hyper was not shown.
-    pub refused: Option<Refused>,
-    /// A head has begun: the client waits for an answer to it. Whether its method is `HEAD`.
-    pub waiting: Option<bool>,
+    /// Why hyper was not shown a head.
+    pub refused: Option<Reason>,
+    /// A head has begun: the client waits for an answer to it.
+    pub waiting: bool,
+    /// What came of that head.
+    pub head: BytesMut,
     /// Bytes of the client are unread, or more are to come.
     pub unread: bool,
 }
@@ -261,7 +264,7 @@ impl AsyncRead for Stream {
                 }
                 // Nobody is woken for more: the server takes over when what came before is answered, or reads on when
                 // it is known that there is no tunnel.
-                if scan.is_refused() || (scan.undecided() && !this.held.is_empty()) {
+                if scan.refused().is_some() || (scan.undecided() && !this.held.is_empty()) {
                     return Poll::Pending;
                 }
             }
@@ -321,8 +324,9 @@ impl Drop for Stream {
         let remains = Remains {
             transport: std::mem::replace(&mut self.transport, Transport::Gone),
             refused: scan.and_then(Scan::refused),
-            waiting: scan.filter(|scan| scan.in_head()).map(Scan::is_head_request),
+            waiting: scan.is_some_and(Scan::in_head),
             unread: !self.ended && (!self.held.is_empty() || scan.is_some_and(Scan::in_body)),
+            head: std::mem::take(&mut self.held),
         };
         // Nobody waits for what remains of a tunnel: it ends here.
         drop(back.send(remains));

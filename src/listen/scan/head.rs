@@ -88,10 +88,6 @@ impl Head {
         self.line.is_some() || self.searched > self.at
     }
 
-    pub(super) fn is_head_request(&self) -> bool {
-        self.line.is_some_and(|line| line.head)
-    }
-
     fn incomplete(&mut self, bytes: &[u8], rules: &Rules) -> Result<(), Reason> {
         let part = &bytes[self.at..];
         self.searched = bytes.len();

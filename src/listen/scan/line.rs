@@ -13,8 +13,6 @@ pub(super) const LONGEST_TARGET: usize = 65_534;
 pub(super) struct Line {
     /// HTTP/1.1, else HTTP/1.0.
     pub(super) http_11: bool,
-    /// The method is `HEAD`.
-    pub(super) head: bool,
 }
 
 /// Reads a first line without its end.
@@ -22,7 +20,7 @@ pub(super) fn read(line: &[u8], uri_bytes: usize) -> Result<Line, Reason> {
     let end = line.iter().position(|&b| !is_token(b)).ok_or(Reason::Malformed)?;
     let (method, rest) = line.split_at(end);
     let [b' ', rest @ ..] = rest else { return Err(Reason::Malformed) };
-    if method.is_empty() {
+    if method.is_empty() || method.len() > LONGEST_METHOD {
         return Err(Reason::Malformed);
     }
     let Some((target, version)) = rest.len().checked_sub(VERSION).map(|at| rest.split_at(at)) else {
@@ -46,14 +44,14 @@ pub(super) fn read(line: &[u8], uri_bytes: usize) -> Result<Line, Reason> {
         return Err(Reason::MethodNotAllowed);
     }
     target_is_good(target)?;
-    Ok(Line { http_11, head: method == b"HEAD" })
+    Ok(Line { http_11 })
 }
 
 /// What can be said of the beginning of a first line that is not complete.
 pub(super) fn begin(part: &[u8], uri_bytes: usize) -> Result<(), Reason> {
     match memchr::memchr(b' ', part) {
+        at if at.unwrap_or(part.len()) > LONGEST_METHOD => Err(Reason::Malformed),
         Some(at) if part.len() - at > uri_bytes + SLACK => Err(Reason::UriTooLong),
-        None if part.len() > LONGEST_METHOD => Err(Reason::Malformed),
         _ if part.first().is_some_and(|&first| !is_token(first)) => Err(Reason::Malformed),
         _ => Ok(()),
     }
@@ -82,7 +80,7 @@ fn target_is_good(target: &[u8]) -> Result<(), Reason> {
 const VERSION: usize = 9;
 /// What follows a target on its line, and its first blank.
 const SLACK: usize = 16;
-/// Most bytes of a method that is waited for.
+/// Most bytes of a method.
 const LONGEST_METHOD: usize = 256;
 
 const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");

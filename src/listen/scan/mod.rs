@@ -71,18 +71,9 @@ pub enum Step {
     /// Not to be read before it is known whether the connection became a tunnel.
     Hold,
     /// No head: nothing more may pass.
-    Refused(Refused),
+    Refused(Reason),
     /// No body: nothing more may pass.
     Broken,
-}
-
-/// A head that is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Why.
-    pub reason: Reason,
-    /// The method is `HEAD`: the answer has no body.
-    pub head: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +82,7 @@ enum State {
     Length(u64),
     Chunked(Chunks),
     Undecided,
-    Refused(Refused),
+    Refused(Reason),
     Broken,
 }
 
@@ -114,9 +105,8 @@ impl Scan {
                 }
                 Ok(None) => Step::Partial,
                 Err(reason) => {
-                    let refused = Refused { reason, head: head.is_head_request() };
-                    self.state = State::Refused(refused);
-                    Step::Refused(refused)
+                    self.state = State::Refused(reason);
+                    Step::Refused(reason)
                 }
             },
             State::Length(left) => {
@@ -140,7 +130,7 @@ impl Scan {
                 }
             },
             State::Undecided => Step::Hold,
-            State::Refused(refused) => Step::Refused(*refused),
+            State::Refused(reason) => Step::Refused(*reason),
             State::Broken => Step::Broken,
         }
     }
@@ -170,29 +160,17 @@ impl Scan {
         matches!(self.state, State::Undecided)
     }
 
-    /// The method of a head that has begun is `HEAD`.
-    #[must_use]
-    pub fn is_head_request(&self) -> bool {
-        matches!(&self.state, State::Head(head) if head.is_head_request())
-    }
-
     /// Whether nothing more may pass, since a body is none.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
         matches!(self.state, State::Broken)
     }
 
-    /// Whether nothing more may pass, since a head is refused.
+    /// Why nothing more may pass, if a head is refused.
     #[must_use]
-    pub const fn is_refused(&self) -> bool {
-        matches!(self.state, State::Refused(_))
-    }
-
-    /// The head that is refused.
-    #[must_use]
-    pub const fn refused(&self) -> Option<Refused> {
+    pub const fn refused(&self) -> Option<Reason> {
         match self.state {
-            State::Refused(refused) => Some(refused),
+            State::Refused(reason) => Some(reason),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use head_readers::{check, scan};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Refused, Rules, Scan, Step};
+use super::{Rules, Scan, Step};
 use crate::error::Reason;
 use crate::listen::serve::http1;
 
@@ -16,7 +16,7 @@ const LENIENT: Rules = Rules { strict: false, ..RULES };
 
 fn refused(head: &str) -> Option<Reason> {
     let scanned = check(head.as_bytes(), RULES, &[1]);
-    scanned.refused.map(|refused| refused.reason)
+    scanned.refused
 }
 
 #[test]
