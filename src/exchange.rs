@@ -25,8 +25,8 @@ use crate::identify::Visitor;
 use crate::ingress::Admitted;
 use crate::listen::connection::OpenRequest;
 use crate::record::kept::Kept;
-use crate::record::{ListBuf, emit};
-use crate::respond::status;
+use crate::record::{ListBuf, Word, emit};
+use crate::respond::{Owed, status};
 use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
 
@@ -52,6 +52,8 @@ pub struct Exchange {
     pub kept: Kept,
     /// What the cookie steps did.
     pub cookies: CookieFacts,
+    /// What the request's cookies lead to in its answer.
+    pub owed: Owed,
     /// What the consent step decided.
     pub consent: Option<Decision>,
     /// What the risk step found.
@@ -125,6 +127,7 @@ impl Exchange {
             version: parts.version,
             kept: Kept::of(parts),
             cookies: CookieFacts::default(),
+            owed: Owed::default(),
             consent: None,
             risk: None,
             visitor: None,
@@ -148,12 +151,10 @@ impl Exchange {
         self.cookies.bytes = carried.bytes() as u64;
         for cookie in carried {
             self.cookies.names.push(recorded_name(cookie));
-            self.cookies.categories.push(cookie.class.category.label().as_bytes());
+            self.cookies.categories.push_word(word(cookie.class.category));
         }
-        for index in filtered.stripped() {
-            if let Some(cookie) = carried.iter().nth(index) {
-                self.cookies.stripped.push(recorded_name(cookie));
-            }
+        for cookie in filtered.stripped().filter_map(|index| carried.get(index)) {
+            self.cookies.stripped.push(recorded_name(cookie));
         }
         if filtered.oversize {
             self.worker.metrics.cookies_oversize();
@@ -188,14 +189,18 @@ impl Exchange {
         self.state.assessor.observe_answer(self.arrived, &visit, status);
     }
 
-    /// Where the configuration demands it: records the request durably before the site sees it.
+    /// Whether the configuration demands that this request is recorded before the site sees it.
+    #[must_use]
+    pub fn is_recorded_first(&self) -> bool {
+        let paths = &self.state.record_first;
+        !paths.is_empty() && paths.requires(&String::from_utf8_lossy(self.kept.path()))
+    }
+
+    /// Records the request durably.
     ///
     /// # Errors
     /// [`Reason::RecordFailed`]: then the site must not see it.
     pub async fn record_before_forward(&self) -> Result<(), Refusal> {
-        if !self.state.record_first.requires(&String::from_utf8_lossy(self.kept.path())) {
-            return Ok(());
-        }
         match emit::submit_open(self).await {
             crate::store::Outcome::Durable => Ok(()),
             crate::store::Outcome::Lost => Err(Reason::RecordFailed.into()),
@@ -240,6 +245,20 @@ impl Drop for Exchange {
             emit::finish_now(self);
         }
     }
+}
+
+/// The label of a category as it stands in a list.
+fn word(category: Category) -> &'static Word {
+    static WORDS: [Word; Category::ALL.len()] = {
+        let mut words = [Word::new(""); Category::ALL.len()];
+        let mut i = 0;
+        while i < words.len() {
+            words[i] = Word::new(Category::ALL[i].label());
+            i += 1;
+        }
+        words
+    };
+    &WORDS[category as usize]
 }
 
 /// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.

@@ -61,6 +61,12 @@ impl<'a> RequestCookies<'a> {
         self.cookies.iter()
     }
 
+    /// The cookie at a position.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Cookie<'a>> {
+        self.cookies.get(index)
+    }
+
     /// The values of every copy of a name (bytes equal), in order.
     pub fn values_of<'s>(&'s self, name: &'s [u8]) -> impl Iterator<Item = &'a [u8]> + 's {
         self.cookies.iter().filter(move |cookie| cookie.name == name).map(|cookie| cookie.value)

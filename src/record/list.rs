@@ -25,14 +25,10 @@ impl ListBuf {
     }
 
     /// Appends an item, whole or not at all: the list never exceeds [`TEXT_BYTES`].
+    #[inline]
     pub fn push(&mut self, item: &[u8]) {
-        // Two bytes are enough for the length of anything that fits.
-        if self.cut || self.bytes.len() + item.len() + 2 > TEXT_BYTES {
-            self.cut = true;
+        if !self.has_room(item.len()) {
             return;
-        }
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(USUAL_BYTES);
         }
         let low = (item.len() & 0x7f) as u8;
         if item.len() < 0x80 {
@@ -41,6 +37,30 @@ impl ListBuf {
             self.bytes.extend_from_slice(&[low | 0x80, (item.len() >> 7) as u8]);
         }
         self.bytes.extend_from_slice(item);
+    }
+
+    /// The same for a word whose encoding is known.
+    #[inline]
+    pub fn push_word(&mut self, word: &Word) {
+        if self.has_room(WORD_BYTES) {
+            // A copy of known length, and then the end: cheaper than one of any length.
+            let end = self.bytes.len() + 1 + usize::from(word.0[0]);
+            self.bytes.extend_from_slice(&word.0);
+            self.bytes.truncate(end);
+        }
+    }
+
+    #[inline]
+    fn has_room(&mut self, length: usize) -> bool {
+        // Two bytes are enough for the length of anything that fits.
+        if self.cut || self.bytes.len() + length + 2 > TEXT_BYTES {
+            self.cut = true;
+            return false;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(USUAL_BYTES);
+        }
+        true
     }
 
     /// Forgets every item and keeps the memory.
@@ -55,6 +75,30 @@ impl ListBuf {
         List { bytes: &self.bytes, cut: self.cut }
     }
 }
+
+/// An item that is known when the program is built: at most 15 bytes, as they stand in a list.
+#[derive(Clone, Copy)]
+pub struct Word([u8; WORD_BYTES]);
+
+impl Word {
+    /// A word of these bytes. One that is too long does not compile.
+    #[must_use]
+    pub const fn new(text: &str) -> Self {
+        let text = text.as_bytes();
+        let mut bytes = [0; WORD_BYTES];
+        assert!(text.len() < WORD_BYTES, "a word has at most 15 bytes");
+        bytes[0] = text.len() as u8;
+        let mut i = 0;
+        while i < text.len() {
+            bytes[i + 1] = text[i];
+            i += 1;
+        }
+        Self(bytes)
+    }
+}
+
+/// Length and bytes of a word.
+const WORD_BYTES: usize = 16;
 
 impl<'a> FromIterator<&'a [u8]> for ListBuf {
     fn from_iter<T: IntoIterator<Item = &'a [u8]>>(items: T) -> Self {
@@ -150,6 +194,19 @@ mod tests {
         let list: ListBuf = items.into_iter().collect();
         assert_eq!(list.as_list().iter().collect::<Vec<_>>(), items);
         assert!(!list.as_list().cut());
+    }
+
+    #[test]
+    fn a_word_is_an_item_like_any_other() {
+        const WORDS: [Word; 3] = [Word::new("necessary"), Word::new(""), Word::new("fifteen letters")];
+        let mut list = ListBuf::new();
+        WORDS.iter().for_each(|word| list.push_word(word));
+        let items: Vec<&[u8]> = list.as_list().iter().collect();
+        assert_eq!(items, [&b"necessary"[..], b"", b"fifteen letters"]);
+        for _ in 0..TEXT_BYTES {
+            list.push_word(&WORDS[1]);
+        }
+        assert!(list.as_list().cut() && list.as_list().as_bytes().len() <= TEXT_BYTES);
     }
 
     #[test]

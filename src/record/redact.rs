@@ -115,21 +115,21 @@ pub fn allowed_values(query: &[u8], allowed: &[String]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn origin(url: &[u8]) -> Option<&[u8]> {
     let (start, end) = authority(url)?;
-    (!url[start..end].contains(&b'@')).then(|| &url[..end])
+    memchr::memchr(b'@', &url[start..end]).is_none().then(|| &url[..end])
 }
 
 /// An absolute URL with its path and without its query and fragment, whose values are not ours to keep.
 #[must_use]
 pub fn without_query(url: &[u8]) -> Option<&[u8]> {
     origin(url)?;
-    let end = url.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(url.len());
+    let end = memchr::memchr2(b'?', b'#', url).unwrap_or(url.len());
     Some(&url[..end])
 }
 
 /// Where the authority of an `http` or `https` URL begins and ends.
 fn authority(url: &[u8]) -> Option<(usize, usize)> {
     let start = [&b"https://"[..], b"http://"].iter().find(|scheme| url.starts_with(scheme))?.len();
-    let length = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let length = memchr::memchr3(b'/', b'?', b'#', &url[start..]);
     let end = length.map_or(url.len(), |length| start + length);
     (end > start).then_some((start, end))
 }

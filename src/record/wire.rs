@@ -25,9 +25,16 @@ impl Writer<'_> {
         put_varint(self.out, value);
     }
 
+    #[inline]
     fn bytes(&mut self, id: u8, value: &[u8]) {
-        self.out.push(id);
-        put_varint(self.out, value.len() as u64);
+        match u8::try_from(value.len()) {
+            // Nearly every text is this short: its head is written at once.
+            Ok(length @ 0..0x80) => self.out.extend_from_slice(&[id, length]),
+            _ => {
+                self.out.push(id);
+                put_varint(self.out, value.len() as u64);
+            }
+        }
         self.out.extend_from_slice(value);
     }
 }

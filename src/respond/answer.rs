@@ -63,15 +63,15 @@ impl Owed {
 }
 
 /// Makes the site's head fit for the visitor.
-pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap, owed: Owed) {
+pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap) {
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
     headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
     if is_navigation(exchange, status, fields) {
-        private |= expire_advertising(exchange, fields, &owed, now);
-        if let Some(cookie) = owed.visitor {
+        private |= expire_advertising(exchange, fields, &exchange.owed, now);
+        if let Some(cookie) = exchange.owed.visitor.take() {
             fields.append(header::SET_COOKIE, cookie);
             private = true;
         }
@@ -145,13 +145,18 @@ pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Ow
     if owed.expire.as_list().is_empty() || exchange.state.cookies.mode == Mode::DryRun {
         return false;
     }
+    let names = owed.expire.as_list().into_iter();
+    let mut expirer = exchange.worker.expirer.borrow_mut();
+    // Most visitors have been told today: nothing else is then looked at.
+    if owed.visitor_key.is_some_and(|visitor| names.clone().all(|name| expirer.was_told(visitor, name, now))) {
+        return false;
+    }
     let host = exchange.admitted.host.to_str().unwrap_or_default();
     let host =
         host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-    let names = owed.expire.as_list().into_iter();
     let secure = exchange.admitted.secure;
     let expired = match owed.visitor_key {
-        Some(visitor) => exchange.worker.expirer.borrow_mut().expire(visitor, names, host, secure, now),
+        Some(visitor) => expirer.expire(visitor, names, host, secure, now),
         None => expire::plan(names, host, secure, expire::Limits::default()).fields,
     };
     let n = expired.len();

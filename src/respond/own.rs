@@ -9,7 +9,6 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::Owed;
 use super::answer;
 use crate::admin::labels::ConsentChoice;
 use crate::consent::{self, Event, OwnRequest};
@@ -46,9 +45,8 @@ pub enum Own<'a> {
 pub async fn endpoint(
     exchange: &mut Exchange,
     parts: &Parts,
-    body: Incoming,
+    body: &mut Incoming,
     own: Own<'_>,
-    owed: &Owed,
 ) -> Result<Response<Bytes>, Refusal> {
     let state = std::rc::Rc::clone(&exchange.state);
     let site = &state.consent[exchange.admitted.served.site];
@@ -82,7 +80,7 @@ pub async fn endpoint(
             answer::expire_advertising(
                 exchange,
                 response.headers_mut(),
-                &owed.every_advertising(),
+                &exchange.owed.every_advertising(),
                 exchange.arrived,
             );
         }
@@ -91,16 +89,15 @@ pub async fn endpoint(
 }
 
 /// The answer to a request for a gated path without acceptance of the policy in force.
-pub async fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Bytes>> {
+pub fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Full<Bytes>>> {
     let site = &exchange.state.consent[exchange.admitted.served.site];
     let decision = exchange.consent.as_ref()?;
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    let response = site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)?;
-    Some(whole(response).await)
+    site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)
 }
 
 /// The body of a choice: one byte more than the limit is enough to see that it is too long.
-async fn read(exchange: &Exchange, mut body: Incoming) -> Result<Bytes, Refusal> {
+async fn read(exchange: &Exchange, body: &mut Incoming) -> Result<Bytes, Refusal> {
     let patience = exchange.state.config.timeouts.request_body;
     let mut read = BytesMut::new();
     while read.len() <= consent::BODY_BYTES {
@@ -119,7 +116,8 @@ async fn read(exchange: &Exchange, mut body: Incoming) -> Result<Bytes, Refusal>
     Ok(read.freeze())
 }
 
-async fn whole(response: Response<Full<Bytes>>) -> Response<Bytes> {
+/// The answer with its body in one piece.
+pub async fn whole(response: Response<Full<Bytes>>) -> Response<Bytes> {
     let (head, body) = response.into_parts();
     // A body that is in memory neither waits nor fails.
     let bytes = body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);
