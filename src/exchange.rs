@@ -4,31 +4,35 @@
 //! refused or given up. Each step adds its own facts. Never holds a body, a cookie's value or a credential. Bound: a
 //! head's worth of text.
 
+mod cookies;
+
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use crate::admin::labels::{CookieAction, Direction, MethodLabel};
 use crate::admin::worker::Held;
 use crate::clock::{self, Timestamp};
 use crate::consent::Decision;
 use crate::cookies::Category;
-use crate::cookies::parse::{Cookie, RequestCookies};
+use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
 use crate::ingress::Admitted;
 use crate::listen::connection::OpenRequest;
+use crate::record::emit;
 use crate::record::kept::Kept;
-use crate::record::{ListBuf, Word, emit};
-use crate::respond::{Owed, status};
+use crate::respond::status;
 use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
+
+pub use cookies::CookieFacts;
 
 /// One request being answered.
 pub struct Exchange {
@@ -52,14 +56,14 @@ pub struct Exchange {
     pub kept: Kept,
     /// What the cookie steps did.
     pub cookies: CookieFacts,
-    /// What the request's cookies lead to in its answer.
-    pub owed: Owed,
     /// What the consent step decided.
     pub consent: Option<Decision>,
     /// What the risk step found.
     pub risk: Option<Assessed>,
     /// The visitor, if the browser returned a genuine cookie.
     pub visitor: Option<Visitor>,
+    /// The visitor cookie that the answer is to give, if the browser returned none.
+    pub visitor_cookie: Option<HeaderValue>,
     /// What the site's server did.
     pub upstream: Option<UpstreamFacts>,
     /// State of the request's body.
@@ -76,21 +80,6 @@ pub struct Exchange {
     pub recorded: bool,
     /// Counts it among the active requests until it ends.
     pub active: Held,
-}
-
-/// What the cookie steps did.
-#[derive(Debug, Default)]
-pub struct CookieFacts {
-    /// Names that the browser sent.
-    pub names: ListBuf,
-    /// Their categories.
-    pub categories: ListBuf,
-    /// Names kept from the site.
-    pub stripped: ListBuf,
-    /// Names that the site was not allowed to set.
-    pub blocked: ListBuf,
-    /// Bytes of the browser's `Cookie` fields.
-    pub bytes: u64,
 }
 
 /// What the site's server did.
@@ -127,7 +116,7 @@ impl Exchange {
             version: parts.version,
             kept: Kept::of(parts),
             cookies: CookieFacts::default(),
-            owed: Owed::default(),
+            visitor_cookie: None,
             consent: None,
             risk: None,
             visitor: None,
@@ -148,14 +137,7 @@ impl Exchange {
         if carried.is_empty() {
             return;
         }
-        self.cookies.bytes = carried.bytes() as u64;
-        for cookie in carried {
-            self.cookies.names.push(recorded_name(cookie));
-            self.cookies.categories.push_word(word(cookie.class.category));
-        }
-        for cookie in filtered.stripped().filter_map(|index| carried.get(index)) {
-            self.cookies.stripped.push(recorded_name(cookie));
-        }
+        self.cookies = CookieFacts::of(carried, filtered);
         if filtered.oversize {
             self.worker.metrics.cookies_oversize();
         }
@@ -245,25 +227,6 @@ impl Drop for Exchange {
             emit::finish_now(self);
         }
     }
-}
-
-/// The label of a category as it stands in a list.
-fn word(category: Category) -> &'static Word {
-    static WORDS: [Word; Category::ALL.len()] = {
-        let mut words = [Word::new(""); Category::ALL.len()];
-        let mut i = 0;
-        while i < words.len() {
-            words[i] = Word::new(Category::ALL[i].label());
-            i += 1;
-        }
-        words
-    };
-    &WORDS[category as usize]
-}
-
-/// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.
-fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
-    if cookie.is_named() { cookie.name } else { b"" }
 }
 
 /// Redacted: nearly everything here is about a person.

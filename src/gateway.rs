@@ -22,7 +22,7 @@ use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
-use crate::respond::{self, Body, Owed, own};
+use crate::respond::{self, Body, own};
 use crate::risk::Action;
 use crate::worker::Worker;
 
@@ -50,7 +50,7 @@ pub async fn handle(
     let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
     match steps(&mut exchange, &mut parts, &mut body).await {
         Ok(Step::Own(response)) => respond::ours(exchange, *response).await,
-        Ok(Step::Forward { websocket }) => forward(exchange, parts, body, websocket).await,
+        Ok(Step::Forward { websocket }) => forward(exchange, &mut parts, body, websocket).await,
         Err(refusal) => respond::refuse(exchange, &refusal).await,
     }
 }
@@ -81,14 +81,14 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
 
     // 4: consent, decided for this one request.
     let copies = carried.values_of(consent::COOKIE.as_bytes());
-    let signals = site.sources.read(copies, &parts.headers, &worker.shared.consent_keys, &site.name);
+    let fields = exchange.kept.has_consent_signal().then_some(&parts.headers);
+    let signals = site.sources.read(copies, fields, &worker.shared.consent_keys, &site.name);
     let decision = decide(&signals, &site.rules, now);
     worker.count_decision(&decision);
 
     // 5: the cookies that the site may see, and those that the browser should not hold.
     let filtered = cookies::request::filter(&carried, &state.cookies, &decision.permits);
     exchange.note_cookies(&carried, &filtered);
-    exchange.owed = Owed::new(&carried, &filtered, exchange.visitor);
     let cookie_field = filtered.output;
     exchange.consent = Some(decision);
     drop(carried);
@@ -114,7 +114,7 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
 
     // The head as the site gets it; after this nothing of the request changes.
     if exchange.visitor.is_none() {
-        exchange.owed.visitor = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
+        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
     respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
     if exchange.is_recorded_first() {
@@ -126,7 +126,7 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
 /// Step 8: forward, and 9: answer. The body is read from here on, and not before.
 async fn forward(
     mut exchange: Box<Exchange>,
-    mut parts: Parts,
+    parts: &mut Parts,
     body: Incoming,
     websocket: bool,
 ) -> Response<Body> {
@@ -134,10 +134,9 @@ async fn forward(
     let pools = Rc::clone(&exchange.state.upstreams[site]);
     let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-    parts.extensions.clear();
-    let body: RequestBody = pools.request_body(body);
+    let body = pools.request_body(body);
     exchange.upload = body.upload();
-    let answer = match pools.send(Request::from_parts(parts, body)).await {
+    let answer = match pools.send(to_be_sent(parts, body)).await {
         Ok(answer) => answer,
         Err(error) => {
             upstreams::failed(&exchange.worker.metrics, label, &error);
@@ -155,6 +154,16 @@ async fn forward(
         }
         _ => respond::site(exchange, answer).await,
     }
+}
+
+/// The request with this head, which is taken; without extensions, which are about the client's connection.
+fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut parts.method);
+    *request.uri_mut() = std::mem::take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = std::mem::take(&mut parts.headers);
+    request
 }
 
 /// What a decision is, for the steps that show it.

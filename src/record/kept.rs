@@ -99,6 +99,12 @@ impl Kept {
         self.get(self.query)
     }
 
+    /// Whether the browser sent a field that may refuse consent.
+    #[must_use]
+    pub fn has_consent_signal(&self) -> bool {
+        self.gpc.is_present() || self.dnt.is_present()
+    }
+
     #[inline]
     fn push(&mut self, text: &[u8]) -> Span {
         let start = self.bytes.len();

@@ -56,8 +56,10 @@ fn names_a_person(segment: &[u8]) -> bool {
 /// A value that consists of known tokens only (`Sec-Fetch-*`): lower-case letters and `-`.
 #[must_use]
 pub fn token(value: &[u8]) -> Option<&[u8]> {
-    let legal = (1..=24).contains(&value.len()) && value.iter().all(|b| b.is_ascii_lowercase() || *b == b'-');
-    legal.then_some(value)
+    let is_legal = |b: &u8| b.is_ascii_lowercase() || *b == b'-';
+    // Without a branch for each byte.
+    let is_token = || value.iter().fold(true, |so_far, b| so_far & is_legal(b));
+    ((1..=24).contains(&value.len()) && is_token()).then_some(value)
 }
 
 /// The query (without `?`) without click ids, at any depth.
@@ -115,21 +117,23 @@ pub fn allowed_values(query: &[u8], allowed: &[String]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn origin(url: &[u8]) -> Option<&[u8]> {
     let (start, end) = authority(url)?;
-    memchr::memchr(b'@', &url[start..end]).is_none().then(|| &url[..end])
+    (!url[start..end].contains(&b'@')).then(|| &url[..end])
 }
 
-/// An absolute URL with its path and without its query and fragment, whose values are not ours to keep.
+/// The origin of an absolute URL, and the URL with its path and without its query and fragment, whose values are not
+/// ours to keep.
 #[must_use]
-pub fn without_query(url: &[u8]) -> Option<&[u8]> {
-    origin(url)?;
-    let end = memchr::memchr2(b'?', b'#', url).unwrap_or(url.len());
-    Some(&url[..end])
+pub fn origin_and_page(url: &[u8]) -> Option<(&[u8], &[u8])> {
+    let origin = origin(url)?;
+    let rest = &url[origin.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(rest.len());
+    Some((origin, &url[..origin.len() + end]))
 }
 
 /// Where the authority of an `http` or `https` URL begins and ends.
 fn authority(url: &[u8]) -> Option<(usize, usize)> {
     let start = [&b"https://"[..], b"http://"].iter().find(|scheme| url.starts_with(scheme))?.len();
-    let length = memchr::memchr3(b'/', b'?', b'#', &url[start..]);
+    let length = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let end = length.map_or(url.len(), |length| start + length);
     (end > start).then_some((start, end))
 }

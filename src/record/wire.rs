@@ -25,17 +25,20 @@ impl Writer<'_> {
         put_varint(self.out, value);
     }
 
-    #[inline]
     fn bytes(&mut self, id: u8, value: &[u8]) {
-        match u8::try_from(value.len()) {
-            // Nearly every text is this short: its head is written at once.
-            Ok(length @ 0..0x80) => self.out.extend_from_slice(&[id, length]),
-            _ => {
-                self.out.push(id);
-                put_varint(self.out, value.len() as u64);
-            }
+        // Nearly every text is this short: its head is written at once.
+        if value.len() < 0x80 {
+            self.out.extend_from_slice(&[id, value.len() as u8]);
+        } else {
+            self.long_head(id, value.len());
         }
         self.out.extend_from_slice(value);
+    }
+
+    #[cold]
+    fn long_head(&mut self, id: u8, length: usize) {
+        self.out.push(id);
+        put_varint(self.out, length as u64);
     }
 }
 

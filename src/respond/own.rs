@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::answer;
+use super::answer::{self, Expire};
 use crate::admin::labels::ConsentChoice;
 use crate::consent::{self, Event, OwnRequest};
 use crate::error::{Reason, Refusal};
@@ -77,12 +77,7 @@ pub async fn endpoint(
         };
         exchange.worker.metrics.consent_choice(label);
         if choice.expire_advertising {
-            answer::expire_advertising(
-                exchange,
-                response.headers_mut(),
-                &exchange.owed.every_advertising(),
-                exchange.arrived,
-            );
+            answer::expire_advertising(exchange, response.headers_mut(), Expire::Every, exchange.arrived);
         }
     }
     Ok(response)

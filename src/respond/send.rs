@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
-use super::answer::{self, Owed};
+use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
 use crate::admin::labels::{ConnectionState, MethodLabel};
@@ -139,7 +139,6 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     };
     exchange.status = head.status.as_u16();
     let protocol = head.headers.get(header::UPGRADE).cloned();
-    exchange.owed = Owed::default();
     answer::complete(&mut exchange, head.status, &mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
