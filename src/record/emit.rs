@@ -55,6 +55,7 @@ fn count(exchange: &Exchange, duration: Duration) {
     if let Some(reason) = exchange.error {
         metrics.request_rejected(reason);
     }
+    exchange.worker.access_log.note(exchange, duration);
 }
 
 /// Memory for what a record needs only while it is encoded. One per thread, used again for each record.
