@@ -72,6 +72,8 @@ reasons! {
     Expectation = "expectation", Client;
     /// A transfer coding other than `chunked`.
     TransferCoding = "transfer_coding", Client;
+    /// The client asks more often than `site[].rate_limit` allows.
+    RateLimited = "rate_limited", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use crate::admin::labels::ConnReason;
 use crate::admin::upstreams;
 use crate::clock;
 use crate::consent::{self, Decision, decide};
@@ -34,8 +35,8 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    if connection.requests() >= state.config.limits.requests_per_connection {
-        connection.ask_to_close();
+    if connection.requests() >= state.config.limits.requests_per_connection && connection.ask_to_close() {
+        worker.metrics.connection_rejected(ConnReason::RequestLimit);
     }
     let (mut parts, body) = request.into_parts();
     if target::is_asterisk(&parts.uri) {
@@ -72,6 +73,9 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
     let site = &state.consent[exchange.admitted.served.site];
+
+    // 2: whoever asks too often costs no more than this.
+    exchange.check_rate()?;
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);

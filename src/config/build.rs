@@ -12,6 +12,7 @@ use super::check::Texts;
 use super::value::Value;
 use super::walk::{Missing, Values, View};
 use super::*;
+use crate::ingress::rate::Rate;
 use crate::cookies::{Action as CookieAction, Category};
 use crate::risk::{Action as RiskAction, Actions as RiskActions, SignalName};
 
@@ -64,7 +65,13 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
+        rate_limit: row.present("rate_limit").map(|table| rate_limit(&table)).transpose()?,
     })
+}
+
+fn rate_limit(table: &View<'_>) -> Result<Rate, Missing> {
+    let requests = table.take("requests")?;
+    Ok(Rate::new(requests, table.take("per")?, table.maybe("burst").unwrap_or(requests)))
 }
 
 fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
@@ -190,6 +197,8 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         head_fields: table.take("head_fields")?,
         uri_bytes: table.take("uri_bytes")?,
         body_bytes: table.take("body_bytes")?,
+        min_body_rate: table.take("min_body_rate")?,
+        rate_memory_bytes: table.take("rate_memory_bytes")?,
         connections: table.take("connections")?,
         connections_per_client: table.take("connections_per_client")?,
         requests_per_connection: table.take("requests_per_connection")?,

@@ -32,6 +32,7 @@ pub struct Connection {
     active: AtomicU32,
     requests: AtomicU64,
     multiplexed: AtomicBool,
+    closing: AtomicBool,
     close: Notify,
 }
 
@@ -73,6 +74,7 @@ impl Connection {
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             close: Notify::new(),
         }
     }
@@ -149,9 +151,10 @@ impl Connection {
         (phase, self.accepted + Duration::from_micros(self.since.load(Relaxed)))
     }
 
-    /// Asks for an orderly end: no new request, the open ones are answered.
-    pub fn ask_to_close(&self) {
+    /// Asks for an orderly end: no new request, the open ones are answered. Whether nobody had asked before.
+    pub fn ask_to_close(&self) -> bool {
         self.close.notify_one();
+        !self.closing.swap(true, Relaxed)
     }
 
     /// Resolves after [`Connection::ask_to_close`].

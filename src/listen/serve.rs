@@ -20,8 +20,10 @@ use super::deadline::{Deadlines, Overdue};
 use super::sniff::Protocol;
 use super::stream::Stream;
 use crate::admin::labels::ConnReason;
+use crate::clock;
 use crate::config::Limits;
 use crate::gateway;
+use crate::ingress::size;
 use crate::respond::Body;
 use crate::worker::Worker;
 
@@ -74,7 +76,13 @@ where
         select! {
             biased;
             ended = conn.as_mut() => return ended.err().and_then(|error| protocol_error(&error, connection)),
-            overdue = missed.as_mut() => return reason(overdue),
+            overdue = missed.as_mut() => {
+                if overdue == Overdue::Idle && connection.multiplexed() {
+                    shut_down(conn.as_mut());
+                    return say_goodbye(conn, connection, deadlines).await;
+                }
+                return reason(overdue);
+            }
             () = close.as_mut(), if !closing => {
                 closing = true;
                 shut_down(conn.as_mut());
@@ -83,11 +91,33 @@ where
     }
 }
 
-/// An idle connection that is closed has done nothing wrong.
+/// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
+async fn say_goodbye<C>(
+    mut conn: std::pin::Pin<&mut C>,
+    connection: &Connection,
+    deadlines: Deadlines,
+) -> Option<ConnReason>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    loop {
+        select! {
+            biased;
+            _ = conn.as_mut() => return Some(ConnReason::Idle),
+            () = tokio::time::sleep(GOODBYE) => {
+                if let Some(overdue) = deadlines.overdue(connection, clock::monotonic()) {
+                    return reason(overdue);
+                }
+            }
+        }
+    }
+}
+
+/// What a missed deadline is counted as.
 const fn reason(overdue: Overdue) -> Option<ConnReason> {
     match overdue {
         Overdue::Head => Some(ConnReason::HeadTimeout),
-        Overdue::Idle => None,
+        Overdue::Idle => Some(ConnReason::Idle),
         Overdue::Write => Some(ConnReason::WriteTimeout),
     }
 }
@@ -123,12 +153,14 @@ fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(limits.h2_streams)
         .initial_stream_window_size(limits.h2_stream_window)
         .initial_connection_window_size(limits.h2_connection_window)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(size::parser_bytes(limits))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024);
     builder
 }
 
+/// How long a client has to acknowledge GOAWAY.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;
 

@@ -22,7 +22,7 @@ pub fn status(reason: Reason) -> StatusCode {
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
         R::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-        R::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        R::Throttled | R::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         R::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -44,7 +44,7 @@ pub fn status(reason: Reason) -> StatusCode {
 pub const fn proxy_status(reason: Reason) -> &'static str {
     use Reason as R;
     match reason {
-        R::Denied | R::Throttled | R::CrossSite => "kelisim; error=http_request_denied",
+        R::Denied | R::Throttled | R::RateLimited | R::CrossSite => "kelisim; error=http_request_denied",
         R::ConnectRefused => "kelisim; error=connection_refused",
         R::ConnectTimeout => "kelisim; error=connection_timeout",
         R::Dns => "kelisim; error=dns_timeout",
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_refusal_by_the_policy_keeps_the_connection() {
-        assert!(!closes(Reason::Throttled) && !closes(Reason::UnknownHost));
+        assert!(!closes(Reason::Throttled) && !closes(Reason::RateLimited));
+        assert!(!closes(Reason::UnknownHost));
         assert!(closes(Reason::AmbiguousFraming));
     }
 }

@@ -27,6 +27,7 @@ use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
+use crate::ingress::rate::RateLimiter;
 use crate::listen::admission::Admission;
 use crate::listen::socket;
 use crate::listen::tls::{CertificateError, Store};
@@ -140,6 +141,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         consent_keys: ConsentKeys::load_or_create(&data)?,
         visitor_keys: VisitorKeys::load_or_create(&data)?,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
+        rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
         status: Arc::clone(&status),
         certificates: certificates.iter().flatten().cloned().collect(),
         snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
@@ -255,11 +257,13 @@ fn warn_of_fixed(old: &Config, new: &Config) {
         let records = (&c.records.dir, c.records.durability, c.records.group_commit, c.records.file_bytes);
         let sizes =
             (c.records.ring_bytes, c.records.max_bytes, c.records.hold, &c.records.node, c.risk.memory_bytes);
-        format!("{records:?} {sizes:?} {:?} {:?}", c.geoip, c.timeouts.drain)
+        let rates = c.limits.rate_memory_bytes;
+        format!("{records:?} {sizes:?} {:?} {:?} {rates}", c.geoip, c.timeouts.drain)
     };
     if fixed(old) != fixed(new) {
         tracing::warn!(
-            "records (but query_values), geoip, risk.memory_bytes and timeouts.drain change only with a new process"
+            "records (but query_values), geoip, risk.memory_bytes, limits.rate_memory_bytes and timeouts.drain change only \
+             with a new process"
         );
     }
     let names =

@@ -5,6 +5,8 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
+//! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
@@ -30,7 +32,9 @@ mod consent;
 mod crash;
 mod forwarding;
 mod front_door;
+mod h2_abuse;
 mod life;
+mod limits;
 mod policy;
 mod real_app;
 mod records;
