@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{HOST, PATIENCE};
 
@@ -95,6 +96,25 @@ impl Frames {
     /// All frames until the gateway closes.
     pub fn rest(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Frames up to the end of a stream, or of the connection.
+    pub fn rest_after_close_of(&mut self, stream: u32) -> Vec<Frame> {
+        let mut seen = Vec::new();
+        while let Some(next) = self.next() {
+            let ends = next.stream == stream
+                && (next.kind == RST_STREAM || (next.kind <= HEADERS && next.flags & END_STREAM != 0));
+            seen.push(next);
+            if ends {
+                break;
+            }
+        }
+        seen
+    }
+
+    /// From now on a write that has to wait for longer counts as the end.
+    pub fn give_up_writing_after(&self, time: Duration) {
+        self.socket.set_write_timeout(Some(time)).expect("an option");
     }
 
     /// A PING, and everything until its answer: then the gateway has read all that was sent before. `None` if it closed.
