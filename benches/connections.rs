@@ -3,7 +3,7 @@
 //! `cargo bench --bench connections [idle|garbage]`. Starts the real binary with the harness of the tests; origin and
 //! clients run in this process. Never part of the tests: its figures depend on the machine. Bound: 2 000 connections.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, unused_imports)]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;
@@ -54,7 +54,8 @@ fn idle() {
         client
     });
     measure("HTTP/2 over TLS", |gateway, certificate| {
-        let mut http2 = support::h2::Http2::connect_tls(gateway.addresses[1], certificate.client(&["h2"]), HOST);
+        let mut http2 =
+            support::h2::Http2::connect_tls(gateway.addresses[1], certificate.client(&["h2"]), HOST);
         assert_eq!(http2.fetch(&ask("GET", "/")).status, 200);
         http2
     });
@@ -115,7 +116,9 @@ fn flood(address: SocketAddr, stop: &AtomicBool, sent: &AtomicU64) {
     let mut answer = [0; 4096];
     while !stop.load(Relaxed) {
         let due = began + Duration::from_secs_f64(own as f64 / (GARBAGE_PER_SECOND / 2) as f64);
-        if let Some(early) = due.checked_duration_since(Instant::now()).filter(|t| *t > Duration::from_millis(1)) {
+        if let Some(early) =
+            due.checked_duration_since(Instant::now()).filter(|t| *t > Duration::from_millis(1))
+        {
             std::thread::sleep(early);
         }
         let Ok(mut stream) = TcpStream::connect(address) else { continue };
@@ -136,5 +139,5 @@ fn start(origin: &Origin, workers: &str) -> support::gateway::Builder {
         .key("timeouts.keep_alive", "\"10m\"")
         .key("timeouts.request_head", "\"10m\"")
         .key("limits.requests_per_connection", "4000000000")
-        .key("limits.connections_per_client", "100000")
+        .key("limits.connections_per_client", "20000")
 }

@@ -12,7 +12,6 @@ use super::check::Texts;
 use super::value::Value;
 use super::walk::{Missing, Values, View};
 use super::*;
-use crate::ingress::rate::Rate;
 use crate::cookies::{Action as CookieAction, Category};
 use crate::risk::{Action as RiskAction, Actions as RiskActions, SignalName};
 

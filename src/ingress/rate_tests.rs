@@ -79,7 +79,10 @@ fn a_flood_of_addresses_renews_nobodys_allowance() {
     assert!(estimated > 10_000, "{estimated}: the memory is full");
     assert!(!passes(&limiter, start, early, rate), "the flood evicted nobody");
     let late = v4(9_000_001);
-    assert!((0..9).filter(|_| passes(&limiter, start, late, rate)).count() <= 3, "nobody gets more, place or not");
+    assert!(
+        (0..9).filter(|_| passes(&limiter, start, late, rate)).count() <= 3,
+        "nobody gets more, place or not"
+    );
     // When what the flood owed has passed, a place is free again and all is exact.
     let calm = start + seconds(4 * 3600);
     let verdicts: Vec<_> = (0..4).map(|_| limiter.check(calm, SITE, late, rate)).collect();

@@ -71,12 +71,17 @@ mod tests {
     #[test]
     fn a_head_is_as_large_as_on_http_1() {
         let long = "v".repeat(1000);
-        let wire = format!("GET /path?query HTTP/1.1\r\nhost: a.example\r\ncookie: a=1; b={long}\r\n\r\n").len();
+        let wire =
+            format!("GET /path?query HTTP/1.1\r\nhost: a.example\r\ncookie: a=1; b={long}\r\n\r\n").len();
         let crumb = format!("b={long}");
         let fields = [("host", "a.example"), ("cookie", "a=1"), ("cookie", &*crumb)];
         assert_eq!(check(&head(&fields, Version::HTTP_2), &limits(wire, 16)), Ok(()));
         assert_eq!(check(&head(&fields, Version::HTTP_2), &limits(wire - 1, 16)), Err(Reason::HeadTooLarge));
-        assert_eq!(check(&head(&fields, Version::HTTP_11), &limits(wire - 1, 16)), Ok(()), "limited elsewhere");
+        assert_eq!(
+            check(&head(&fields, Version::HTTP_11), &limits(wire - 1, 16)),
+            Ok(()),
+            "limited elsewhere"
+        );
     }
 
     #[test]

@@ -40,9 +40,10 @@ pub async fn serve(
         let context = Rc::new((worker, Arc::clone(&connection)));
         service_fn(move |request: http::Request<Incoming>| {
             let context = Rc::clone(&context);
-            async move {
+            // Boxed: hyper keeps the room of one request, 7 KiB, while the connection waits for the next.
+            Box::pin(async move {
                 Ok::<http::Response<Body>, Infallible>(gateway::handle(&context.0, &context.1, request).await)
-            }
+            })
         })
     };
     let io = TokioIo::new(stream);
@@ -53,8 +54,9 @@ pub async fn serve(
         }
         Protocol::Http2 => {
             connection.set_multiplexed();
-            let conn = http2(&snapshot.config.limits).serve_connection(io, service);
-            drive(pin!(conn), http2::Connection::graceful_shutdown, &connection, deadlines).await
+            // Boxed: else every HTTP/1 connection has room for it too.
+            let mut conn = Box::pin(http2(&snapshot.config.limits).serve_connection(io, service));
+            drive(conn.as_mut(), http2::Connection::graceful_shutdown, &connection, deadlines).await
         }
     }
 }

@@ -51,7 +51,8 @@ impl Target {
             (self.gateway.metric("kelisim_http_active_requests", &[]) == 0.0).then_some(())
         });
         wait_for("no connection to the site in use", || {
-            (self.gateway.metric("kelisim_upstream_pool_connections", &["state=\"busy\""]) == 0.0).then_some(())
+            (self.gateway.metric("kelisim_upstream_pool_connections", &["state=\"busy\""]) == 0.0)
+                .then_some(())
         });
         // A few idle connections to the site may have come on top.
         wait_for("descriptors given back", || {
@@ -95,8 +96,11 @@ fn rapid_reset() {
         let mut ids = frames::streams(0);
         let mut open = true;
         while open && pairs < 10_000 {
-            let batch: Vec<u8> =
-                ids.by_ref().take(100).flat_map(|id| [frames::get(id, "/reset"), frames::reset(id)].concat()).collect();
+            let batch: Vec<u8> = ids
+                .by_ref()
+                .take(100)
+                .flat_map(|id| [frames::get(id, "/reset"), frames::reset(id)].concat())
+                .collect();
             open = frames.send(&batch);
             pairs += 100;
         }
@@ -113,7 +117,8 @@ fn rapid_reset() {
 fn continuation_flood() {
     let target = Target::pages();
     let head = frame(HEADERS, END_STREAM, 1, &frames::request("GET", "/", &[]));
-    for piece in [Vec::new(), frames::literal("x-test", "v"), frames::literal("x-test", &"v".repeat(16_000))] {
+    for piece in [Vec::new(), frames::literal("x-test", "v"), frames::literal("x-test", &"v".repeat(16_000))]
+    {
         let before = target.gateway.cut("h2_protocol");
         target.flood(&head, &frame(CONTINUATION, 0, 1, &piece), 20_000, true);
         target.gateway.wait_for_cut("h2_protocol", before + 1);
@@ -139,7 +144,8 @@ fn ping_flood() {
 #[test]
 fn priority_flood() {
     let target = Target::pages();
-    let pieces: Vec<u8> = (0..100u32).flat_map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 200])).collect();
+    let pieces: Vec<u8> =
+        (0..100u32).flat_map(|n| frame(PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 200])).collect();
     target.flood(&[], &pieces, 10_000, true);
 }
 
@@ -164,8 +170,12 @@ fn frames_on_streams_that_do_not_exist() {
 #[test]
 fn a_window_that_never_opens() {
     let big = "x".repeat(4 << 20);
-    let origin = Origin::start(move |seen| if seen.target == "/big" { Answer::text(big.clone()) } else { Answer::page() });
-    let target = Target::of(origin, &[("timeouts.response_write", "\"1s\""), ("timeouts.keep_alive", "\"1s\"")]);
+    let origin =
+        Origin::start(
+            move |seen| if seen.target == "/big" { Answer::text(big.clone()) } else { Answer::page() },
+        );
+    let target =
+        Target::of(origin, &[("timeouts.response_write", "\"1s\""), ("timeouts.keep_alive", "\"1s\"")]);
     let mut all = Vec::new();
     for _ in 0..5 {
         let mut frames = Frames::connect(target.gateway.addresses[0], &[(4, 0)]);
@@ -241,7 +251,8 @@ fn header_bombs_and_huge_tables() {
 fn streams_that_are_never_finished() {
     let target = Target::of(Origin::pages(), &[("timeouts.request_body", "\"1s\"")]);
     let open = |streams: usize| {
-        let posts = frames::streams(0).take(streams).flat_map(|id| frames::post(id, "/never")).collect::<Vec<_>>();
+        let posts =
+            frames::streams(0).take(streams).flat_map(|id| frames::post(id, "/never")).collect::<Vec<_>>();
         let mut all: Vec<Frames> = (0..10).map(|_| target.connect()).collect();
         all.iter_mut().for_each(|frames| assert!(frames.send(&posts)));
         all
@@ -291,7 +302,10 @@ fn ten_thousand_cancels_in_mid_response() {
                 }
                 continue;
             }
-            let part = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n{}\r\n", "x".repeat(256));
+            let part = format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n{}\r\n",
+                "x".repeat(256)
+            );
             let _ = connection.send(part.as_bytes());
             // Ends only when the gateway lets go.
             let _ = connection.reader.rest();

@@ -75,7 +75,8 @@ fn tls_handshake_ends_a_handshake_that_stalls() {
     assert!(silent.is_closed() && half.is_closed());
     gateway.wait_for_cut("tls_timeout", 2);
     assert_eq!(origin.count(), 0);
-    let mut good = Client::connect_tls(gateway.addresses[1], certificate.client(&["http/1.1"]), HOST).unwrap();
+    let mut good =
+        Client::connect_tls(gateway.addresses[1], certificate.client(&["http/1.1"]), HOST).unwrap();
     assert_eq!(good.get("/").status, 200);
 }
 
@@ -105,7 +106,8 @@ fn request_head_ends_the_silent_and_the_slow_over_both_protocols() {
 fn request_body_ends_an_upload_that_stops_on_both_sides() {
     let origin = Origin::pages();
     let gateway = Gateway::build(&[&origin]).key("timeouts.request_body", SHORT).start();
-    for framing in ["Content-Length: 100\r\n\r\nonly this", "Transfer-Encoding: chunked\r\n\r\n4\r\nonly\r\n"] {
+    for framing in ["Content-Length: 100\r\n\r\nonly this", "Transfer-Encoding: chunked\r\n\r\n4\r\nonly\r\n"]
+    {
         let mut client = gateway.client();
         client.send(format!("POST /stops HTTP/1.1\r\nHost: {HOST}\r\n{framing}"));
         assert_eq!(client.read().status, 408);
@@ -128,7 +130,11 @@ fn min_body_rate_ends_an_upload_that_makes_too_little_progress() {
         .key("timeouts.request_body", SHORT)
         .key("limits.min_body_rate", "\"10KiB\"")
         .start();
-    trickle(gateway.client(), &format!("POST /slow HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000\r\n\r\n"), "x");
+    trickle(
+        gateway.client(),
+        &format!("POST /slow HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000\r\n\r\n"),
+        "x",
+    );
     wait_for("the refusal", || (gateway.rejected("body_timeout") == 1).then_some(()));
     wait_for("the site to see its end", || (origin.count() == 1).then_some(()));
     assert_eq!(origin.last().end, End::Broken);
@@ -219,7 +225,9 @@ fn upgrade_idle_ends_a_tunnel_in_which_nothing_moves() {
     let origin = Origin::raw(|mut connection| {
         let Ok(Some(seen)) = connection.request() else { return };
         if seen.headers.has("upgrade") {
-            let _ = connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+            let _ = connection.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
             let _ = connection.reader.rest();
         } else {
             let _ = connection.answer(&Answer::page());
@@ -227,7 +235,9 @@ fn upgrade_idle_ends_a_tunnel_in_which_nothing_moves() {
     });
     let gateway = Gateway::build(&[&origin]).key("timeouts.upgrade_idle", SHORT).start();
     let mut client = gateway.client();
-    client.send(format!("GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"));
+    client.send(format!(
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ));
     assert_eq!(client.read_head().status, 101);
     assert!(client.is_closed());
     gateway.wait_for_cut("tunnel_idle", 1);
@@ -248,13 +258,20 @@ fn heads_have_one_size_over_both_protocols() {
     assert_eq!((over_h2.status, over_h2.text()), (200, joined.len().to_string()));
     let fields = (0..201).fold(ask("GET", "/many"), |ask, n| ask.header(&format!("x-test-{n}"), "1"));
     let large = ask("GET", "/large").header("x-test", &"v".repeat(65 << 10));
-    let more = (0..500).fold(in_crumbs, |ask, n| ask.header("cookie", &format!("more{n:04}={}", "v".repeat(36))));
+    let more =
+        (0..500).fold(in_crumbs, |ask, n| ask.header("cookie", &format!("more{n:04}={}", "v".repeat(36))));
     let mut h2 = gateway.http2();
     for too_large in [&fields, &large, &more] {
         assert_eq!(h2.fetch(too_large).status, 431);
     }
     assert_eq!(gateway.rejected("head_too_large"), 3);
-    assert_eq!(gateway.client().fetch(&(0..150).fold(ask("GET", "/"), |a, n| a.header(&format!("x-test-{n}"), "1"))).status, 200);
+    assert_eq!(
+        gateway
+            .client()
+            .fetch(&(0..150).fold(ask("GET", "/"), |a, n| a.header(&format!("x-test-{n}"), "1")))
+            .status,
+        200
+    );
     assert_eq!(origin.count(), 3, "none of the refused arrived");
     still_serves(&gateway);
 }
@@ -287,7 +304,10 @@ fn body_bytes_refuses_a_known_length_at_once_and_an_unknown_one_in_flight() {
     let origin = Origin::start(|seen| Answer::text(seen.body.len().to_string()));
     let gateway = Gateway::build(&[&origin]).site("body_bytes = \"64KiB\"").start();
     let limit = 64 << 10;
-    assert_eq!(gateway.client().fetch(&ask("POST", "/fits").body(vec![b'x'; limit])).text(), limit.to_string());
+    assert_eq!(
+        gateway.client().fetch(&ask("POST", "/fits").body(vec![b'x'; limit])).text(),
+        limit.to_string()
+    );
     let mut known = gateway.client();
     known.send(format!("POST /known HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n", limit + 1));
     assert_eq!(known.read().status, 413);
@@ -379,7 +399,11 @@ fn h2_streams_beyond_the_limit_are_refused_and_the_others_answered() {
     h2.send(&frames::streams(0).take(6).flat_map(|stream| frames::get(stream, "/held")).collect::<Vec<_>>());
     for stream in [9, 11] {
         let refused = h2.until(frames::RST_STREAM).expect("a refused stream");
-        assert_eq!((refused.stream, &refused.payload[..]), (stream, &7u32.to_be_bytes()[..]), "REFUSED_STREAM");
+        assert_eq!(
+            (refused.stream, &refused.payload[..]),
+            (stream, &7u32.to_be_bytes()[..]),
+            "REFUSED_STREAM"
+        );
     }
     (0..4).for_each(|_| release.send(()).unwrap());
     let mut answered: Vec<u32> = (0..4).map(|_| h2.until(HEADERS).expect("an answer").stream).collect();

@@ -38,9 +38,7 @@ fn silent_clients_and_idle_ones_cost_little_memory() {
     assert!(each < 64 << 10, "{each} bytes for each idle connection");
     served_meanwhile(&gateway);
     drop(idle);
-    wait_for("all connections closed", || {
-        (gateway.metric("kelisim_connections", &[]) < 100.0).then_some(())
-    });
+    wait_for("all connections closed", || (gateway.metric("kelisim_connections", &[]) < 100.0).then_some(()));
 }
 
 #[test]
@@ -71,7 +69,8 @@ fn garbage_by_the_thousand_is_refused_and_the_good_are_served() {
         let flood = scope.spawn(|| {
             for n in 0..3000 {
                 let mut client = gateway.client();
-                let line = if n % 2 == 0 { "G@RBAGE\0\r\n\r\n" } else { "GET / HTTP/1.1\r\nno colon\r\n\r\n" };
+                let line =
+                    if n % 2 == 0 { "G@RBAGE\0\r\n\r\n" } else { "GET / HTTP/1.1\r\nno colon\r\n\r\n" };
                 client.try_send(line);
                 client.read_to_end();
             }

@@ -150,7 +150,9 @@ impl Frames {
                 Ok(0) => return None,
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("waited in vain for a frame"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("waited in vain for a frame")
+                }
                 // A reset is an end too.
                 Err(_) => return None,
             }

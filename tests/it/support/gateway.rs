@@ -250,7 +250,8 @@ impl Gateway {
 
     /// Bytes of memory that the process has, from the kernel.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number");
         kib << 10
