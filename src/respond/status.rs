@@ -86,8 +86,8 @@ pub const fn closes(reason: Reason) -> bool {
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
         Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
-        // The risk policy's own wait takes this one's place where it names one.
-        Reason::Throttled => Some(60),
+        // The rate limit's own wait, or the risk policy's where it names one, takes this one's place.
+        Reason::Throttled | Reason::RateLimited => Some(60),
         _ => None,
     }
 }
