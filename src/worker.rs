@@ -268,12 +268,13 @@ impl Worker {
     }
 
     /// Ends a connection with this answer, and tells the client in it: one that is closed without a word fails the
-    /// client's next request.
-    pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) {
-        connection.ask_to_close();
+    /// client's next request. Whether nobody had ended it before.
+    pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) -> bool {
+        let first = connection.ask_to_close();
         if !connection.multiplexed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        first
     }
 
     /// In a drain: closes connections that have waited for a request since `then` or longer, and no longer waits for
