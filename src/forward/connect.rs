@@ -15,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::resolve::{Known, Name, Resolve};
 use super::tls::{ClientTls, Dialer};
-use super::transport::Stream;
+use super::wire::Transport;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
@@ -51,27 +51,32 @@ impl Target {
         }
     }
 
+    /// Whether TLS is spoken there.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Connects until `deadline`.
     ///
     /// # Errors
     /// `Dns`, `DnsTimeout`, `ConnectRefused`, `ConnectTimeout`, `UpstreamCertificate` or `UpstreamTls`; of several
     /// addresses the last one tried decides.
-    pub(super) async fn connect(&self, deadline: Instant) -> Result<Stream, Refusal> {
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<Transport, Refusal> {
         let stream = match &self.place {
             Place::Address(address) => dial(*address, deadline).await?,
             Place::Name(name) => dial_name(name, deadline).await?,
             Place::Unix(path) => {
                 return match timeout_at(deadline.into(), UnixStream::connect(path)).await {
-                    Ok(Ok(stream)) => Ok(Stream::Unix(stream)),
+                    Ok(Ok(stream)) => Ok(Transport::Unix(stream)),
                     Ok(Err(error)) => Err(Refusal::caused_by(Reason::ConnectRefused, error)),
                     Err(elapsed) => Err(Refusal::caused_by(Reason::ConnectTimeout, elapsed)),
                 };
             }
         };
         match &self.tls {
-            None => Ok(Stream::Tcp(stream)),
+            None => Ok(Transport::Tcp(stream)),
             Some(dialer) => match timeout_at(deadline.into(), dialer.handshake(stream)).await {
-                Ok(outcome) => outcome.map(|stream| Stream::Tls(Box::new(stream))),
+                Ok(outcome) => outcome.map(|stream| Transport::Tls(Box::new(stream))),
                 Err(elapsed) => Err(Refusal::caused_by(Reason::ConnectTimeout, elapsed)),
             },
         }

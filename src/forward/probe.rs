@@ -1,10 +1,9 @@
 //! Active health checks: a `GET` to each endpoint, again and again, from one place in the process.
 //!
-//! [`run`] belongs to the background thread; workers only read the [`Verdict`]s. Each check makes its own connection,
+//! [`Checks`] belong to the background thread; workers only read the verdicts. Each check makes its own connection,
 //! as a request would, and is over at its timeout. Never decides which endpoint a request gets. Bound: one check at a
 //! time for each endpoint.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,20 +11,18 @@ use std::time::Duration;
 
 use http::{Request, header};
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::body::RequestBody;
+use super::carrier::Carrier;
 use super::connect::Target;
-use super::framing;
 use super::resolve::System;
 use super::shared::SiteUpstream;
-use super::wire::{Active, Wire};
-use crate::admin::labels::ProbeResult;
-use crate::admin::worker::WorkerMetrics;
+use super::wire::Wire;
+use super::{framing, http2};
 use crate::clock;
 use crate::config;
-use crate::error::Refusal;
-use crate::snapshot::Shared;
+use crate::error::{Reason, Refusal};
 
 /// What health checks say of an endpoint. Up until they say otherwise.
 #[derive(Debug, Default)]
@@ -76,41 +73,32 @@ impl Judge {
     }
 }
 
-/// Checks the endpoints of the configuration in force. Must run inside a `LocalSet`; runs until dropped.
-pub async fn run(shared: Arc<Shared>, metrics: WorkerMetrics) {
-    let metrics = Rc::new(metrics);
-    let mut running: HashMap<*const SiteUpstream, Checks> = HashMap::new();
-    loop {
-        let snapshot = shared.snapshot.load_full();
-        let sites = snapshot.upstreams.iter().zip(&snapshot.upstream_labels);
-        running.retain(|_, checks| snapshot.upstreams.iter().any(|site| Arc::ptr_eq(site, &checks.site)));
-        for (site, label) in sites.filter(|(site, _)| site.health.is_some()) {
-            running.entry(Arc::as_ptr(site)).or_insert_with(|| {
-                Checks::start(site, *label, &metrics, snapshot.config.timeouts.upstream_connect)
-            });
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
+/// Told of each check: which endpoint, and whether the answer was good.
+pub type Note = Rc<dyn Fn(usize, bool)>;
 
 /// The checks of one site; they end when it is dropped.
-struct Checks {
+pub struct Checks {
     site: Arc<SiteUpstream>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Checks {
-    fn start(
-        site: &Arc<SiteUpstream>,
-        label: usize,
-        metrics: &Rc<WorkerMetrics>,
-        connect: Duration,
-    ) -> Self {
+    /// Starts the checks of a site, if it has any. Must run inside a `LocalSet`. `connect` is
+    /// `timeouts.upstream_connect`.
+    #[must_use]
+    pub fn start(site: &Arc<SiteUpstream>, connect: Duration, note: &Note) -> Self {
+        let endpoints = if site.health.is_some() { site.endpoints().len() } else { 0 };
         let start = |endpoint| {
-            let (site, metrics) = (Arc::clone(site), Rc::clone(metrics));
-            spawn_local(async move { watch(&site, endpoint, label, &metrics, connect).await }).abort_handle()
+            let (site, note) = (Arc::clone(site), Rc::clone(note));
+            spawn_local(async move { watch(&site, endpoint, connect, &note).await }).abort_handle()
         };
-        Self { site: Arc::clone(site), tasks: (0..site.endpoints().len()).map(start).collect() }
+        Self { site: Arc::clone(site), tasks: (0..endpoints).map(start).collect() }
+    }
+
+    /// Whether these are the checks of that site.
+    #[must_use]
+    pub fn are_of(&self, site: &Arc<SiteUpstream>) -> bool {
+        Arc::ptr_eq(&self.site, site)
     }
 }
 
@@ -120,22 +108,16 @@ impl Drop for Checks {
     }
 }
 
-async fn watch(
-    site: &SiteUpstream,
-    endpoint: usize,
-    label: usize,
-    metrics: &WorkerMetrics,
-    connect: Duration,
-) {
+async fn watch(site: &SiteUpstream, endpoint: usize, connect: Duration, note: &Note) {
     let (Some(check), Some(place)) = (&site.health, site.endpoints().get(endpoint)) else { return };
     let verdict = &site.verdicts[endpoint];
-    let target = Target::new(place, site.tls.as_ref(), Rc::new(System));
+    let target = Rc::new(Target::new(place, site.tls.as_ref(), Rc::new(System)));
     let mut judge = Judge::new(check);
     loop {
         let next = clock::monotonic() + check.interval;
         let outcome = timeout(check.timeout, ask(site, &target, check, connect)).await;
         let good = matches!(outcome, Ok(Ok(status)) if check.statuses.iter().any(|s| s.contains(&status)));
-        metrics.upstream_probe(label, endpoint, if good { ProbeResult::Ok } else { ProbeResult::Failed });
+        note(endpoint, good);
         if judge.note(good, verdict) {
             told(&site.host, endpoint, good, &outcome);
         }
@@ -156,29 +138,30 @@ fn told<T>(site: &str, endpoint: usize, good: bool, outcome: &Result<Result<u16,
     }
 }
 
-/// One check; gives the status.
+/// One check on a connection of its own; gives the status.
 async fn ask(
     site: &SiteUpstream,
-    target: &Target,
+    target: &Rc<Target>,
     check: &config::HealthCheck,
     connect: Duration,
 ) -> Result<u16, Refusal> {
-    let stream = target.connect(clock::monotonic() + connect).await?;
-    let mut wire = Active::open(stream, site.protocol()).await?;
     let request = Request::get(check.path.as_str())
         .header(header::HOST, site.host.as_str())
         .header(header::USER_AGENT, AGENT)
-        .header(header::ACCEPT, "*/*");
-    let mut request = request
-        .body(RequestBody::empty())
-        .map_err(|error| Refusal::caused_by(crate::error::Reason::Internal, error))?;
+        .header(header::ACCEPT, "*/*")
+        .body(RequestBody::empty());
+    let mut request = request.map_err(|error| Refusal::caused_by(Reason::Internal, error))?;
     framing::request(&mut request);
-    let response = wire.exchange(request).await.map_err(|failure| failure.refusal)?;
+    let mut carrier = match site.protocol() {
+        config::Protocol::Http1 => {
+            Carrier::open(target.connect(clock::monotonic() + connect).await?).await?
+        }
+        config::Protocol::Http2 => Carrier::Stream(http2::alone(target, connect).await?),
+    };
+    let response = carrier.exchange(&mut request).await.map_err(|failure| failure.refusal)?;
     Ok(response.status().as_u16())
 }
 
-/// How often the configuration is looked at for other sites.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What checks call themselves.
 const AGENT: &str = "kelisim-health";
 

@@ -25,6 +25,8 @@ use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::CookiePolicy;
 use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
+use crate::forward::SiteUpstream;
+use crate::forward::tls::TlsError;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
@@ -79,6 +81,9 @@ pub enum StartError {
         /// Why.
         source: CertificateError,
     },
+    /// TLS to a site's servers.
+    #[error("TLS to an upstream cannot be set up")]
+    UpstreamTls(#[from] TlsError),
     /// The journal.
     #[error("the journal cannot be opened")]
     Journal(#[from] store::StartError),
@@ -128,7 +133,11 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         sockets.iter().filter_map(|l: &Listening| l.socket.local_addr().ok()).collect()
     });
     let admin = admin_socket(config)?;
-    let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
+    let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // One more for the health checks.
+    let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
+    let counting = handles.pop();
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let until = observe_until(config, &data, now)?;
@@ -142,7 +151,13 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
         status: Arc::clone(&status),
         certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(
+            config.clone(),
+            cookies,
+            assessor,
+            upstreams,
+            &metrics,
+        )),
         metrics: Arc::clone(&metrics),
     });
     metrics.add_source(status);
@@ -172,6 +187,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
+        metrics: counting,
     };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
     for (index, ((listening, recorder), metrics)) in
@@ -218,6 +234,15 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
             return;
         }
     };
+    let upstreams = match SiteUpstream::load_all(&config.sites, &old.upstreams) {
+        Ok(upstreams) => upstreams,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the old configuration stays in force");
+            shared.status.refused();
+            return;
+        }
+    };
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     warn_of_fixed(&old.config, &config);
     let hosts = hosts(&config);
     shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
@@ -226,7 +251,7 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
     // The data folder stays where it was at start, whatever the file says now.
     let mut config = config;
     config.records.dir.clone_from(&old.config.records.dir);
-    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, &shared.metrics)));
+    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, upstreams, &shared.metrics)));
     shared.status.reloaded(clock::now());
     tracing::info!("configuration reloaded");
 }

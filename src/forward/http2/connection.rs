@@ -35,6 +35,8 @@ pub(in super::super) struct Connection {
     carried: Cell<bool>,
     /// Whether it takes no further request.
     retired: Cell<bool>,
+    /// Whether it counts as open.
+    counted: Cell<bool>,
     opened: Instant,
     idle_since: Cell<Instant>,
     task: Cell<Option<AbortHandle>>,
@@ -68,6 +70,7 @@ impl Connection {
             limit: Cell::new(driven.max_concurrent_send_streams()),
             carried: Cell::default(),
             retired: Cell::default(),
+            counted: Cell::new(true),
             opened: now,
             idle_since: Cell::new(now),
             task: Cell::default(),
@@ -88,6 +91,7 @@ impl Connection {
             }
             if let Some(connection) = weak.upgrade() {
                 connection.retired.set(true);
+                connection.leave();
                 if let Some(owner) = connection.owner.upgrade() {
                     owner.ended(&connection);
                 }
@@ -160,6 +164,15 @@ impl Connection {
         }
     }
 
+    /// It is closed, or about to be.
+    fn leave(&self) {
+        if self.counted.replace(false)
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.open.set(owner.open.get().saturating_sub(1));
+        }
+    }
+
     /// Whether the endpoint said that it takes no more (GOAWAY), or the connection broke.
     fn is_leaving(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
@@ -172,12 +185,7 @@ impl Drop for Connection {
         if let Some(task) = self.task.take() {
             task.abort();
         }
-        // Whoever ended by itself has said so already.
-        if !self.retired.get()
-            && let Some(owner) = self.owner.upgrade()
-        {
-            owner.open.set(owner.open.get().saturating_sub(1));
-        }
+        self.leave();
     }
 }
 

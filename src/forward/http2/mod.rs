@@ -17,7 +17,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout_at};
 
 use self::connection::Connection;
@@ -148,9 +147,8 @@ impl Streams {
             let Some(streams) = streams.upgrade() else { return };
             streams.opening.set(streams.opening.get() - 1);
             match opened {
-                Ok((sender, connection)) => {
-                    streams.open.set(streams.open.get() + 1);
-                    let connection = Connection::start(sender, connection, &streams);
+                Ok(opened) => {
+                    let connection = streams.add(opened);
                     streams.usable.borrow_mut().push(connection);
                     streams.start_reaper();
                     streams.serve();
@@ -161,6 +159,11 @@ impl Streams {
                 }
             }
         });
+    }
+
+    fn add(self: &Rc<Self>, (sender, driven): Opened) -> Rc<Connection> {
+        self.open.set(self.open.get() + 1);
+        Connection::start(sender, driven, self)
     }
 
     /// Tells those who wait that no connection can be made, unless there is hope.
@@ -176,7 +179,6 @@ impl Streams {
 
     /// A connection has ended.
     fn ended(self: &Rc<Self>, connection: &Rc<Connection>) {
-        self.open.set(self.open.get().saturating_sub(1));
         let before = {
             let mut usable = self.usable.borrow_mut();
             let before = usable.len();
@@ -201,6 +203,7 @@ impl Streams {
                 sleep(pause).await;
                 let Some(streams) = streams.upgrade() else { return };
                 streams.drop_unusable(clock::monotonic());
+                streams.serve();
                 if streams.usable.borrow().is_empty() {
                     streams.reaping.set(false);
                     return;
@@ -208,6 +211,14 @@ impl Streams {
             }
         });
     }
+}
+
+/// A stream on a connection that nobody else uses, for a health check.
+pub(super) async fn alone(target: &Rc<Target>, limit: Duration) -> Result<Http2, Refusal> {
+    let settings = Rc::new(Settings::alone(limit));
+    let opened = open(target, &settings, clock::monotonic() + limit).await?;
+    let streams = Streams::new(Rc::clone(target), settings, Rc::default());
+    Ok(Http2::begin(&streams.add(opened)))
 }
 
 type Opened = (::h2::client::SendRequest<bytes::Bytes>, connection::Driven);
@@ -221,9 +232,6 @@ async fn open(target: &Target, settings: &Settings, deadline: Instant) -> Result
         Err(elapsed) => Err(Refusal::caused_by(Reason::ConnectTimeout, elapsed)),
     }
 }
-
-/// For whoever waits alone.
-pub(super) type Turn = oneshot::Sender<Result<Http2, Reason>>;
 
 /// Streams used on one connection, if the endpoint allows as many.
 pub(super) const MOST_STREAMS: usize = 100;
