@@ -87,7 +87,7 @@ fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
                 }
             }
         }
-        self::upstream(&site, mistakes);
+        servers(&site, mistakes);
         if let Some(policy) = site.present("policy") {
             self::policy(&policy, mistakes);
         }
@@ -95,7 +95,7 @@ fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
 }
 
 /// TLS and health checks of the servers of a site.
-fn upstream(site: &View<'_>, mistakes: &mut Mistakes) {
+fn servers(site: &View<'_>, mistakes: &mut Mistakes) {
     let tls = site.table("upstream_tls");
     let mut fault = |name: &str, fault: Fault| {
         let Some(entry) = tls.entry(name) else { return };
@@ -103,7 +103,9 @@ fn upstream(site: &View<'_>, mistakes: &mut Mistakes) {
     };
     let servers = site.list("upstream");
     let secure = |value: &Value| matches!(value, Value::Endpoint(endpoint) if endpoint.is_tls());
-    if !servers.is_empty() && !servers.iter().any(|(value, _)| secure(value)) && tls.place() != &Place::Nowhere {
+    let verify = tls.entry("verify").is_none_or(|entry| entry.value != Value::Bool(false));
+    let said = !verify || TLS_KEYS.iter().any(|name| tls.entry(name).is_some());
+    if said && !servers.is_empty() && !servers.iter().any(|(value, _)| secure(value)) {
         let none = Fault::new("no server of this site speaks TLS").hint("write https:// in `upstream`");
         mistakes.add(tls.place(), tls.path(), none);
         return;
@@ -113,7 +115,6 @@ fn upstream(site: &View<'_>, mistakes: &mut Mistakes) {
         (None, Some(_)) => fault("key", Fault::new("a key without its `certificate`")),
         _ => {}
     }
-    let verify = tls.entry("verify").is_none_or(|entry| entry.value != Value::Bool(false));
     if !verify && tls.entry("ca").is_some() {
         fault("ca", Fault::new("nothing is compared with it: `verify` is false").hint("take out `verify`"));
     }
@@ -131,6 +132,9 @@ fn upstream(site: &View<'_>, mistakes: &mut Mistakes) {
         mistakes.add(place, health.path_of("timeout"), late);
     }
 }
+
+/// Keys of `upstream_tls` without a default.
+const TLS_KEYS: [&str; 4] = ["ca", "server_name", "certificate", "key"];
 
 fn policy(policy: &View<'_>, mistakes: &mut Mistakes) {
     if policy.has_no("versions") {
