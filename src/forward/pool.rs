@@ -304,7 +304,8 @@ impl Pool {
         let now = clock::monotonic();
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
-        if let Some(why) = connection.verdict(&self.settings, now) {
+        // Whoever takes it looks at its state again.
+        if let Some(why) = connection.too_old(&self.settings, now) {
             return self.counters.closed(why);
         }
         if let Some(waiter) = self.waiting.next() {
@@ -357,9 +358,12 @@ impl Connection {
 
     /// Why it cannot be used again; `None` if it can.
     fn verdict(&mut self, settings: &Settings, now: Instant) -> Option<Closed> {
-        if self.wire.state() != State::Ready {
-            Some(Closed::Endpoint)
-        } else if now.saturating_duration_since(self.opened) >= settings.max_age {
+        let too_old = self.too_old(settings, now);
+        too_old.or_else(|| (self.wire.state() != State::Ready).then_some(Closed::Endpoint))
+    }
+
+    fn too_old(&self, settings: &Settings, now: Instant) -> Option<Closed> {
+        if now.saturating_duration_since(self.opened) >= settings.max_age {
             Some(Closed::MaxAge)
         } else if now.saturating_duration_since(self.idle_since) >= settings.idle {
             Some(Closed::Idle)

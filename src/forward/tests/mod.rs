@@ -1,10 +1,13 @@
 //! The upstream side against hostile origins: raw sockets on loopback, byte for byte.
 
+mod conformance;
+mod corpus;
 mod endpoints;
 mod exchange;
 mod framing;
 mod http2;
 mod origin;
+mod play;
 mod pool;
 mod retry;
 mod tunnel;

@@ -5,10 +5,19 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `http1` | HTTP/1.1 by this crate: what is in use |
+//! | `sending` | the request, from fields and frames to bytes |
+//! | `input`, `head`, `decode` | the answer, from bytes to fields and frames |
 //! | `transport` | the byte stream below: what can be connected to |
-//! | `reference` | hyper's HTTP/1.1 client behind the same seam |
+//! | `reference` | hyper's client, which the tests hold `http1` against |
 
-mod reference;
+mod decode;
+mod head;
+mod http1;
+mod input;
+#[cfg(test)]
+pub(super) mod reference;
+mod sending;
 mod transport;
 
 use std::task::{Context, Poll};
@@ -17,13 +26,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 
+pub(super) use self::http1::Http1;
 pub use self::transport::Switched;
 pub(super) use self::transport::Transport;
 use super::body::RequestBody;
 use crate::error::Refusal;
 
 /// The connection in use. Another [`Wire`] takes its place by changing this line.
-pub(super) type Active = reference::Hyper<Transport>;
+pub(super) type Active = Http1<Transport>;
 
 /// Whether a connection can take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +92,7 @@ pub(super) trait Wire<T>: Sized {
     async fn switch(self) -> Result<Switched<T>, Refusal>;
 }
 
-/// Fields of an answer's head.
-#[cfg(test)]
+/// Fields of an answer's head: hyper's own limit, too.
 pub(super) const HEAD_FIELDS: usize = 100;
 
 /// Bytes of the head of an answer.
