@@ -97,7 +97,18 @@ impl Snapshot {
             .map(|site| site.upstream.iter().map(|endpoint| endpoint.to_string().into()).collect())
             .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
-        Self { config, consent, cookies, assessor, endpoints, record_first, upstream_labels, upstreams, hosts, trusted }
+        Self {
+            config,
+            consent,
+            cookies,
+            assessor,
+            endpoints,
+            record_first,
+            upstream_labels,
+            upstreams,
+            hosts,
+            trusted,
+        }
     }
 
     /// Where a host (lower case, without port) leads.

@@ -12,8 +12,8 @@ use super::cells::{Block, Cells, Snapshot, histogram_width};
 use super::family::{Family, Spec};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
-    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed, PoolState,
-    ProbeResult,    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
+    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed,
+    PoolState, ProbeResult, RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
 };
 use super::metrics::{self as table, HOSTS_MAX, LabelSpace, OTHER};
 use super::source::Samples;

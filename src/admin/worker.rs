@@ -14,8 +14,8 @@ use super::cells::{Block, Cells, observe};
 use super::family::{Family, Histogram};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
-    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed, PoolState,
-    ProbeResult,    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
+    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed,
+    PoolState, ProbeResult, RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
 };
 use super::metrics as table;
 use super::plan::Plan;

@@ -156,7 +156,10 @@ fn the_environment_overrides_and_its_mistakes_are_told_last() {
 fn a_url_is_enough() {
     let config = for_upstream("http://Shop.example:3000", None, None, no_env()).unwrap();
     assert_eq!(config.sites[0].hosts, ["localhost", "127.0.0.1", "[::1]", "shop.example"]);
-    assert_eq!(config.sites[0].upstream, [Endpoint::Host { host: "shop.example".into(), port: 3000, tls: false }]);
+    assert_eq!(
+        config.sites[0].upstream,
+        [Endpoint::Host { host: "shop.example".into(), port: 3000, tls: false }]
+    );
     assert_eq!(config.listeners[0].address, DEFAULT_LISTEN.parse().unwrap());
     assert_eq!(config.records.dir, Path::new(DEFAULT_DATA));
     let local = for_upstream("http://[::1]:3000", Some("0.0.0.0:80"), Some("d".into()), no_env()).unwrap();

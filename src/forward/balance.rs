@@ -53,12 +53,7 @@ impl Balancer {
     }
 
     /// Picks one of `pools` but those in `except`. `None` if there is no other.
-    pub(super) fn pick(
-        &self,
-        pools: &[Rc<Pool>],
-        except: &[FailedBefore],
-        now: Instant,
-    ) -> Option<Pick> {
+    pub(super) fn pick(&self, pools: &[Rc<Pool>], except: &[FailedBefore], now: Instant) -> Option<Pick> {
         if let Some((endpoint, admission)) = self.best(pools, except, |pool| pool.health.admits(now)) {
             let pool = Rc::clone(pools.get(endpoint)?);
             let trial = (admission == Admission::Trial).then(|| {

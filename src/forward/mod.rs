@@ -186,18 +186,16 @@ impl Upstreams {
                 Err(failed) => failed,
             };
             let before = FailedBefore { endpoint: chosen.endpoint, reason: failed.refusal.reason() };
-            let next = match (failed.again, failed.elsewhere) {
-                (true, true) => self.elsewhere(&mut job, before),
-                (true, false) if !job.repeated => {
-                    job.repeated = true;
-                    Some(None)
+            if !failed.again || (job.repeated && !failed.elsewhere) {
+                return Err(job.error(failed.refusal, Some(chosen.endpoint)));
+            }
+            if failed.elsewhere {
+                match self.elsewhere(&mut job, before) {
+                    Some(other) => chosen = other,
+                    None => return Err(job.error(failed.refusal, Some(chosen.endpoint))),
                 }
-                _ => None,
-            };
-            match next {
-                None => return Err(job.error(failed.refusal, Some(chosen.endpoint))),
-                Some(None) => {}
-                Some(Some(other)) => chosen = other,
+            } else {
+                job.repeated = true;
             }
             job.failed_before.push(before);
             add_one(&chosen.pool.counters.retries);
@@ -205,7 +203,7 @@ impl Upstreams {
     }
 
     /// Another endpoint for a request whose connection could not be made, if there is one and it is not too late.
-    fn elsewhere(&self, job: &mut Job, failed: FailedBefore) -> Option<Option<Pick>> {
+    fn elsewhere(&self, job: &mut Job, failed: FailedBefore) -> Option<Pick> {
         let now = clock::monotonic();
         let until = *job.connect_until.get_or_insert(now + self.settings.connect);
         if now >= until {
@@ -213,7 +211,7 @@ impl Upstreams {
         }
         let mut tried = job.failed_before.clone();
         tried.push(failed);
-        self.balancer.pick(&self.pools, &tried, now).map(Some)
+        self.balancer.pick(&self.pools, &tried, now)
     }
 
     /// What this thread counted, endpoint by endpoint in the order of the configuration.

@@ -153,9 +153,7 @@ async fn ask(
     let mut request = request.map_err(|error| Refusal::caused_by(Reason::Internal, error))?;
     framing::request(&mut request);
     let mut carrier = match site.protocol() {
-        config::Protocol::Http1 => {
-            Carrier::open(target.connect(clock::monotonic() + connect).await?).await?
-        }
+        config::Protocol::Http1 => Carrier::open(target.connect(clock::monotonic() + connect).await?).await?,
         config::Protocol::Http2 => Carrier::Stream(http2::alone(target, connect).await?),
     };
     let response = carrier.exchange(&mut request).await.map_err(|failure| failure.refusal)?;

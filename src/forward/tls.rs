@@ -106,7 +106,13 @@ impl ClientTls {
         let name = of.server_name.as_deref().map(|name| server_name(name).ok_or(TlsError::ServerName));
         let mut digest = [0; 32];
         digest.copy_from_slice(files.finish().as_ref());
-        Ok(Self { of: of.clone(), protocol, client: Arc::new(client), name: name.transpose()?, files: digest })
+        Ok(Self {
+            of: of.clone(),
+            protocol,
+            client: Arc::new(client),
+            name: name.transpose()?,
+            files: digest,
+        })
     }
 
     /// Whether connections made with one could have been made with the other.

@@ -88,7 +88,8 @@ fn only_the_right_name_of_a_trusted_certificate_is_taken() {
     local(async {
         let folder = tempfile::tempdir().unwrap();
         let (app, other) = (make(folder.path(), "app.example"), make(folder.path(), "other.example"));
-        let trusting = |made: &Made| config::UpstreamTls { ca: Some(made.files.certificate.clone()), ..PLAIN };
+        let trusting =
+            |made: &Made| config::UpstreamTls { ca: Some(made.files.certificate.clone()), ..PLAIN };
         let at = server(&app, &[], None).await;
         assert_eq!(handshake(at, &trusting(&app), Protocol::Http1).await, Ok(()));
         assert_eq!(handshake(at, &trusting(&other), Protocol::Http1).await, Err(Reason::UpstreamCertificate));

@@ -6,6 +6,7 @@
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
+//! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
@@ -38,3 +39,4 @@ mod secure;
 mod support;
 mod third_party;
 mod tunnels;
+mod upstream;

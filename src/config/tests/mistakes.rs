@@ -161,8 +161,14 @@ fn health_checks_have_a_path_and_time_to_end() {
     for (health, wrong) in [
         ("interval = \"1s\"", "site[0].health.path: is required and missing"),
         ("path = \"healthz\"", "site[0].health.path: a path begins with `/`"),
-        ("path = \"/\"\ntimeout = \"6s\"", "site[0].health.timeout: a check may take 6s, but the next begins after 5s"),
-        ("path = \"/\"\ninterval = \"1s\"", "site[0].health.timeout: a check may take 2s, but the next begins after 1s"),
+        (
+            "path = \"/\"\ntimeout = \"6s\"",
+            "site[0].health.timeout: a check may take 6s, but the next begins after 5s",
+        ),
+        (
+            "path = \"/\"\ninterval = \"1s\"",
+            "site[0].health.timeout: a check may take 2s, but the next begins after 1s",
+        ),
         ("path = \"/\"\nstatuses = [\"20\"]", "site[0].health.statuses[0]: `20` is not a status"),
         ("path = \"/\"\nstatuses = []", "site[0].health.statuses: must not be empty"),
         ("path = \"/\"\nhealthy = 0", "site[0].health.healthy: out of bounds"),

@@ -16,8 +16,10 @@ use tokio::task::AbortHandle;
 
 use super::super::pool::{Closed, Settings};
 use super::super::wire::{HEAD_BYTES, Transport};
+use super::stream::told;
 use super::{MOST_STREAMS, Streams};
 use crate::clock;
+use crate::error::{Reason, Refusal};
 
 /// What the task of a connection drives.
 pub(super) type Driven = client::Connection<Transport, Bytes>;
@@ -29,7 +31,7 @@ pub(in super::super) struct Connection {
     pub(super) secure: bool,
     owner: Weak<Streams>,
     streams: Cell<usize>,
-    /// What the endpoint allows; one until it has said so.
+    /// What the endpoint allows.
     limit: Cell<usize>,
     /// Whether a request was sent on it before.
     carried: Cell<bool>,
@@ -47,7 +49,7 @@ pub(super) fn builder(settings: &Settings) -> client::Builder {
     let mut builder = client::Builder::new();
     builder
         .enable_push(false)
-        .initial_max_send_streams(1)
+        .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW * MOST_STREAMS as u32)
         .max_header_list_size(HEAD_BYTES as u32)
@@ -56,6 +58,17 @@ pub(super) fn builder(settings: &Settings) -> client::Builder {
         .max_concurrent_reset_streams(RESET_STREAMS)
         .reset_stream_duration(settings.head.min(RESET_MEMORY));
     builder
+}
+
+/// Ready when the endpoint has said how many streams it allows. It may allow none, and change its mind.
+pub(super) fn poll_settled(driven: &mut Driven, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+    let ended = Pin::new(&mut *driven).poll(cx);
+    match ended {
+        _ if driven.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(told(error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(Reason::UpstreamClosed.into())),
+        Poll::Pending => Poll::Pending,
+    }
 }
 
 impl Connection {

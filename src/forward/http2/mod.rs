@@ -14,6 +14,7 @@ mod connection;
 mod stream;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -223,12 +224,17 @@ pub(super) async fn alone(target: &Rc<Target>, limit: Duration) -> Result<Http2,
 
 type Opened = (::h2::client::SendRequest<bytes::Bytes>, connection::Driven);
 
+/// A connection is open when the endpoint has said how many streams it allows.
 async fn open(target: &Target, settings: &Settings, deadline: Instant) -> Result<Opened, Refusal> {
     let transport: Transport = target.connect(deadline).await?;
-    let handshake = connection::builder(settings).handshake(transport);
+    let handshake = async {
+        let (sender, mut driven) =
+            connection::builder(settings).handshake(transport).await.map_err(stream::told)?;
+        poll_fn(|cx| connection::poll_settled(&mut driven, cx)).await?;
+        Ok((sender, driven))
+    };
     match timeout_at(deadline.into(), handshake).await {
-        Ok(Ok(both)) => Ok(both),
-        Ok(Err(error)) => Err(Refusal::caused_by(Reason::UpstreamClosed, error)),
+        Ok(outcome) => outcome,
         Err(elapsed) => Err(Refusal::caused_by(Reason::ConnectTimeout, elapsed)),
     }
 }

@@ -92,7 +92,7 @@ impl Http2 {
             }
         };
         let unwritten = untouched && is_unprocessed(&error);
-        Failure { refusal: Refusal::caused_by(classify(&error), error), unwritten }
+        Failure { refusal: told(error), unwritten }
     }
 }
 
@@ -119,19 +119,17 @@ impl Wire<Transport> for Http2 {
 
     async fn exchange(&mut self, request: &mut Request<RequestBody>) -> Result<Response<()>, Failure> {
         let ended = request.body().is_end_stream();
-        let head = head(request, self.connection.secure)
-            .map_err(|refusal| Failure { refusal, unwritten: false })?;
+        let head =
+            head(request, self.connection.secure).map_err(|refusal| Failure { refusal, unwritten: false })?;
         let (response, stream) = match self.connection.sender.clone().send_request(head, ended) {
             Ok(both) => both,
             Err(error) => {
                 self.connection.retire();
-                let refusal = Refusal::caused_by(classify(&error), error);
-                return Err(Failure { refusal, unwritten: true });
+                return Err(Failure { refusal: told(error), unwritten: true });
             }
         };
         if !ended {
-            self.sending =
-                Some(Sending::new(mem::replace(request.body_mut(), RequestBody::empty()), stream));
+            self.sending = Some(Sending::new(mem::replace(request.body_mut(), RequestBody::empty()), stream));
         }
         let mut response = pin!(response);
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, response.as_mut())).await;
@@ -323,6 +321,11 @@ fn head(request: &Request<RequestBody>, secure: bool) -> Result<Request<()>, Ref
 fn is_unprocessed(error: &::h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(::h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
+}
+
+/// An error of a connection or a stream, with the reason that it stands for.
+pub(super) fn told(error: ::h2::Error) -> Refusal {
+    Refusal::caused_by(classify(&error), error)
 }
 
 fn classify(error: &::h2::Error) -> Reason {

@@ -51,10 +51,8 @@ fn a_connection_that_turns_out_stale_and_an_endpoint_that_is_gone_lead_on() {
         let other = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother").await;
         let setup = Setup::new(&[&other]);
         let mut site = setup.site.clone();
-        site.upstream.insert(
-            0,
-            Endpoint::Host { host: address.ip().to_string(), port: address.port(), tls: false },
-        );
+        site.upstream
+            .insert(0, Endpoint::Host { host: address.ip().to_string(), port: address.port(), tls: false });
         let upstreams = Setup { site, ..setup }.build();
         let (go, over) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
         let (started, done) = (Rc::clone(&go), Rc::clone(&over));

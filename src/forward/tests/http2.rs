@@ -93,7 +93,8 @@ fn idle_and_busy(upstreams: &Upstreams) -> (usize, usize) {
 #[test]
 fn requests_share_a_connection_and_look_like_http2() {
     local(async {
-        let origin = H2Origin::start(100, |_, (_, mut respond)| async move { answer(&mut respond, "ok") }).await;
+        let origin =
+            H2Origin::start(100, |_, (_, mut respond)| async move { answer(&mut respond, "ok") }).await;
         let upstreams = origin.upstreams(|_| ());
         let mut one = request(Method::GET, "/a?b");
         one.headers_mut().insert("te", HeaderValue::from_static("trailers"));
@@ -129,12 +130,16 @@ fn bodies_and_trailers_pass_both_ways() {
         let (feeder, stub) = feed(None);
         feeder.send(data("hello ")).unwrap();
         feeder.send(data("world")).unwrap();
-        let fields: HeaderMap = [("x-sum".parse().unwrap(), HeaderValue::from_static("7"))].into_iter().collect();
+        let fields: HeaderMap =
+            [("x-sum".parse().unwrap(), HeaderValue::from_static("7"))].into_iter().collect();
         feeder.send(Ok(http_body::Frame::trailers(fields))).unwrap();
         drop(feeder);
         let answer = upstreams.send(with_body(Method::POST, "/", stub.body())).await.unwrap();
         let (body, trailers) = read(answer).await.unwrap();
-        assert_eq!((body.as_ref(), &trailers.unwrap()["x-sum"]), (&b"hello world"[..], &"7".parse::<HeaderValue>().unwrap()));
+        assert_eq!(
+            (body.as_ref(), &trailers.unwrap()["x-sum"]),
+            (&b"hello world"[..], &"7".parse::<HeaderValue>().unwrap())
+        );
         assert_eq!(idle_and_busy(&upstreams), (1, 0));
     });
 }
@@ -341,7 +346,10 @@ fn a_body_that_breaks_off_is_an_error() {
                 Err(error) => Err(error.refusal.reason()),
             };
             assert!(
-                matches!(outcome, Err(Reason::UpstreamBodyBroken | Reason::UpstreamProtocol | Reason::UpstreamClosed)),
+                matches!(
+                    outcome,
+                    Err(Reason::UpstreamBodyBroken | Reason::UpstreamProtocol | Reason::UpstreamClosed)
+                ),
                 "{path}: {outcome:?}"
             );
         }
@@ -351,7 +359,8 @@ fn a_body_that_breaks_off_is_an_error() {
 #[test]
 fn an_idle_connection_is_closed_and_an_old_one_takes_no_more() {
     local(async {
-        let origin = H2Origin::start(10, |_, (_, mut respond)| async move { answer(&mut respond, "ok") }).await;
+        let origin =
+            H2Origin::start(10, |_, (_, mut respond)| async move { answer(&mut respond, "ok") }).await;
         let short = Duration::from_millis(50);
         let upstreams = origin.upstreams(|setup| setup.timeouts.upstream_idle = short);
         fetch(&upstreams, get("/")).await.unwrap();
@@ -366,5 +375,67 @@ fn an_idle_connection_is_closed_and_an_old_one_takes_no_more() {
         fetch(&aged, get("/")).await.unwrap();
         assert_eq!(origin.connections.get(), 4);
         assert_eq!(aged.take_closed(0, Closed::MaxAge), 1);
+    });
+}
+
+#[test]
+fn an_endpoint_that_never_says_how_many_streams_it_allows_is_a_timeout() {
+    local(async {
+        let silent = Origin::start(|_, mut peer| async move { peer.gone().await }).await;
+        let mut setup = Setup::new(&[&silent]);
+        setup.site.protocol = Protocol::Http2;
+        setup.timeouts.upstream_connect = Duration::from_millis(50);
+        assert_eq!(fetch(&setup.build(), get("/")).await, Err(Reason::ConnectTimeout));
+    });
+}
+
+#[test]
+fn an_endpoint_that_wants_to_end_finishes_what_it_has() {
+    local(async {
+        let go = Rc::new(Notify::new());
+        let gate = Rc::clone(&go);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Rc::<Cell<usize>>::default();
+        let count = Rc::clone(&connections);
+        tokio::task::spawn_local(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.set(count.get() + 1);
+                let gate = Rc::clone(&gate);
+                tokio::task::spawn_local(async move {
+                    let mut connection = server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        if request.uri().path() != "/last" {
+                            answer(&mut respond, "ok");
+                            continue;
+                        }
+                        connection.graceful_shutdown();
+                        let gate = Rc::clone(&gate);
+                        tokio::task::spawn_local(async move {
+                            gate.notified().await;
+                            answer(&mut respond, "whole");
+                        });
+                    }
+                });
+            }
+        });
+        let stand_in = Origin::standing_at(address);
+        let mut setup = Setup::new(&[&stand_in]);
+        setup.site.protocol = Protocol::Http2;
+        let upstreams = setup.build();
+        fetch(&upstreams, get("/")).await.unwrap();
+        let last = {
+            let upstreams = Rc::clone(&upstreams);
+            tokio::task::spawn_local(async move { fetch(&upstreams, get("/last")).await })
+        };
+        while connections.get() < 2 {
+            // Once the end is announced, the next request opens another connection.
+            assert_eq!(fetch(&upstreams, request(Method::POST, "/")).await.unwrap(), "ok");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        go.notify_one();
+        assert_eq!(last.await.unwrap().unwrap(), "whole");
+        assert_eq!(upstreams.take_closed(0, Closed::Endpoint), 1);
     });
 }

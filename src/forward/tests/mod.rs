@@ -26,8 +26,8 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Answer, RequestBody, SiteUpstream, Upstreams};
 use super::resolve::{Resolve, tests::Fake};
+use super::{Answer, RequestBody, SiteUpstream, Upstreams};
 use crate::config;
 use crate::error::{Reason, Refusal};
 use origin::Origin;
@@ -49,8 +49,11 @@ struct Setup {
 impl Setup {
     fn new(origins: &[&Origin]) -> Self {
         let long = Duration::from_secs(20);
-        let endpoint =
-            |o: &&Origin| config::Endpoint::Host { host: o.address.ip().to_string(), port: o.address.port(), tls: false };
+        let endpoint = |o: &&Origin| config::Endpoint::Host {
+            host: o.address.ip().to_string(),
+            port: o.address.port(),
+            tls: false,
+        };
         Self {
             site: config::Site {
                 hosts: vec!["example.org".into()],
