@@ -141,8 +141,8 @@ fn a_site_behind_tls_is_believed_only_with_the_right_certificate() {
         );
         assert_eq!(gateway.metric("kelisim_upstream_connect_errors_total", &["reason=\"tls\""]), 1.0);
     }
-    let plain = Origin::pages();
-    let url = plain.url().replace("http://127.0.0.1", "https://localhost");
+    let plain = Site::start(Speaks::Http1);
+    let url = plain.url.replace("http://", "https://");
     let gateway = Gateway::build_for(&[url]).site(&trusting(&own)).start();
     let reply = gateway.client().get("/");
     assert_eq!((reply.status, reply.header("proxy-status")), (502, "kelisim; error=tls_protocol_error"));
