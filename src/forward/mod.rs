@@ -24,6 +24,8 @@ mod body;
 mod carrier;
 mod connect;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod health;
 mod http2;
 mod pool;

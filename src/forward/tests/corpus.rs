@@ -78,7 +78,7 @@ impl Case {
             if !script.ends && (answers == 0 || refused) {
                 continue;
             }
-            let seen = local(async { script.play::<Http1<DuplexStream>>().await });
+            let seen = local(async { script.play::<Box<Http1<DuplexStream>>>().await });
             shorts.push(seen.short());
             match &seen {
                 Seen::Whole(whole) => {

@@ -9,6 +9,7 @@ mod http2;
 mod origin;
 mod play;
 mod pool;
+mod random;
 mod retry;
 mod tunnel;
 mod upload;

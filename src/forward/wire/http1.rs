@@ -56,9 +56,10 @@ enum Stage {
     Closed,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Http1<T> {
+/// In a box, since a connection is handed around more often than it is looked at.
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
     async fn open(transport: T) -> Result<Self, Refusal> {
-        Ok(Self {
+        Ok(Self::new(Http1 {
             transport,
             input: Input::new(),
             sending: Sending::new(),
@@ -70,7 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Http1<T> {
             bodiless: false,
             interim: 0,
             searched: 0,
-        })
+        }))
     }
 
     fn state(&mut self) -> State {
@@ -92,7 +93,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Http1<T> {
         if self.sending.wants_body() {
             return false;
         }
-        let sent = poll_fn(|cx| self.sending.poll(&mut self.transport, cx)).await;
+        let this = &mut **self;
+        let sent = poll_fn(|cx| this.sending.poll(&mut this.transport, cx)).await;
         sent.is_ok() && self.state() == State::Ready
     }
 
@@ -147,7 +149,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Http1<T> {
     }
 
     async fn switch(self) -> Result<Switched<T>, Refusal> {
-        Ok(Switched::new(self.transport, self.input.bytes.freeze()))
+        let Http1 { transport, input, .. } = *self;
+        Ok(Switched::new(transport, input.bytes.freeze()))
     }
 }
 

@@ -15,7 +15,7 @@ mod decode;
 mod head;
 mod http1;
 mod input;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) mod reference;
 mod sending;
 mod transport;
@@ -33,7 +33,7 @@ use super::body::RequestBody;
 use crate::error::Refusal;
 
 /// The connection in use. Another [`Wire`] takes its place by changing this line.
-pub(super) type Active = Http1<Transport>;
+pub(super) type Active = Box<Http1<Transport>>;
 
 /// Whether a connection can take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

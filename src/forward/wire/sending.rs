@@ -286,3 +286,57 @@ const FILL_BYTES: usize = 16 * 1024;
 const COPY_BYTES: usize = 4 * 1024;
 /// Bytes that most heads fit into.
 const HEAD_ROOM: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body::SizeHint;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// Endless frames of so many bytes.
+    struct Endless(usize);
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Refusal;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; self.0])))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::new()
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_takes_nothing_holds_the_upload_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for bytes in [1, 1000, 5000, 100_000] {
+                let stub = RequestBody::stub(Endless(bytes), u64::MAX, Duration::from_secs(20));
+                let mut request = Request::new(stub);
+                let (mut ours, _theirs) = duplex(1);
+                let mut sending = Sending::new();
+                sending.begin(&mut request);
+                poll_once(&mut sending, &mut ours).await;
+                assert!(sending.buffered() <= FILL_BYTES + bytes + 16, "{bytes}: {}", sending.buffered());
+                assert!(sending.wants_body() && !sending.finished());
+            }
+        });
+    }
+
+    async fn poll_once(sending: &mut Sending, transport: &mut tokio::io::DuplexStream) {
+        std::future::poll_fn(|cx| {
+            assert!(sending.poll(transport, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
