@@ -18,7 +18,7 @@ pub(super) enum Carrier {
     /// A connection that carries one exchange after the other.
     Connection(Active),
     /// A stream that carries one.
-    Stream(Http2),
+    Stream(Box<Http2>),
 }
 
 /// Calls the same method of whichever it is.

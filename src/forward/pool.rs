@@ -231,7 +231,7 @@ impl Pool {
         if let Some(streams) = &self.streams {
             let stream = streams.acquire(fresh, now, self.connect_limit(now, until)).await?;
             let reused = stream.reused;
-            let connection = Connection::new(Carrier::Stream(stream), now, self.settings.head);
+            let connection = Connection::new(Carrier::Stream(Box::new(stream)), now, self.settings.head);
             let mut lease = self.lease(Some(connection));
             lease.reused = reused;
             return Ok(lease);

@@ -154,7 +154,7 @@ async fn ask(
     framing::request(&mut request);
     let mut carrier = match site.protocol() {
         config::Protocol::Http1 => Carrier::open(target.connect(clock::monotonic() + connect).await?).await?,
-        config::Protocol::Http2 => Carrier::Stream(http2::alone(target, connect).await?),
+        config::Protocol::Http2 => Carrier::Stream(Box::new(http2::alone(target, connect).await?)),
     };
     let response = carrier.exchange(&mut request).await.map_err(|failure| failure.refusal)?;
     Ok(response.status().as_u16())
