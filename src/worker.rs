@@ -34,6 +34,7 @@ use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
 use crate::listen::connection::{Connection, Phase};
 use crate::record::access_log::AccessLog;
+use crate::record::emit::Scratch;
 use crate::respond::Body;
 use crate::risk::{self, Assessed, Visit};
 use crate::snapshot::{Shared, Snapshot};
@@ -55,6 +56,8 @@ pub struct Worker {
     pub expirer: RefCell<Expirer>,
     /// Visitor cookies verified lately.
     pub visitors: RefCell<VerifyCache>,
+    /// Memory for encoding records.
+    pub scratch: RefCell<Scratch>,
     places: RefCell<Box<[LookupCache]>>,
     /// The last value of `kelisim-consent` and what it says: most requests in a row say the same.
     consent_field: RefCell<Option<(ConsentSays, HeaderValue)>>,
@@ -108,6 +111,7 @@ impl Worker {
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
+            scratch: RefCell::default(),
             consent_field: RefCell::default(),
             places: RefCell::new((0..PLACES).map(|_| LookupCache::default()).collect()),
             state: RefCell::new(state),

@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
-use super::answer::{self, Owed};
+use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
 use crate::admin::labels::{ConnectionState, MethodLabel};
@@ -124,11 +124,11 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
 }
 
 /// Sends the site's answer.
-pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Response<Body> {
+pub async fn site(mut exchange: Box<Exchange>, answer: Answer) -> Response<Body> {
     let (mut head, mut body) = answer.response.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
-    answer::complete(&mut exchange, head.status, &mut head.headers, owed);
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     if exchange.method == MethodLabel::Head || body.is_end_stream() {
         drop(body);
         emit::finish(&mut exchange).await;
@@ -179,7 +179,7 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     };
     exchange.status = head.status.as_u16();
     let protocol = head.headers.get(header::UPGRADE).cloned();
-    answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
     exchange.open.connection().becomes_tunnel();
