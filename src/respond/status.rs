@@ -123,7 +123,7 @@ mod tests {
             let error = proxy_status(reason).strip_prefix("kelisim; error=").unwrap();
             let allowed: &[&str] = match status(reason).as_u16() {
                 403 | 429 => &["http_request_denied"],
-                400..=499 | 501 => &["http_request_error"],
+                400..=499 | 501 | 505 => &["http_request_error"],
                 500 => &["proxy_internal_error"],
                 502 => &[
                     "connection_refused",

@@ -283,7 +283,9 @@ fn llhttp_requests() {
                 wrong.push(format!("{key:?} {} of {}: {outcome:?}", outcome.seen.len(), expected));
                 continue;
             }
-            for (seen, said) in outcome.seen.iter().zip(&case.requests) {
+            // What the parser makes of a case that we decide otherwise is no measure.
+            let said = if difference.is_some() { &[][..] } else { &case.requests };
+            for (seen, said) in outcome.seen.iter().zip(said) {
                 if seen.0 != said.0 || !same(&seen.1, &said.1) || seen.2.len() != said.2 {
                     wrong.push(format!("{key:?}: {seen:?} instead of {said:?}"));
                 }
