@@ -110,6 +110,12 @@ labels! {
         HeadTimeout = "head_timeout",
         /// `timeouts.response_write` passed.
         WriteTimeout = "write_timeout",
+        /// `timeouts.keep_alive` passed without a request.
+        Idle = "idle",
+        /// `timeouts.upgrade_idle` passed in a tunnel.
+        TunnelIdle = "tunnel_idle",
+        /// `limits.requests_per_connection` was reached.
+        RequestLimit = "request_limit",
         /// A missing or malformed PROXY header.
         ProxyProtocol = "proxy_protocol",
         /// Frames that break HTTP/2, or too many resets.
@@ -266,20 +272,12 @@ labels! {
 
     /// A signal of fraud.
     RiskSignal {
-        /// Two places too far apart in too short a time.
-        ImpossibleTravel = "impossible-travel",
         /// Another country within the hour.
         CountryHop = "country-hop",
         /// One session from many networks.
         SessionSpread = "session-spread",
-        /// Another kind of network within a session.
-        NetworkShift = "network-shift",
-        /// Another program within a session.
-        ClientShift = "client-shift",
         /// Too many logins.
         Velocity = "velocity",
-        /// A network with a reputation.
-        NetworkReputation = "network-reputation",
         /// First time from this country.
         NewCountry = "new-country",
         /// First time from this network.

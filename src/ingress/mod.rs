@@ -12,7 +12,9 @@ pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod outgoing;
+pub mod rate;
 pub mod request_id;
+pub mod size;
 pub mod target;
 
 use http::request::Parts;
@@ -120,6 +122,7 @@ pub fn normalise(
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Reason::MethodNotAllowed);
     }
+    size::check(parts, &snapshot.config.limits)?;
     target::check(&parts.uri, snapshot.config.limits.uri_bytes)?;
     target::to_origin_form(&mut parts.uri)?;
     framing::check(&parts.headers, parts.version)?;
