@@ -443,6 +443,9 @@ columns! {
 /// Every column, in the order of the reference.
 pub static COLUMNS: &[Column] = TABLE;
 
+/// How many columns there are.
+pub const COLUMN_COUNT: usize = TABLE.len();
+
 /// The largest encoded record in bytes, whatever the visitor sends.
 pub const RECORD_BYTES: usize = largest_record();
 

@@ -10,6 +10,7 @@ pub mod event;
 pub mod kept;
 pub mod list;
 pub mod purpose;
+pub(crate) mod rebuilt;
 pub mod redact;
 pub mod row;
 pub mod wire;
@@ -99,6 +100,12 @@ impl Kind {
             4 => Self::Gap,
             _ => Self::Unknown,
         }
+    }
+
+    /// The kind of that label; [`Kind::Unknown`] for one of a newer version.
+    #[must_use]
+    pub fn from_label(label: &[u8]) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.label().as_bytes() == label).unwrap_or(Self::Unknown)
     }
 
     /// The value of column `record.kind`, also a metric label.

@@ -87,11 +87,7 @@ impl Field for Option<&[u8]> {
 impl Field for Option<IpAddr> {
     fn put(&self, id: u8, writer: &mut Writer<'_>) {
         if let Some(value) = *self {
-            let six = match value {
-                IpAddr::V4(four) => four.to_ipv6_mapped(),
-                IpAddr::V6(six) => six,
-            };
-            writer.bytes(id, &six.octets());
+            writer.bytes(id, &octets(value));
         }
     }
 }
@@ -125,6 +121,14 @@ pub(super) fn next_field(section: &[u8]) -> Option<(u8, Raw<'_>, &[u8])> {
     }
     let (bytes, rest) = rest.split_at_checked(usize::try_from(number).ok()?)?;
     Some((id, Raw::Bytes(bytes), rest))
+}
+
+/// The 16 bytes of an address, IPv4 as mapped.
+pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(four) => four.to_ipv6_mapped().octets(),
+        IpAddr::V6(six) => six.octets(),
+    }
 }
 
 /// The address of a 16-byte field.
