@@ -22,6 +22,7 @@ pub mod recorder;
 mod recovery;
 mod retention;
 mod ring;
+pub mod segments;
 pub mod stats;
 mod sync;
 mod writer;

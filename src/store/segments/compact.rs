@@ -1,0 +1,332 @@
+//! One pass over the journal: what is closed becomes segments, and only then goes.
+//!
+//! Order of every segment: temporary file, sync, name, sync of the folders, line in the manifest, sync; then the
+//! journal files that it covers are removed. A crash between any two steps loses nothing and shows nothing twice: what
+//! has no line is an orphan and is removed at the next start, journal files that are covered are removed by the next
+//! pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::SegmentError;
+use super::manifest::{Change, Entry, Manifest};
+use super::stats::SegmentStats;
+use super::step::{Faults, Step};
+use super::write::{Origin, SegmentWriter, Written};
+use crate::clock::Timestamp;
+use crate::record::SCHEMA_VERSION;
+use crate::seal::{Day, KeyProvider, Keyring};
+use crate::store::disk::sync_folder;
+use crate::store::files::{self, End, FileName};
+use crate::store::frame::{FileHead, Mark};
+use crate::store::journal::FOLDER as JOURNAL;
+use crate::store::reader::FrameReader;
+
+/// Rows after which a segment takes no further journal file.
+const SEGMENT_ROWS: u64 = 1_000_000;
+/// Bytes of journal files after which a segment takes no further one.
+const SEGMENT_SOURCE_BYTES: u64 = 512 << 20;
+
+/// What a pass works with.
+pub(super) struct Work {
+    /// The data folder.
+    pub(super) dir: PathBuf,
+    pub(super) keys: Arc<dyn KeyProvider>,
+    pub(super) stats: Arc<SegmentStats>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) faults: Box<dyn Faults>,
+    /// Closed files that cannot be read to their end.
+    pub(super) damaged: BTreeSet<PathBuf>,
+}
+
+/// A closed journal file.
+struct Closed {
+    name: FileName,
+    file: File,
+    head: FileHead,
+    /// Where its first frame begins.
+    at: u64,
+    end: End,
+    bytes: u64,
+}
+
+impl Work {
+    /// The folder of the segments; made when it is not there.
+    pub(super) fn folder(&self) -> Result<PathBuf, SegmentError> {
+        let folder = self.dir.join(super::FOLDER);
+        if !folder.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            sync_folder(&folder)?;
+        }
+        Ok(folder)
+    }
+
+    /// Makes segments of everything that is closed; how many. The caller has the lock.
+    pub(super) fn pass(&mut self, now: Timestamp) -> Result<u64, SegmentError> {
+        let folder = self.folder()?;
+        let mut manifest = Manifest::read(&folder)?;
+        let closed = self.uncovered(&manifest)?;
+        self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
+        let mut made = 0;
+        for group in groups(closed) {
+            match self.close(&folder, &mut manifest, &group, now) {
+                Ok(()) => made += 1,
+                // The rest of the journal does not wait for it.
+                Err(SegmentError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let closed = self.uncovered(&manifest)?;
+        self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
+        self.tell(&manifest);
+        Ok(made)
+    }
+
+    /// Removes what a crash left: temporary files and segments without a line in the manifest.
+    pub(super) fn sweep(&self) -> Result<u64, SegmentError> {
+        let folder = self.folder()?;
+        let manifest = Manifest::read(&folder)?;
+        let mut removed = 0;
+        for day in std::fs::read_dir(&folder)? {
+            let day = day?;
+            if !day.file_type()?.is_dir() || !day.file_name().as_encoded_bytes().starts_with(b"dt=") {
+                continue;
+            }
+            for file in std::fs::read_dir(day.path())? {
+                let path = file?.path();
+                let known = path.strip_prefix(&folder).ok().and_then(Path::to_str);
+                if known.is_some_and(|name| manifest.entries().iter().any(|e| e.file == name)) {
+                    continue;
+                }
+                tracing::warn!(file = %path.display(), "an unfinished segment of an earlier run is removed");
+                std::fs::remove_file(&path)?;
+                sync_folder(&path)?;
+                removed += 1;
+            }
+        }
+        self.tell(&manifest);
+        Ok(removed)
+    }
+
+    fn tell(&self, manifest: &Manifest) {
+        self.stats.segments.store(manifest.entries().len() as u64, Relaxed);
+        self.stats.bytes.store(manifest.entries().iter().map(|e| e.bytes).sum(), Relaxed);
+        self.stats.damaged.store(self.damaged.len() as u64, Relaxed);
+    }
+
+    /// The closed files that are not in a segment yet. Those that are in one are removed on the way, and so are those
+    /// without a record.
+    fn uncovered(&self, manifest: &Manifest) -> Result<Vec<Closed>, SegmentError> {
+        let mut found = Vec::new();
+        let mut covered = Vec::new();
+        for name in files::list(&self.dir.join(JOURNAL))? {
+            if self.damaged.contains(&name.path) {
+                continue;
+            }
+            let Some(closed) = open(name)? else { continue };
+            let empty = closed.end.next_seq == closed.head.first_seq;
+            let segment = manifest.covering(closed.head.first_seq);
+            if segment.is_some_and(|s| closed.end.next_seq <= s.last_seq + 1) || empty {
+                covered.push(closed);
+            } else if u64::from(closed.head.schema) <= SCHEMA_VERSION {
+                // A newer version's columns would be lost: its own compactor takes them.
+                found.push(closed);
+            }
+        }
+        self.remove(&covered)?;
+        Ok(found)
+    }
+
+    /// Makes one segment of some files and removes them.
+    fn close(
+        &mut self,
+        folder: &Path,
+        manifest: &mut Manifest,
+        group: &[Closed],
+        now: Timestamp,
+    ) -> Result<(), SegmentError> {
+        let Some(first) = group.first() else { return Ok(()) };
+        let origin = origin(&first.head);
+        let day = folder.join(format!("dt={}", origin.day));
+        if !day.is_dir() {
+            DirBuilder::new().mode(0o700).create(&day)?;
+            sync_folder(&day)?;
+        }
+        let name = name(&first.head);
+        let temporary = day.join(format!("{name}.tmp"));
+        let written = match self.write(&temporary, &origin, group) {
+            Ok(written) => written,
+            Err(error) => {
+                // What cannot be removed now is an orphan for the next start.
+                let _ = std::fs::remove_file(&temporary);
+                return Err(error);
+            }
+        };
+        self.faults.at(Step::FileSynced)?;
+        let path = day.join(&name);
+        std::fs::rename(&temporary, &path)?;
+        self.faults.at(Step::Renamed)?;
+        sync_folder(&path)?;
+        self.faults.at(Step::NameSynced)?;
+        let entry = entry(&origin, &written, &name);
+        let rows = entry.rows;
+        manifest.append(folder, Change::Add(entry), now.as_micros(), &*self.faults)?;
+        self.stats.records.fetch_add(rows, Relaxed);
+        self.remove(group)?;
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        path: &Path,
+        origin: &Origin,
+        group: &[Closed],
+    ) -> Result<Written, SegmentError> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut writer = SegmentWriter::new(file, origin, &*self.keys)?;
+        let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
+        let mut reader = FrameReader::new(0);
+        for closed in group {
+            let next = self.copy(closed, &keyring, &mut reader, &mut writer)?;
+            if next != closed.end.next_seq {
+                let name = closed.name.path.display().to_string();
+                tracing::error!(file = name, "a closed journal file is damaged and stays as it is");
+                self.damaged.insert(closed.name.path.clone());
+                return Err(SegmentError::Damaged(name));
+            }
+        }
+        self.faults.at(Step::Begun)?;
+        writer.finish()
+    }
+
+    /// Copies the rows of a file; the `seq` after the last one.
+    fn copy(
+        &self,
+        closed: &Closed,
+        keyring: &Keyring,
+        reader: &mut FrameReader,
+        writer: &mut SegmentWriter,
+    ) -> Result<u64, SegmentError> {
+        reader.restart(closed.at);
+        let of_file = (&closed.head.node[..], u64::from(closed.head.schema));
+        let mut next = closed.head.first_seq;
+        while let Some(frame) = reader.next(&closed.file)?.filter(|f| f.mark == Mark::Records) {
+            if self.stop.load(Relaxed) {
+                return Err(SegmentError::Stopped);
+            }
+            if frame.first_seq != next {
+                return Ok(next);
+            }
+            let flow = frame.rows(of_file, keyring.opened(), |row| match writer.push(&row) {
+                Ok(()) => {
+                    next = row.seq + 1;
+                    ControlFlow::Continue(())
+                }
+                Err(error) => ControlFlow::Break(error),
+            });
+            if let ControlFlow::Break(error) = flow {
+                return Err(error);
+            }
+            if next != frame.first_seq + u64::from(frame.count) {
+                break;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Removes journal files whose rows are in a segment for certain.
+    fn remove(&self, files: &[Closed]) -> Result<(), SegmentError> {
+        for closed in files {
+            match std::fs::remove_file(&closed.name.path) {
+                // Retention may have been faster.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                result => result?,
+            }
+            self.faults.at(Step::Unlinked)?;
+        }
+        if let Some(closed) = files.first() {
+            sync_folder(&closed.name.path)?;
+            self.faults.at(Step::Done)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file's head and end; `None` when it is not closed, or gone.
+fn open(name: FileName) -> io::Result<Option<Closed>> {
+    let file = match File::open(&name.path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause),
+    };
+    let (Some(end), Some((head, at))) = (files::end(&file)?, files::head(&file)?) else { return Ok(None) };
+    let bytes = file.metadata()?.len();
+    Ok(Some(Closed { name, file, head, at, end, bytes }))
+}
+
+/// The files that go into one segment each: of one process and one day, without a hole between them.
+fn groups(closed: Vec<Closed>) -> Vec<Vec<Closed>> {
+    let mut groups: Vec<Vec<Closed>> = Vec::new();
+    let (mut rows, mut bytes) = (0, 0);
+    for file in closed {
+        let of_file = file.end.next_seq - file.head.first_seq;
+        let fits = groups.last().and_then(|group| group.last()).is_some_and(|before| {
+            origin(&before.head) == origin(&file.head)
+                && before.end.next_seq == file.head.first_seq
+                && rows + of_file <= SEGMENT_ROWS
+                && bytes + file.bytes <= SEGMENT_SOURCE_BYTES
+        });
+        if !fits {
+            groups.push(Vec::new());
+            (rows, bytes) = (0, 0);
+        }
+        rows += of_file;
+        bytes += file.bytes;
+        if let Some(group) = groups.last_mut() {
+            group.push(file);
+        }
+    }
+    groups
+}
+
+fn origin(head: &FileHead) -> Origin {
+    Origin {
+        instance: head.instance,
+        day: Day::of(head.created),
+        schema: head.schema,
+        node: head.node.clone(),
+    }
+}
+
+/// `<hour>-<node>-<first seq>.parquet`
+fn name(head: &FileHead) -> String {
+    let hour = head.created.as_secs().div_euclid(3600).rem_euclid(24);
+    let plain = |b: &u8| if b.is_ascii_alphanumeric() || b"._-".contains(b) { *b as char } else { '_' };
+    let node: String = head.node.iter().map(plain).collect();
+    format!("{hour:02}-{node}-{}.parquet", head.first_seq)
+}
+
+fn entry(origin: &Origin, written: &Written, name: &str) -> Entry {
+    let span = &written.span;
+    Entry {
+        file: format!("dt={}/{name}", origin.day),
+        bytes: written.bytes,
+        sha256: written.sha256.clone(),
+        rows: span.rows,
+        instance: origin.instance,
+        first_seq: span.first_seq,
+        last_seq: span.last_seq,
+        first_ts: span.first_ts.as_micros(),
+        last_ts: span.last_ts.as_micros(),
+        earliest: span.earliest.as_micros(),
+        schema: origin.schema,
+        node: String::from_utf8_lossy(&origin.node).into_owned(),
+        keys: written.keys.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,74 @@
+//! Closed journal files become Parquet segments, which any tool reads and only a purpose opens.
+//!
+//! ```text
+//! journal files ──► temporary file ──► segment ──► MANIFEST (the pointer) ──► journal files removed
+//! ```
+//!
+//! [`Compactor`] is the thread that does it, [`Manifest`] says which segments exist, [`verify()`] checks them.
+//! A record is in a segment or in the journal, for a reader never in neither or both. Never delays the journal's
+//! writer. Bound: one row group and one batch of memory.
+
+mod background;
+mod cells;
+mod compact;
+mod manifest;
+mod material;
+mod read;
+mod retire;
+mod rows;
+mod schema;
+mod stats;
+mod step;
+mod verify;
+mod write;
+
+use std::io;
+
+pub use background::{Compactor, CompactorOptions};
+pub use manifest::{Change, Entry, Manifest, ManifestError, Removed};
+pub(super) use read::{Segment, Wanted};
+pub use stats::SegmentStats;
+pub use verify::{Finding, Report, verify};
+
+use crate::seal::KeyError;
+
+/// The folder of the segments inside the data folder.
+pub const FOLDER: &str = "segments";
+
+/// Why a segment cannot be made or read. Never tells anything of a record.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// A file or folder.
+    #[error("a file of the segments cannot be used")]
+    File(#[from] io::Error),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A key.
+    #[error("a key of a segment cannot be used")]
+    Key(#[from] KeyError),
+    /// The Parquet file.
+    #[error("a segment cannot be written or read")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// The columns.
+    #[error("the columns of a segment do not fit")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A closed journal file ends before its last record; it stays as it is.
+    #[error("journal file {0} is damaged: it is kept and not made into a segment")]
+    Damaged(String),
+    /// The process ends.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<SegmentError> for io::Error {
+    fn from(error: SegmentError) -> Self {
+        match error {
+            SegmentError::File(cause) => cause,
+            other => Self::other(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! Reads one segment file under a purpose, row group by row group.
+//!
+//! The footer is read without a key; then the data keys of the wanted columns are unwrapped, as far as the purpose
+//! opens them, and nothing else can be decrypted. A column without a key is absent. Nothing decrypted outlives the
+//! reader, which belongs to one purpose. Bound: the wanted columns of [`BATCH_ROWS`] rows, and Parquet's pages.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection,
+};
+use parquet::encryption::decrypt::FileDecryptionProperties;
+use parquet::file::column_crypto_metadata::ColumnCryptoMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+
+use super::SegmentError;
+use super::cells::Cells;
+use super::material::Material;
+use super::schema;
+use crate::clock::Timestamp;
+use crate::record::rebuilt::RowBuilder;
+use crate::record::{COLUMNS, Column, Kind, Opened, Row};
+use crate::seal::{KeyClass, KeyId, Keyring};
+use crate::store::reader::TimeRange;
+
+/// Rows decoded at once.
+const BATCH_ROWS: usize = 4096;
+/// Rows of the first batch when only the newest are wanted; each further one is larger.
+const FIRST_ROWS: usize = 256;
+
+/// Which columns a reader of segments needs.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Wanted {
+    /// To try the filter.
+    pub(in crate::store) tried: Vec<&'static Column>,
+    /// To show a row, on top of those; `None` is every column that the purpose opens.
+    pub(in crate::store) shown: Option<Vec<&'static Column>>,
+}
+
+/// A segment file, opened under a purpose.
+pub(in crate::store) struct Segment {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    node: Vec<u8>,
+    schema: u64,
+    opened: Opened,
+    /// What can be read of what is tried, and of everything that is wanted.
+    tried: Vec<&'static Column>,
+    all: Vec<&'static Column>,
+}
+
+impl Segment {
+    /// Opens a file; `None` when it is gone, because retention removed it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a key that should be there is not.
+    pub(in crate::store) fn open(
+        path: &Path,
+        keyring: &Keyring,
+        wanted: &Wanted,
+    ) -> Result<Option<Self>, SegmentError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause.into()),
+        };
+        let opened = keyring.opened();
+        let shown = wanted.shown.clone().unwrap_or_else(|| COLUMNS.iter().collect());
+        let mut all: Vec<_> = ALWAYS.iter().filter_map(|name| Column::by_name(name)).collect();
+        for column in wanted.tried.iter().copied().chain(shown) {
+            if opened.allows(column.class) && !all.iter().any(|c| c.id == column.id) {
+                all.push(column);
+            }
+        }
+        // The page index of a sealed column needs its key even if the column is not read.
+        let options = ArrowReaderOptions::new()
+            .with_page_index_policy(PageIndexPolicy::Skip)
+            .with_skip_arrow_metadata(true);
+        let mut metadata = ArrowReaderMetadata::load(&file, options.clone())?;
+        all.retain(|column| metadata.schema().column_with_name(column.column).is_some());
+        let keys = keys(metadata.metadata(), &all, keyring)?;
+        all.retain(|column| !schema::sealed(column) || keys.iter().any(|(id, _)| *id == column.id));
+        if !keys.is_empty() {
+            metadata = ArrowReaderMetadata::load(
+                &file,
+                options.with_file_decryption_properties(decryption(keys)?),
+            )?;
+        }
+        let needed = |c: &&'static Column| {
+            ALWAYS.contains(&c.name) || wanted.tried.iter().any(|tried| tried.id == c.id)
+        };
+        let tried = all.iter().copied().filter(needed).collect();
+        let (node, schema) = origin(metadata.metadata());
+        Ok(Some(Self { file, metadata, node, schema, opened, tried, all }))
+    }
+
+    /// The row groups that may hold rows of the range, in the order of `seq`.
+    pub(in crate::store) fn groups(&self, range: &TimeRange) -> Vec<usize> {
+        let groups = self.metadata.metadata().row_groups().iter().enumerate();
+        groups.filter(|(_, group)| touches(group, range)).map(|(index, _)| index).collect()
+    }
+
+    /// Hands every row of a row group to `each`, in the order of `seq`, with every wanted column.
+    pub(in crate::store) fn rows(
+        &self,
+        group: usize,
+        mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, SegmentError> {
+        let mut builder = RowBuilder::default();
+        for batch in self.read(group, &self.all, None)? {
+            let cells = Cells::of(&batch?, &self.all);
+            for row in 0..cells.rows() {
+                if self.build(&cells, row, &mut builder, &mut each).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Hands the rows of a row group that `wants` says to `each`, the newest first. `wants` sees the tried columns only,
+    /// in the order of `seq`; the others are read where it said yes.
+    pub(in crate::store) fn newest_first(
+        &self,
+        group: usize,
+        mut wants: impl FnMut(&Row<'_>) -> bool,
+        mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, SegmentError> {
+        let mut builder = RowBuilder::default();
+        let mut found: Vec<usize> = Vec::new();
+        let mut base = 0;
+        for batch in self.read(group, &self.tried, None)? {
+            let cells = Cells::of(&batch?, &self.tried);
+            for row in 0..cells.rows() {
+                let _: ControlFlow<()> = self.build(&cells, row, &mut builder, |r| {
+                    if wants(r) {
+                        found.push(base + row);
+                    }
+                    ControlFlow::Continue(())
+                });
+            }
+            base += cells.rows();
+        }
+        let mut most = FIRST_ROWS;
+        while !found.is_empty() {
+            let part = found.split_off(found.len().saturating_sub(most));
+            most = most.saturating_mul(4).min(LAST_ROWS);
+            let ranges = part.iter().map(|at| *at..*at + 1);
+            let selection = RowSelection::from_consecutive_ranges(ranges, base);
+            let batches: Vec<_> = self.read(group, &self.all, Some(selection))?.collect::<Result<_, _>>()?;
+            for batch in batches.iter().rev() {
+                let cells = Cells::of(batch, &self.all);
+                for row in (0..cells.rows()).rev() {
+                    if self.build(&cells, row, &mut builder, &mut each).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn read(
+        &self,
+        group: usize,
+        columns: &[&'static Column],
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetRecordBatchReader, SegmentError> {
+        let schema = self.metadata.schema();
+        let roots = columns.iter().filter_map(|c| schema.column_with_name(c.column)).map(|(index, _)| index);
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
+        let file = self.file.try_clone()?;
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(BATCH_ROWS)
+            .with_projection(mask);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn build<B>(
+        &self,
+        cells: &Cells,
+        at: usize,
+        builder: &mut RowBuilder,
+        mut each: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        builder.begin(cells.kind(at).map_or(Kind::Unknown, Kind::from_label));
+        cells.put(at, builder);
+        let ts = Timestamp::from_micros(cells.ts(at));
+        each(&builder.row((cells.seq(at), ts), (&self.node, self.schema), self.opened))
+    }
+}
+
+/// The data keys of the sealed columns among these that the keyring opens, by column id.
+fn keys(
+    metadata: &ParquetMetaData,
+    columns: &[&'static Column],
+    keyring: &Keyring,
+) -> Result<Vec<(u8, FoundKey)>, SegmentError> {
+    let Some(group) = metadata.row_groups().first() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for column in columns.iter().filter(|c| schema::sealed(c)) {
+        let leaf = schema::leaf(column);
+        let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == leaf);
+        let Some(ColumnCryptoMetaData::ENCRYPTION_WITH_COLUMN_KEY(sealed)) =
+            chunk.and_then(|chunk| chunk.crypto_metadata())
+        else {
+            continue;
+        };
+        let material = sealed.key_metadata.as_deref().and_then(Material::decode);
+        let Some((key, wrapped)) = material.and_then(|m| Some((m.key.parse::<KeyId>().ok()?, m.wrapped))) else {
+            continue;
+        };
+        // The name in the file must not open a column of one class with the key of another.
+        if key.class != KeyClass::from(column.class) {
+            continue;
+        }
+        if let Some(dek) = keyring.unwrap(&key, &wrapped)? {
+            found.push((column.id, (leaf, dek.bytes().to_vec())));
+        }
+    }
+    Ok(found)
+}
+
+/// The path of a column and its data key.
+type FoundKey = (String, Vec<u8>);
+
+fn decryption(keys: Vec<(u8, FoundKey)>) -> Result<Arc<FileDecryptionProperties>, SegmentError> {
+    // The footer is in the clear: the signature is not what a reader relies on, the manifest's hash is checked by
+    // `verify`.
+    let mut builder =
+        FileDecryptionProperties::builder(vec![0; 32]).disable_footer_signature_verification();
+    for (_, (leaf, key)) in keys {
+        builder = builder.with_column_key(&leaf, key);
+    }
+    Ok(builder.build()?)
+}
+
+/// Name of the gateway and version of the column table.
+fn origin(metadata: &ParquetMetaData) -> (Vec<u8>, u64) {
+    let about = |key: &str| {
+        let pairs = metadata.file_metadata().key_value_metadata()?;
+        pairs.iter().find(|pair| pair.key == key)?.value.clone()
+    };
+    let node = about("kelisim.node").unwrap_or_default().into_bytes();
+    (node, about("kelisim.schema").and_then(|v| v.parse().ok()).unwrap_or_default())
+}
+
+/// Whether a row group may hold rows of the range; one without statistics may.
+fn touches(group: &RowGroupMetaData, range: &TimeRange) -> bool {
+    let bounds = |name: &str| {
+        let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == name)?;
+        match chunk.statistics()? {
+            Statistics::Int64(s) => Some((*s.min_opt()?, *s.max_opt()?)),
+            _ => None,
+        }
+    };
+    let Some((first, last)) = bounds("ts") else { return true };
+    let earliest = bounds("start_ts").map_or(first, |(arrived, _)| arrived.min(first));
+    range.touches(Timestamp::from_micros(earliest), Timestamp::from_micros(last))
+}
+
+/// What every row has.
+const ALWAYS: [&str; 3] = ["seq", "ts", "record.kind"];
+/// Most rows of a batch when only the newest are wanted.
+const LAST_ROWS: usize = 16 << 10;
