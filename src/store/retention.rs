@@ -46,7 +46,12 @@ fn try_expire(folder: &Path, now: Timestamp, limits: &Limits, stats: &Stats) -> 
     let (mut total, mut count) = (0, 0);
     let mut closed = Vec::new();
     for name in listed {
-        let file = File::open(&name.path)?;
+        let file = match File::open(&name.path) {
+            Ok(file) => file,
+            // In a segment by now.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
         let bytes = file.metadata()?.blocks() * 512;
         total += bytes;
         count += 1;
@@ -63,7 +68,15 @@ fn try_expire(folder: &Path, now: Timestamp, limits: &Limits, stats: &Stats) -> 
         if !over && !full {
             break;
         }
-        std::fs::remove_file(&file.name.path)?;
+        match std::fs::remove_file(&file.name.path) {
+            // In a segment by now: nothing is lost.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                total -= file.bytes;
+                count -= 1;
+                continue;
+            }
+            result => result?,
+        }
         sync_folder(&file.name.path)?;
         total -= file.bytes;
         count -= 1;

@@ -6,6 +6,7 @@
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
 use super::rows::{Lines, fit, pad, title};
@@ -13,6 +14,7 @@ use super::terminal::Terminal;
 use super::{charts, escape};
 use crate::clock::Timestamp;
 use crate::record::{COLUMNS, Column, Projection};
+use crate::seal::LocalKeys;
 use crate::store::query::field::aliases;
 use crate::store::query::filter::Test;
 use crate::store::query::units::{parse_bytes, parse_duration};
@@ -62,7 +64,8 @@ pub(super) fn request(
             args.data.display()
         )));
     };
-    let scan = Scan::new(&folder, &grant, &filter, now);
+    let keys = Arc::new(LocalKeys::at(&folder.join("keys")));
+    let scan = Scan::new(&folder, &grant, keys, &filter, now);
     Ok(Request { grant, folder, scan })
 }
 
@@ -71,6 +74,7 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> R
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
     let Request { grant, scan, .. } = request(&args.read, &args.filter, columns, now)?;
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
+    let scan = scan.showing(lines.columns());
     out.write(lines.header())?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut shown = 0;
@@ -114,6 +118,7 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
     let Request { scan, .. } = request(&args.read, &words, &columns, now)?;
     // A column given twice is filled at its last place only.
     let same = measured.is_some_and(|m| m.id == args.field.id);
+    let scan = scan.showing(&columns);
     let projection = Projection::new(if same { &columns[..1] } else { &columns });
     let model = Top::new(args.field.ty, by, Limits::default());
     let (parts, seen) = scan
@@ -148,6 +153,7 @@ pub(super) fn hist(args: &HistArgs, now: Timestamp, out: &mut Output<'_>) -> Res
     no_clf(args.read.format)?;
     let scale = scale(args.field, args.bucket.as_deref())?;
     let Request { scan, .. } = request(&args.read, &args.filter, &[args.field], now)?;
+    let scan = scan.showing(&[args.field]);
     let projection = Projection::new(&[args.field]);
     let (parts, seen) = scan
         .fold(

@@ -54,6 +54,11 @@ impl Lines {
         Self { projection: Projection::new(&columns), columns, style, line: String::new() }
     }
 
+    /// The columns that a line is made of.
+    pub(super) fn columns(&self) -> &[&'static Column] {
+        &self.columns
+    }
+
     /// The line before the rows, with its end; none in the formats without one.
     pub(super) fn header(&mut self) -> &str {
         self.line.clear();

@@ -28,6 +28,7 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
     }
     let Request { grant, folder, scan } = request(&args.read, &args.filter, columns, now)?;
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
+    let scan = scan.showing(lines.columns());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
     let mut follower = Follower::from_end(&folder, scan.select().opened()).map_err(Failure::Read)?;

@@ -15,6 +15,7 @@ pub mod parse;
 pub mod predicate;
 mod quantile;
 pub mod scan;
+mod sources;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod units;

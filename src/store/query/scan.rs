@@ -1,31 +1,37 @@
-//! Going through the records of a journal: newest first, or all of them by several threads.
+//! Going through the records, in segments and journal: newest first, or all of them by several threads.
 //!
 //! Needs a [`Grant`], shows only what it opens, and counts the gaps that it passes. Files and frames outside the
 //! asked time are not read further than their heads. Never writes. Bound: one block per thread; the places of the
 //! frames of one file.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::files::{self, FileName};
+use super::super::files;
 use super::super::frame::{FileHead, Frame, Mark};
 use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
+use super::super::segments::{Segment, Wanted};
 use super::access::Grant;
 use super::backwards;
 use super::filter::Filter;
 use super::predicate::Predicate;
+use super::sources::{Source, sources};
 use crate::clock::Timestamp;
 use crate::record::purpose::Opened;
 use crate::record::{Column, Kind, Row, Value};
+use crate::seal::{KeyProvider, Keyring};
 
 /// A granted scan of a data folder.
 pub struct Scan {
-    folder: PathBuf,
+    dir: PathBuf,
+    keyring: Keyring,
+    wanted: Wanted,
     range: TimeRange,
     select: Select,
 }
@@ -51,6 +57,13 @@ pub struct Seen {
     pub missing: u64,
 }
 
+/// A piece of work for one thread.
+enum Piece {
+    Source(Source),
+    /// A row group of a segment.
+    Group(Arc<Segment>, usize),
+}
+
 /// The folder above `journal` for a data folder: itself, or `records` in it.
 #[must_use]
 pub fn records_folder(data: &Path) -> Option<PathBuf> {
@@ -66,15 +79,31 @@ pub const fn process_of(seq: u64) -> u64 {
 impl Scan {
     /// A scan of a folder (the one above `journal`) for what the filter wants; `now` fixes its relative times.
     #[must_use]
-    pub fn new(folder: &Path, grant: &Grant, filter: &Filter, now: Timestamp) -> Self {
+    pub fn new(
+        folder: &Path,
+        grant: &Grant,
+        keys: Arc<dyn KeyProvider>,
+        filter: &Filter,
+        now: Timestamp,
+    ) -> Self {
         let predicate = Predicate::new(filter, now);
         let any_kind = filter.columns().any(|column| column.name == KIND);
         let (since, until) = predicate.range();
+        let always = TRIED.iter().filter_map(|name| Column::by_name(name));
         Self {
-            folder: folder.join(FOLDER),
+            dir: folder.to_owned(),
+            keyring: Keyring::new(grant, keys),
+            wanted: Wanted { tried: filter.columns().chain(always).collect(), shown: None },
             range: TimeRange { since: Some(since), until: Some(until) },
             select: Select { opened: grant.purpose().opened(), predicate, any_kind },
         }
+    }
+
+    /// Says that rows are asked for these columns only: of segments, no other is read.
+    #[must_use]
+    pub fn showing(mut self, columns: &[&'static Column]) -> Self {
+        self.wanted.shown = Some(columns.to_vec());
+        self
     }
 
     /// Which rows are wanted, for rows that come from elsewhere.
@@ -83,20 +112,18 @@ impl Scan {
         &self.select
     }
 
-    /// Hands every matching row to `each`, the newest first, until it breaks. Files are taken by their names: records
-    /// of two processes that ran at the same time come one process after the other.
+    /// Hands every matching row to `each`, the newest first, until it breaks. Records of two processes that ran at the
+    /// same time come one process after the other.
     ///
     /// # Errors
     /// When a file cannot be read. A file that retention removes meanwhile is passed over.
     pub fn newest_first(&self, mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>) -> io::Result<Seen> {
         let mut seen = Seen::default();
-        for name in files::list(&self.folder)?.iter().rev() {
-            let Some((file, head, at)) = self.open(name)? else { continue };
-            let went_on = backwards::frames(&file, at, &self.range, |frame| {
-                let mut rows = Vec::new();
-                self.select.rows(frame, &head, &mut seen, |row| rows.push(*row));
-                rows.iter().rev().all(|row| each(row).is_continue())
-            })?;
+        for source in sources(&self.dir, &self.range)?.into_iter().rev() {
+            let went_on = match source {
+                Source::Segment(path, _) => self.segment_backwards(&path, &mut seen, &mut each)?,
+                source => self.journal_backwards(source, &mut seen, &mut each)?,
+            };
             if !went_on {
                 break;
             }
@@ -110,22 +137,34 @@ impl Scan {
     /// When a file cannot be read.
     pub fn from_seq(&self, seq: u64, mut each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
         let mut seen = Seen::default();
-        for name in files::list(&self.folder)? {
-            let Some((file, head, at)) = self.open(&name)? else { continue };
-            if files::end(&file)?.is_some_and(|end| end.next_seq <= seq) {
-                continue;
+        let mut newer = |row: &Row<'_>| {
+            if row.seq >= seq {
+                each(row);
             }
-            self.forwards((&file, &head, at), &mut seen, |row| {
-                if row.seq >= seq {
-                    each(row);
+        };
+        for source in sources(&self.dir, &self.range)? {
+            match source {
+                Source::Segment(_, entry) if entry.last_seq < seq => {}
+                Source::Segment(path, _) => {
+                    let Some(segment) = self.segment(&path)? else { continue };
+                    for group in segment.groups(&self.range) {
+                        self.group(&segment, group, &mut seen, &mut newer)?;
+                    }
                 }
-            })?;
+                source => {
+                    let Some((file, head, at)) = self.open(source)? else { continue };
+                    if files::end(&file)?.is_some_and(|end| end.next_seq <= seq) {
+                        continue;
+                    }
+                    self.forwards((&file, &head, at), &mut seen, &mut newer)?;
+                }
+            }
         }
         Ok(seen)
     }
 
     /// Adds every matching row to one of several sums, which are made by `make` and returned. Rows come in order of
-    /// `seq` within a file; files are shared out among the threads.
+    /// `seq` within a file; files and row groups are shared out among the threads.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -134,19 +173,17 @@ impl Scan {
         make: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, &Row<'_>) + Sync,
     ) -> io::Result<(Vec<T>, Seen)> {
-        let names = files::list(&self.folder)?;
-        let next = AtomicUsize::new(0);
+        let pieces: VecDeque<_> =
+            sources(&self.dir, &self.range)?.into_iter().map(Piece::Source).collect();
+        let pieces = Mutex::new(pieces);
         let work = || -> io::Result<(T, Seen)> {
             let (mut sum, mut seen) = (make(), Seen::default());
-            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some((file, head, at)) = self.open(name)? {
-                    self.forwards((&file, &head, at), &mut seen, |row| add(&mut sum, row))?;
-                }
+            while let Some(piece) = next(&pieces) {
+                self.piece(piece, &pieces, &mut seen, |row| add(&mut sum, row))?;
             }
             Ok((sum, seen))
         };
-        let threads =
-            std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(names.len());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let parts = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut parts = vec![work()];
@@ -163,6 +200,85 @@ impl Scan {
             seen.add(of_part);
         }
         Ok((sums, seen))
+    }
+
+    /// Hands the matching rows of a piece to `each`, in order. A segment becomes one piece per row group.
+    fn piece(
+        &self,
+        piece: Piece,
+        pieces: &Mutex<VecDeque<Piece>>,
+        seen: &mut Seen,
+        each: impl FnMut(&Row<'_>),
+    ) -> io::Result<()> {
+        match piece {
+            Piece::Group(segment, group) => self.group(&segment, group, seen, each),
+            Piece::Source(Source::Segment(path, _)) => {
+                if let Some(segment) = self.segment(&path)?.map(Arc::new) {
+                    let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+                    for group in segment.groups(&self.range).into_iter().rev() {
+                        pieces.push_front(Piece::Group(Arc::clone(&segment), group));
+                    }
+                }
+                Ok(())
+            }
+            Piece::Source(source) => match self.open(source)? {
+                Some((file, head, at)) => self.forwards((&file, &head, at), seen, each),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The matching rows of a journal file, the newest first; whether `each` always went on.
+    fn journal_backwards(
+        &self,
+        source: Source,
+        seen: &mut Seen,
+        each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> io::Result<bool> {
+        let Some((file, head, at)) = self.open(source)? else { return Ok(true) };
+        backwards::frames(&file, at, &self.range, |frame| {
+            let mut rows = Vec::new();
+            self.select.rows(frame, &head, seen, |row| rows.push(*row));
+            rows.iter().rev().all(|row| each(row).is_continue())
+        })
+    }
+
+    /// The matching rows of a segment, the newest first; whether `each` always went on.
+    fn segment_backwards(
+        &self,
+        path: &Path,
+        seen: &mut Seen,
+        each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> io::Result<bool> {
+        let Some(segment) = self.segment(path)? else { return Ok(true) };
+        for group in segment.groups(&self.range).into_iter().rev() {
+            let wants = |row: &Row<'_>| self.select.wants(row, seen);
+            if segment.newest_first(group, wants, &mut *each)?.is_break() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The matching rows of a row group, in order.
+    fn group(
+        &self,
+        segment: &Segment,
+        group: usize,
+        seen: &mut Seen,
+        mut each: impl FnMut(&Row<'_>),
+    ) -> io::Result<()> {
+        let _: ControlFlow<()> = segment.rows(group, |row| {
+            if self.select.wants(row, seen) {
+                each(row);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    fn segment(&self, path: &Path) -> io::Result<Option<Segment>> {
+        Segment::open(path, &self.keyring, &self.wanted).map_err(io::Error::from)
     }
 
     /// Hands the matching rows of one file to `each`, in order.
@@ -182,11 +298,15 @@ impl Scan {
     }
 
     /// A file, its head and where its first frame begins; `None` when it is gone, not begun or too old.
-    fn open(&self, name: &FileName) -> io::Result<Option<(File, FileHead, u64)>> {
-        let file = match File::open(&name.path) {
-            Ok(file) => file,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(cause),
+    fn open(&self, source: Source) -> io::Result<Option<(File, FileHead, u64)>> {
+        let file = match source {
+            Source::Journal(file) => file,
+            Source::Segment(..) => return Ok(None),
+            Source::Unopened(name) => match File::open(&name.path) {
+                Ok(file) => file,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(cause) => return Err(cause),
+            },
         };
         let (since, _) = self.select.predicate.range();
         if files::end(&file)?.is_some_and(|end| end.ts < since) {
@@ -248,6 +368,12 @@ impl Seen {
     }
 }
 
+fn next(pieces: &Mutex<VecDeque<Piece>>) -> Option<Piece> {
+    pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+/// What the filter looks at besides its own columns.
+const TRIED: [&str; 2] = ["start_ts", "gap.count"];
 /// The column that a filter must name to get more than finished requests.
 const KIND: &str = "record.kind";
 /// Most threads of one scan.

@@ -60,6 +60,8 @@ impl Compactor {
             stats: Arc::clone(&stats),
             stop: Arc::clone(&stop),
             faults: Box::new(NoFaults),
+            settle: SETTLE,
+            unsettled: false,
             damaged: BTreeSet::new(),
         };
         let background = Background { work, kept, journal, now, lock: None, failures: 0 };
@@ -109,7 +111,7 @@ impl Background {
             let pause = match self.turn() {
                 Ok(()) => {
                     self.failures = 0;
-                    LOOK_EVERY
+                    if self.work.unsettled { SETTLE } else { LOOK_EVERY }
                 }
                 Err(SegmentError::Stopped) => break,
                 Err(error) => self.failed(&error),
@@ -161,5 +163,7 @@ impl Background {
 const NICE: i32 = 15;
 /// How often closed files are looked for when nobody says that there is one.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long a closed journal file stays: followers look at the files five times a second.
+const SETTLE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::SegmentError;
 use super::manifest::{Change, Entry, Manifest};
@@ -41,6 +42,10 @@ pub(super) struct Work {
     pub(super) stats: Arc<SegmentStats>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) faults: Box<dyn Faults>,
+    /// How long a closed file stays where it is, so that who follows the journal reads it to its end.
+    pub(super) settle: Duration,
+    /// A closed file was left because it had not stayed long enough.
+    pub(super) unsettled: bool,
     /// Closed files that cannot be read to their end.
     pub(super) damaged: BTreeSet<PathBuf>,
 }
@@ -54,6 +59,7 @@ struct Closed {
     at: u64,
     end: End,
     bytes: u64,
+    modified: Timestamp,
 }
 
 impl Work {
@@ -71,7 +77,7 @@ impl Work {
     pub(super) fn pass(&mut self, now: Timestamp) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
         let mut manifest = Manifest::read(&folder)?;
-        let closed = self.uncovered(&manifest)?;
+        let closed = self.uncovered(&manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
         let mut made = 0;
         for group in groups(closed) {
@@ -82,7 +88,7 @@ impl Work {
                 Err(error) => return Err(error),
             }
         }
-        let closed = self.uncovered(&manifest)?;
+        let closed = self.uncovered(&manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
         self.tell(&manifest);
         Ok(made)
@@ -122,7 +128,8 @@ impl Work {
 
     /// The closed files that are not in a segment yet. Those that are in one are removed on the way, and so are those
     /// without a record.
-    fn uncovered(&self, manifest: &Manifest) -> Result<Vec<Closed>, SegmentError> {
+    fn uncovered(&mut self, manifest: &Manifest, now: Timestamp) -> Result<Vec<Closed>, SegmentError> {
+        self.unsettled = false;
         let mut found = Vec::new();
         let mut covered = Vec::new();
         for name in files::list(&self.dir.join(JOURNAL))? {
@@ -134,6 +141,8 @@ impl Work {
             let segment = manifest.covering(closed.head.first_seq);
             if segment.is_some_and(|s| closed.end.next_seq <= s.last_seq + 1) || empty {
                 covered.push(closed);
+            } else if now.since(closed.modified) < self.settle {
+                self.unsettled = true;
             } else if u64::from(closed.head.schema) <= SCHEMA_VERSION {
                 // A newer version's columns would be lost: its own compactor takes them.
                 found.push(closed);
@@ -266,8 +275,9 @@ fn open(name: FileName) -> io::Result<Option<Closed>> {
         Err(cause) => return Err(cause),
     };
     let (Some(end), Some((head, at))) = (files::end(&file)?, files::head(&file)?) else { return Ok(None) };
-    let bytes = file.metadata()?.len();
-    Ok(Some(Closed { name, file, head, at, end, bytes }))
+    let metadata = file.metadata()?;
+    let modified = Timestamp::from_secs(metadata.mtime()).plus(Duration::from_nanos(metadata.mtime_nsec() as u64));
+    Ok(Some(Closed { name, file, head, at, end, bytes: metadata.len(), modified }))
 }
 
 /// The files that go into one segment each: of one process and one day, without a hole between them.

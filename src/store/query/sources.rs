@@ -1,0 +1,61 @@
+//! Where the records lie at one moment: journal files and segments, each record in exactly one of them.
+//!
+//! The journal files are opened first, then the manifest is read, then the files that it covers are left out: what
+//! becomes a segment meanwhile is read from the open file or from the segment, never from both or from none. Never
+//! reads a record. Bound: [`HELD_FILES`] open files; those beyond are opened when their turn comes.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::files::{self, FileName};
+use super::super::journal::FOLDER as JOURNAL;
+use super::super::reader::TimeRange;
+use super::super::segments::{self, Entry, Manifest};
+use crate::clock::Timestamp;
+
+/// Journal files that are held open: the oldest, which become segments next.
+const HELD_FILES: usize = 512;
+
+/// A piece of the records.
+pub(super) enum Source {
+    /// A journal file.
+    Journal(File),
+    /// A journal file that is opened later, after all others.
+    Unopened(FileName),
+    /// A segment.
+    Segment(PathBuf, Entry),
+}
+
+/// What there is below a data folder, in the order of `seq`; segments outside the range are left out.
+pub(super) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> {
+    let mut found: Vec<(u64, Source)> = Vec::new();
+    for name in files::list(&dir.join(JOURNAL))? {
+        if found.len() >= HELD_FILES {
+            // After every record before it: numbers rise along the names.
+            found.push((u64::MAX, Source::Unopened(name)));
+            continue;
+        }
+        let file = match File::open(&name.path) {
+            Ok(file) => file,
+            // Removed by retention, or in a segment by now.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
+        if let Some((head, _)) = files::head(&file)? {
+            found.push((head.first_seq, Source::Journal(file)));
+        }
+    }
+    let folder = dir.join(segments::FOLDER);
+    let manifest = Manifest::read(&folder).map_err(io::Error::other)?;
+    found.retain(|(first_seq, _)| manifest.covering(*first_seq).is_none());
+    for entry in manifest.entries() {
+        let times = (Timestamp::from_micros(entry.earliest), Timestamp::from_micros(entry.last_ts));
+        if range.touches(times.0, times.1) {
+            let path = folder.join(&entry.file);
+            found.push((entry.first_seq, Source::Segment(path, entry.clone())));
+        }
+    }
+    found.sort_by_key(|(first_seq, _)| *first_seq);
+    Ok(found.into_iter().map(|(_, source)| source).collect())
+}
