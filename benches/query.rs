@@ -59,12 +59,14 @@ fn held(dir: &Path) -> u64 {
 fn fill(dir: &Path, count: u64) {
     let options = JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(200),
         file_bytes: 64 << 20,
         ring_bytes: 8 << 20,
         max_bytes: 1 << 40,
         retention_days: 90,
+        rotate_after: Duration::from_secs(900),
         hold: Duration::from_secs(10),
         node: "bench".into(),
         workers: 1,

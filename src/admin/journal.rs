@@ -9,6 +9,8 @@ use super::metrics as table;
 use super::source::{Samples, Source};
 use crate::clock;
 use crate::record::Kind;
+use crate::seal::KeyClass;
+use crate::store::segments::SegmentStats;
 use crate::store::{LossReason, Stats};
 
 /// The figures of one journal.
@@ -41,10 +43,19 @@ impl Source for JournalSource {
         out.gauge(table::JOURNAL_RING_FILL, [], fill);
         out.histogram(table::JOURNAL_WRITE_SECONDS, [], &stats.write.snapshot());
         out.histogram(table::JOURNAL_FSYNC_SECONDS, [], &stats.fsync.snapshot());
-        for (operation, errors) in
-            [("write", &stats.write_errors), ("fsync", &stats.fsync_errors), ("file", &stats.file_errors)]
-        {
+        for (operation, errors) in [
+            ("write", &stats.write_errors),
+            ("fsync", &stats.fsync_errors),
+            ("file", &stats.file_errors),
+            ("seal", &stats.seal_errors),
+            ("key", &stats.key_errors),
+        ] {
             out.counter(table::JOURNAL_ERRORS, [operation], errors.load(Relaxed));
+        }
+        for class in KeyClass::ALL {
+            let (live, destroyed) = stats.keys(class);
+            out.gauge(table::RECORD_KEYS, [class.label(), "live"], live as f64);
+            out.gauge(table::RECORD_KEYS, [class.label(), "destroyed"], destroyed as f64);
         }
         out.gauge(table::JOURNAL_UNSYNCED, [], stats.unsynced_age(clock::now()).as_secs_f64());
         out.counter(table::JOURNAL_TORN, [], stats.torn_bytes.load(Relaxed));
@@ -53,5 +64,19 @@ impl Source for JournalSource {
         out.gauge(table::JOURNAL_LIMIT, [], self.limit_bytes as f64);
         out.counter(table::JOURNAL_REMOVED, ["age"], stats.files_expired.load(Relaxed));
         out.counter(table::JOURNAL_REMOVED, ["size"], stats.files_over_quota.load(Relaxed));
+    }
+}
+
+/// The figures of the segments.
+impl Source for SegmentStats {
+    fn collect(&self, out: &mut Samples) {
+        out.gauge(table::SEGMENTS, [], self.segments.load(Relaxed) as f64);
+        out.gauge(table::SEGMENTS_SIZE, [], self.bytes.load(Relaxed) as f64);
+        out.counter(table::SEGMENTS_RECORDS, [], self.records.load(Relaxed));
+        out.gauge(table::SEGMENTS_LAG, [], self.lag(clock::now()).as_secs_f64());
+        out.counter(table::SEGMENTS_ERRORS, [], self.errors.load(Relaxed));
+        out.gauge(table::SEGMENTS_DAMAGED, [], self.damaged.load(Relaxed) as f64);
+        out.counter(table::SEGMENTS_REMOVED, ["age"], self.removed_age.load(Relaxed));
+        out.counter(table::SEGMENTS_REMOVED, ["size"], self.removed_size.load(Relaxed));
     }
 }

@@ -111,6 +111,8 @@ families! {
         = "Age of the oldest record that would not survive a loss of power; 0 when there is none.";
     JOURNAL_ERRORS: Counter "kelisim_journal_errors_total" ["operation"]
         = "Failed operations on journal files.";
+    RECORD_KEYS: Gauge "kelisim_record_keys" ["class", "state"]
+        = "Keys that seal records: those that live, and those that were destroyed.";
     JOURNAL_TORN: Counter "kelisim_journal_torn_bytes_total" []
         = "Bytes cut from the ends of journal files at recovery.";
     JOURNAL_FILES: Gauge "kelisim_journal_files" []
@@ -121,6 +123,21 @@ families! {
         = "Bytes that the journal files may have together (records.max_bytes).";
     JOURNAL_REMOVED: Counter "kelisim_journal_removed_files_total" ["reason"]
         = "Journal files removed, because of their age or of the limit.";
+
+    SEGMENTS: Gauge "kelisim_segments" []
+        = "Segments on the disk.";
+    SEGMENTS_SIZE: Gauge "kelisim_segments_size_bytes" []
+        = "Bytes of all segments.";
+    SEGMENTS_RECORDS: Counter "kelisim_segments_records_total" []
+        = "Records that were moved from the journal into segments.";
+    SEGMENTS_LAG: Gauge "kelisim_segments_lag_seconds" []
+        = "How long the oldest closed journal file has waited for its segment; 0 when none waits.";
+    SEGMENTS_ERRORS: Counter "kelisim_segments_errors_total" []
+        = "Failed attempts to make or remove segments; each is repeated.";
+    SEGMENTS_DAMAGED: Gauge "kelisim_segments_damaged_journal_files" []
+        = "Closed journal files that cannot become segments because they are damaged or their keys are missing.";
+    SEGMENTS_REMOVED: Counter "kelisim_segments_removed_total" ["reason"]
+        = "Segments removed, because of their age or of the limit.";
 
     // The access log.
     ACCESS_LOG_LINES: Counter "kelisim_access_log_lines_total" ["result"]

@@ -219,6 +219,7 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
     };
     Ok(Records {
         dir: table.take("dir")?,
+        keys_dir: table.maybe("keys_dir"),
         durability: match table.word("durability")? {
             "memory" => Durability::Memory,
             "fsync" => Durability::Fsync,
@@ -231,6 +232,8 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         max_bytes: table.take("max_bytes")?,
         retention_days: retention.longest(),
         retention,
+        segments: table.take("segments")?,
+        segment_minutes: table.take("segment_minutes")?,
         query_values: table.all("query_values"),
         record_before_forward: table.all("record_before_forward"),
         node: table.take("node")?,

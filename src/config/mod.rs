@@ -309,6 +309,8 @@ pub struct Risk {
 pub struct Records {
     /// Data folder; the journal lies in `journal/` below it.
     pub dir: PathBuf,
+    /// Folder of the keys; `None`: `keys` in `dir`.
+    pub keys_dir: Option<PathBuf>,
     /// What a response waits for.
     pub durability: Durability,
     /// Longest time between two fsyncs at level `group`.
@@ -325,12 +327,30 @@ pub struct Records {
     pub retention_days: u32,
     /// Days that each class of fields may be read.
     pub retention: Retention,
+    /// Whether closed journal files become Parquet segments.
+    pub segments: bool,
+    /// Minutes after which a journal file becomes a segment although it is not full.
+    pub segment_minutes: u32,
     /// Query keys whose values may be recorded.
     pub query_values: Vec<String>,
     /// Path prefixes whose requests are recorded durably before the upstream sees them.
     pub record_before_forward: Vec<String>,
     /// Name of this node in records.
     pub node: String,
+}
+
+impl Records {
+    /// How long a journal file is written before it becomes a segment; `None` without segments.
+    #[must_use]
+    pub fn segment_time(&self) -> Option<Duration> {
+        self.segments.then(|| Duration::from_secs(60 * u64::from(self.segment_minutes)))
+    }
+
+    /// Folder of the keys that seal records.
+    #[must_use]
+    pub fn keys_dir(&self) -> PathBuf {
+        self.keys_dir.clone().unwrap_or_else(|| self.dir.join(crate::seal::local::FOLDER))
+    }
 }
 
 /// Days that each class of fields may be read, by the purpose that opens it. No sealed class outlives `security`:

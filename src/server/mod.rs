@@ -28,6 +28,7 @@ use crate::admin::health::{NotReady, Readiness};
 use crate::record::access_log;
 use crate::snapshot::Shared;
 use crate::store::Journal;
+use crate::store::segments::Compactor;
 
 /// How far the process is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,7 @@ pub struct Server {
     workers: Vec<JoinHandle<usize>>,
     background: Option<JoinHandle<()>>,
     journal: Option<Journal>,
+    compactor: Option<Compactor>,
     access_log: Option<access_log::Writer>,
     watchdog: Watchdog,
 }
@@ -140,6 +142,9 @@ impl Server {
             && !journal.stop()
         {
             tracing::error!("the journal did not stop cleanly; the next start will say so");
+        }
+        if let Some(compactor) = self.compactor.take() {
+            compactor.stop();
         }
         if let Some(log) = self.access_log.take() {
             log.stop();

@@ -35,6 +35,7 @@ use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
+use crate::store::segments::{Compactor, CompactorOptions};
 use crate::store::{self, Journal, JournalOptions};
 
 /// Where the configuration came from.
@@ -150,6 +151,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let until = observe_until(config, &data, now)?;
+    let compactor = compactor(config, &journal)?;
     let assessor = Assessor::new(&config.risk, until, now);
     let status = Arc::new(ConfigStatus::new(now));
     let shared = Arc::new(Shared {
@@ -177,6 +179,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         ring_bytes: (config.records.ring_bytes * config.workers) as u64,
         limit_bytes: config.records.max_bytes,
     }));
+    if let Some(compactor) = &compactor {
+        metrics.add_source(compactor.stats());
+    }
     metrics.add_source(Arc::new(StateSource::new(&shared)));
     if let Some(log) = &access_log {
         metrics.add_source(Arc::clone(&log.stats) as Arc<dyn crate::admin::source::Source>);
@@ -192,6 +197,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         workers: Vec::with_capacity(config.workers),
         background: None,
         journal: Some(journal),
+        compactor,
         access_log,
         watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
@@ -282,6 +288,22 @@ fn labels(config: &Config) -> LabelSpace {
             .map(|site| (site.hosts.first().cloned().unwrap_or_default(), site.upstream.len()))
             .collect(),
     }
+}
+
+/// The thread that makes segments, if the configuration wants them.
+fn compactor(config: &Config, journal: &Journal) -> Result<Option<Compactor>, StartError> {
+    if !config.records.segments {
+        return Ok(None);
+    }
+    let options = CompactorOptions {
+        dir: config.records.dir.clone(),
+        retention_days: config.records.retention_days,
+        max_bytes: config.records.max_bytes,
+    };
+    let compactor = Compactor::start(options, journal.keys(), journal.stats(), clock::now)
+        .map_err(StartError::Thread)?;
+    journal.tell_closed(compactor.thread());
+    Ok(Some(compactor))
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {

@@ -445,6 +445,8 @@ pub(super) struct Shared {
     /// The writer sleeps, or is about to.
     pub(super) sleeping: AtomicBool,
     pub(super) writer: OnceLock<Thread>,
+    /// Who wants to know that a file was closed.
+    pub(super) compactor: OnceLock<Thread>,
 }
 
 impl Shared {

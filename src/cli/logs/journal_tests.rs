@@ -32,6 +32,7 @@ fn logs_to(dir: &Path, words: &str, out: &mut dyn Write) -> u8 {
 fn start(dir: &Path) -> (Journal, RecorderHandle) {
     let options = JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(20),
         // Small, so that there are several files.
@@ -39,6 +40,7 @@ fn start(dir: &Path) -> (Journal, RecorderHandle) {
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
         retention_days: 90,
+        rotate_after: Duration::from_secs(900),
         hold: Duration::from_millis(5),
         node: "node-1".into(),
         workers: 1,

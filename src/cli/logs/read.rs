@@ -14,7 +14,7 @@ use super::terminal::Terminal;
 use super::{charts, escape};
 use crate::clock::Timestamp;
 use crate::record::{COLUMNS, Column, Projection};
-use crate::seal::LocalKeys;
+use crate::seal::{self, LocalKeys};
 use crate::store::query::field::aliases;
 use crate::store::query::filter::Test;
 use crate::store::query::units::{parse_bytes, parse_duration};
@@ -64,8 +64,8 @@ pub(super) fn request(
             args.data.display()
         )));
     };
-    let keys = Arc::new(LocalKeys::at(&folder.join("keys")));
-    let scan = Scan::new(&folder, &grant, keys, &filter, now);
+    let keys = args.keys.clone().unwrap_or_else(|| folder.join(seal::local::FOLDER));
+    let scan = Scan::new(&folder, &grant, Arc::new(LocalKeys::at(&keys)), &filter, now);
     Ok(Request { grant, folder, scan })
 }
 
@@ -74,8 +74,8 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> R
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
     let Request { grant, scan, .. } = request(&args.read, &args.filter, columns, now)?;
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
-    let scan = scan.showing(lines.columns());
     out.write(lines.header())?;
+    let scan = scan.showing(lines.columns());
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut shown = 0;
     let mut failed = None;
@@ -231,6 +231,22 @@ pub(super) fn tell_gaps(seen: &Seen) {
         let (gaps, missing) = (seen.gaps, seen.missing);
         eprintln!(
             "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
+        );
+    }
+    tell_damage(seen.damaged);
+    if seen.locked > 0 {
+        eprintln!(
+            "note: fields are absent from {} files because their key is missing\n  hint: name the keys folder with --keys DIR",
+            seen.locked
+        );
+    }
+}
+
+/// What could not be shown because files were damaged or changed.
+pub(super) fn tell_damage(files: u64) {
+    if files > 0 {
+        eprintln!(
+            "note: {files} files are damaged or were changed; what is behind such a place is not shown"
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Going through the records, in segments and journal: newest first, or all of them by several threads.
 //!
-//! Needs a [`Grant`], shows only what it opens, and counts the gaps that it passes. Files and frames outside the
-//! asked time are not read further than their heads. Never writes. Bound: one block per thread; the places of the
-//! frames of one file.
+//! Needs a [`Grant`], decrypts and shows only what it opens, and counts the gaps that it passes. Files, frames and row
+//! groups outside the asked time are not read further than their heads. Never writes. Bound: one block per thread; the
+//! places of the frames of one file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::files;
-use super::super::frame::{FileHead, Frame, Mark};
+use super::super::frame::{Frame, Mark};
 use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
+use super::super::sealed::{Opener, Tampered};
 use super::super::segments::{Segment, Wanted};
 use super::access::Grant;
 use super::backwards;
@@ -23,7 +24,6 @@ use super::filter::Filter;
 use super::predicate::Predicate;
 use super::sources::{Source, sources};
 use crate::clock::Timestamp;
-use crate::record::purpose::Opened;
 use crate::record::{Column, Kind, Row, Value};
 use crate::seal::{KeyProvider, Keyring};
 
@@ -36,9 +36,22 @@ pub struct Scan {
     select: Select,
 }
 
+/// A file that is read: its opener, and where its first frame begins.
+struct Part {
+    file: File,
+    opener: Opener,
+    at: u64,
+}
+
+/// A piece of work for one thread.
+enum Piece {
+    Source(Source),
+    /// A row group of a segment.
+    Group(Arc<Segment>, usize),
+}
+
 /// Which rows are wanted.
 pub struct Select {
-    opened: Opened,
     predicate: Predicate,
     /// Records of every kind; otherwise finished requests only.
     any_kind: bool,
@@ -55,13 +68,10 @@ pub struct Seen {
     pub gaps: u64,
     /// Records that those gaps say are missing; gaps of unknown size add nothing.
     pub missing: u64,
-}
-
-/// A piece of work for one thread.
-enum Piece {
-    Source(Source),
-    /// A row group of a segment.
-    Group(Arc<Segment>, usize),
+    /// Files that are damaged or were changed; what is behind such a place is not shown.
+    pub damaged: u64,
+    /// Files of which permitted fields are absent because their key is missing, without having been destroyed.
+    pub locked: u64,
 }
 
 /// The folder above `journal` for a data folder: itself, or `records` in it.
@@ -95,7 +105,7 @@ impl Scan {
             keyring: Keyring::new(grant, keys),
             wanted: Wanted { tried: filter.columns().chain(always).collect(), shown: None },
             range: TimeRange { since: Some(since), until: Some(until) },
-            select: Select { opened: grant.purpose().opened(), predicate, any_kind },
+            select: Select { predicate, any_kind },
         }
     }
 
@@ -104,6 +114,12 @@ impl Scan {
     pub fn showing(mut self, columns: &[&'static Column]) -> Self {
         self.wanted.shown = Some(columns.to_vec());
         self
+    }
+
+    /// The keys of this read, for rows that come from elsewhere.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Which rows are wanted, for rows that come from elsewhere.
@@ -146,17 +162,17 @@ impl Scan {
             match source {
                 Source::Segment(_, entry) if entry.last_seq < seq => {}
                 Source::Segment(path, _) => {
-                    let Some(segment) = self.segment(&path)? else { continue };
+                    let Some(segment) = self.segment(&path, &mut seen)? else { continue };
                     for group in segment.groups(&self.range) {
                         self.group(&segment, group, &mut seen, &mut newer)?;
                     }
                 }
                 source => {
-                    let Some((file, head, at)) = self.open(source)? else { continue };
-                    if files::end(&file)?.is_some_and(|end| end.next_seq <= seq) {
+                    let Some(part) = self.open(source, &mut seen)? else { continue };
+                    if files::end(&part.file)?.is_some_and(|end| end.next_seq <= seq) {
                         continue;
                     }
-                    self.forwards((&file, &head, at), &mut seen, &mut newer)?;
+                    self.forwards(part, &mut seen, &mut newer)?;
                 }
             }
         }
@@ -213,7 +229,7 @@ impl Scan {
         match piece {
             Piece::Group(segment, group) => self.group(&segment, group, seen, each),
             Piece::Source(Source::Segment(path, _)) => {
-                if let Some(segment) = self.segment(&path)?.map(Arc::new) {
+                if let Some(segment) = self.segment(&path, seen)?.map(Arc::new) {
                     let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
                     for group in segment.groups(&self.range).into_iter().rev() {
                         pieces.push_front(Piece::Group(Arc::clone(&segment), group));
@@ -221,8 +237,8 @@ impl Scan {
                 }
                 Ok(())
             }
-            Piece::Source(source) => match self.open(source)? {
-                Some((file, head, at)) => self.forwards((&file, &head, at), seen, each),
+            Piece::Source(source) => match self.open(source, seen)? {
+                Some(part) => self.forwards(part, seen, each),
                 None => Ok(()),
             },
         }
@@ -235,12 +251,15 @@ impl Scan {
         seen: &mut Seen,
         each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
-        let Some((file, head, at)) = self.open(source)? else { return Ok(true) };
-        backwards::frames(&file, at, &self.range, |frame| {
+        let Some(Part { file, mut opener, at }) = self.open(source, seen)? else { return Ok(true) };
+        let mut tampered = false;
+        let walk = backwards::frames(&file, at, &self.range, |frame| {
             let mut rows = Vec::new();
-            self.select.rows(frame, &head, seen, |row| rows.push(*row));
-            rows.iter().rev().all(|row| each(row).is_continue())
-        })
+            tampered |= self.select.rows(frame, &mut opener, seen, |row| rows.push(*row)).is_err();
+            !tampered && rows.iter().rev().all(|row| each(row).is_continue())
+        })?;
+        seen.damaged += u64::from(tampered || walk.damaged);
+        Ok(!walk.ended || tampered)
     }
 
     /// The matching rows of a segment, the newest first; whether `each` always went on.
@@ -250,7 +269,7 @@ impl Scan {
         seen: &mut Seen,
         each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
-        let Some(segment) = self.segment(path)? else { return Ok(true) };
+        let Some(segment) = self.segment(path, seen)? else { return Ok(true) };
         for group in segment.groups(&self.range).into_iter().rev() {
             let wants = |row: &Row<'_>| self.select.wants(row, seen);
             if segment.newest_first(group, wants, &mut *each)?.is_break() {
@@ -277,33 +296,40 @@ impl Scan {
         Ok(())
     }
 
-    fn segment(&self, path: &Path) -> io::Result<Option<Segment>> {
-        Segment::open(path, &self.keyring, &self.wanted).map_err(io::Error::from)
+    fn segment(&self, path: &Path, seen: &mut Seen) -> io::Result<Option<Segment>> {
+        let segment = Segment::open(path, &self.keyring, &self.wanted).map_err(io::Error::from)?;
+        seen.locked += u64::from(segment.as_ref().is_some_and(Segment::locked));
+        Ok(segment)
     }
 
     /// Hands the matching rows of one file to `each`, in order.
     fn forwards(
         &self,
-        (file, head, at): (&File, &FileHead, u64),
+        Part { file, mut opener, at }: Part,
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'_>),
     ) -> io::Result<()> {
         let mut frames = FrameReader::new(at);
-        while let Some(frame) = frames.next(file)?.filter(|frame| frame.mark == Mark::Records) {
-            if self.range.touches(frame.earliest, frame.ts) {
-                self.select.rows(&frame, head, seen, &mut each);
+        while let Some(frame) = frames.next(&file)?.filter(|frame| frame.mark == Mark::Records) {
+            if self.range.touches(frame.earliest, frame.ts)
+                && self.select.rows(&frame, &mut opener, seen, &mut each).is_err()
+            {
+                seen.damaged += 1;
+                return Ok(());
             }
         }
+        seen.damaged += u64::from(frames.damaged());
         Ok(())
     }
 
-    /// A file, its head and where its first frame begins; `None` when it is gone, not begun or too old.
-    fn open(&self, source: Source) -> io::Result<Option<(File, FileHead, u64)>> {
-        let file = match source {
-            Source::Journal(file) => file,
+    /// A file to be read; `None` when it is gone, not begun or too old, or nobody can read it since its keys were
+    /// destroyed.
+    fn open(&self, source: Source, seen: &mut Seen) -> io::Result<Option<Part>> {
+        let (name, file) = match source {
+            Source::Journal(name, file) => (name, file),
             Source::Segment(..) => return Ok(None),
             Source::Unopened(name) => match File::open(&name.path) {
-                Ok(file) => file,
+                Ok(file) => (name, file),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(cause) => return Err(cause),
             },
@@ -312,17 +338,14 @@ impl Scan {
         if files::end(&file)?.is_some_and(|end| end.ts < since) {
             return Ok(None);
         }
-        Ok(files::head(&file)?.map(|(head, at)| (file, head, at)))
+        let Some((head, at)) = files::head(&file)? else { return Ok(None) };
+        let opener = Opener::new(&head, &self.keyring).map_err(|error| error.of(&name.path))?;
+        seen.locked += u64::from(opener.as_ref().is_some_and(Opener::locked));
+        Ok(opener.map(|opener| Part { file, opener, at }))
     }
 }
 
 impl Select {
-    /// The classes that rows must be read with.
-    #[must_use]
-    pub const fn opened(&self) -> Opened {
-        self.opened
-    }
-
     /// Whether a row is wanted; counts it.
     pub fn wants(&self, row: &Row<'_>, seen: &mut Seen) -> bool {
         seen.scanned += 1;
@@ -337,18 +360,18 @@ impl Select {
     /// Hands the matching rows of a frame to `each`, in order.
     fn rows<'a>(
         &self,
-        frame: &Frame<'a>,
-        head: &'a FileHead,
+        frame: &Frame<'_>,
+        opener: &'a mut Opener,
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'a>),
-    ) {
-        let of_file = (&head.node[..], u64::from(head.schema));
-        let _: ControlFlow<()> = frame.rows(of_file, self.opened, |row| {
+    ) -> Result<(), Tampered> {
+        let _: ControlFlow<()> = opener.open(frame)?.rows(|row| {
             if self.wants(&row, seen) {
                 each(&row);
             }
             ControlFlow::Continue(())
         });
+        Ok(())
     }
 }
 
@@ -358,6 +381,8 @@ impl Seen {
         self.matched += other.matched;
         self.gaps += other.gaps;
         self.missing += other.missing;
+        self.damaged += other.damaged;
+        self.locked += other.locked;
     }
 
     fn count_gap(&mut self, row: &Row<'_>) {

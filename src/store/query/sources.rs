@@ -20,7 +20,7 @@ const HELD_FILES: usize = 512;
 /// A piece of the records.
 pub(super) enum Source {
     /// A journal file.
-    Journal(File),
+    Journal(FileName, File),
     /// A journal file that is opened later, after all others.
     Unopened(FileName),
     /// A segment.
@@ -43,7 +43,7 @@ pub(super) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> 
             Err(cause) => return Err(cause),
         };
         if let Some((head, _)) = files::head(&file)? {
-            found.push((head.first_seq, Source::Journal(file)));
+            found.push((head.first_seq, Source::Journal(name, file)));
         }
     }
     let folder = dir.join(segments::FOLDER);

@@ -25,9 +25,11 @@ use crate::record::SCHEMA_VERSION;
 use crate::seal::{Day, KeyProvider, Keyring};
 use crate::store::disk::sync_folder;
 use crate::store::files::{self, End, FileName};
-use crate::store::frame::{FileHead, Mark};
+use crate::store::frame::Mark;
+use crate::store::head::FileHead;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::reader::FrameReader;
+use crate::store::sealed::Opener;
 
 /// Rows after which a segment takes no further journal file.
 const SEGMENT_ROWS: u64 = 1_000_000;
@@ -205,7 +207,7 @@ impl Work {
             let next = self.copy(closed, &keyring, &mut reader, &mut writer)?;
             if next != closed.end.next_seq {
                 let name = closed.name.path.display().to_string();
-                tracing::error!(file = name, "a closed journal file is damaged and stays as it is");
+                tracing::error!(file = name, "a closed journal file is damaged, or its keys are not there: it stays as it is");
                 self.damaged.insert(closed.name.path.clone());
                 return Err(SegmentError::Damaged(name));
             }
@@ -222,17 +224,20 @@ impl Work {
         reader: &mut FrameReader,
         writer: &mut SegmentWriter,
     ) -> Result<u64, SegmentError> {
-        reader.restart(closed.at);
-        let of_file = (&closed.head.node[..], u64::from(closed.head.schema));
         let mut next = closed.head.first_seq;
+        let opener = Opener::new(&closed.head, keyring).map_err(|error| error.of(&closed.name.path))?;
+        // Without a key that may come back, its class would be lost.
+        let Some(mut opener) = opener.filter(|opener| !opener.locked()) else { return Ok(next) };
+        reader.restart(closed.at, 0);
         while let Some(frame) = reader.next(&closed.file)?.filter(|f| f.mark == Mark::Records) {
             if self.stop.load(Relaxed) {
                 return Err(SegmentError::Stopped);
             }
+            let Ok(batch) = opener.open(&frame) else { break };
             if frame.first_seq != next {
-                return Ok(next);
+                break;
             }
-            let flow = frame.rows(of_file, keyring.opened(), |row| match writer.push(&row) {
+            let flow = batch.rows(|row| match writer.push(&row) {
                 Ok(()) => {
                     next = row.seq + 1;
                     ControlFlow::Continue(())

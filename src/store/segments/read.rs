@@ -27,7 +27,7 @@ use super::schema;
 use crate::clock::Timestamp;
 use crate::record::rebuilt::RowBuilder;
 use crate::record::{COLUMNS, Column, Kind, Opened, Row};
-use crate::seal::{KeyClass, KeyId, Keyring};
+use crate::seal::{KeyClass, KeyError, KeyId, Keyring};
 use crate::store::reader::TimeRange;
 
 /// Rows decoded at once.
@@ -51,6 +51,7 @@ pub(in crate::store) struct Segment {
     node: Vec<u8>,
     schema: u64,
     opened: Opened,
+    locked: bool,
     /// What can be read of what is tried, and of everything that is wanted.
     tried: Vec<&'static Column>,
     all: Vec<&'static Column>,
@@ -85,7 +86,7 @@ impl Segment {
             .with_skip_arrow_metadata(true);
         let mut metadata = ArrowReaderMetadata::load(&file, options.clone())?;
         all.retain(|column| metadata.schema().column_with_name(column.column).is_some());
-        let keys = keys(metadata.metadata(), &all, keyring)?;
+        let (keys, locked) = keys(metadata.metadata(), &all, keyring)?;
         all.retain(|column| !schema::sealed(column) || keys.iter().any(|(id, _)| *id == column.id));
         if !keys.is_empty() {
             metadata = ArrowReaderMetadata::load(
@@ -98,7 +99,12 @@ impl Segment {
         };
         let tried = all.iter().copied().filter(needed).collect();
         let (node, schema) = origin(metadata.metadata());
-        Ok(Some(Self { file, metadata, node, schema, opened, tried, all }))
+        Ok(Some(Self { file, metadata, node, schema, opened, locked, tried, all }))
+    }
+
+    /// Whether columns are absent because a key is missing that was not destroyed.
+    pub(in crate::store) const fn locked(&self) -> bool {
+        self.locked
     }
 
     /// The row groups that may hold rows of the range, in the order of `seq`.
@@ -201,14 +207,15 @@ impl Segment {
     }
 }
 
-/// The data keys of the sealed columns among these that the keyring opens, by column id.
+/// The data keys of the sealed columns among these that the keyring opens, by column id, and whether a key is missing
+/// that should be there.
 fn keys(
     metadata: &ParquetMetaData,
     columns: &[&'static Column],
     keyring: &Keyring,
-) -> Result<Vec<(u8, FoundKey)>, SegmentError> {
-    let Some(group) = metadata.row_groups().first() else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+) -> Result<(Vec<(u8, FoundKey)>, bool), SegmentError> {
+    let (mut found, mut locked) = (Vec::new(), false);
+    let Some(group) = metadata.row_groups().first() else { return Ok((found, locked)) };
     for column in columns.iter().filter(|c| schema::sealed(c)) {
         let leaf = schema::leaf(column);
         let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == leaf);
@@ -225,11 +232,14 @@ fn keys(
         if key.class != KeyClass::from(column.class) {
             continue;
         }
-        if let Some(dek) = keyring.unwrap(&key, &wrapped)? {
-            found.push((column.id, (leaf, dek.bytes().to_vec())));
+        match keyring.unwrap(&key, &wrapped) {
+            Ok(Some(dek)) => found.push((column.id, (leaf, dek.bytes().to_vec()))),
+            Ok(None) => {}
+            Err(KeyError::Missing(_)) => locked = true,
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(found)
+    Ok((found, locked))
 }
 
 /// The path of a column and its data key.

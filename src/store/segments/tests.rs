@@ -33,6 +33,8 @@ fn keys(dir: &Path) -> Arc<LocalKeys> {
 fn start(dir: &Path) -> (Journal, RecorderHandle) {
     let options = JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
+        rotate_after: Duration::from_secs(900),
         durability: Durability::Group,
         group_commit: Duration::from_millis(5),
         file_bytes: FILE_BYTES,

@@ -12,18 +12,22 @@ use std::time::Duration;
 use crate::clock::{self, Timestamp};
 use crate::config::Durability;
 use crate::record::{Column, Event, Kind, Purpose, Value};
+use crate::seal::{KeyClass, Keyring, LocalKeys};
 use crate::store::disk::{Disk, DiskFile, OsDisk};
+use crate::store::query::{Filter, open_read};
 use crate::store::{Journal, JournalOptions, Reader, Recorder, RecorderHandle, TimeRange};
 
 pub(super) fn options(dir: &Path) -> JournalOptions {
     JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(20),
         file_bytes: 1 << 20,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
         retention_days: 90,
+        rotate_after: Duration::from_secs(900),
         hold: Duration::from_millis(5),
         node: "node-1".into(),
         workers: 1,
@@ -32,7 +36,9 @@ pub(super) fn options(dir: &Path) -> JournalOptions {
 
 /// A journal with one worker, on any disk.
 pub(super) fn start(disk: Arc<dyn Disk>, options: JournalOptions) -> (Journal, RecorderHandle) {
-    let (journal, mut handles) = Journal::start_on(disk, options, clock::now).expect("a journal");
+    let keys = LocalKeys::prepare(&options.keys_dir).expect("keys");
+    let (journal, mut handles) =
+        Journal::start_on(disk, Arc::new(keys), options, clock::now).expect("a journal");
     (journal, handles.remove(0))
 }
 
@@ -48,6 +54,12 @@ pub(super) fn work<T>(handle: RecorderHandle, work: impl AsyncFnOnce(Recorder) -
 
 pub(super) fn access(path: &str) -> Event<'_> {
     Event { start_ts: Some(clock::now()), path: Some(path.as_bytes()), ..Event::default() }
+}
+
+/// What a purpose opens in a data folder.
+pub(super) fn keyring(dir: &Path, purpose: Purpose) -> Keyring {
+    let grant = open_read(purpose, Some("test"), &Filter::default(), &[]).expect("granted");
+    Keyring::new(&grant, Arc::new(LocalKeys::at(&dir.join("keys"))))
 }
 
 /// One row, owned.
@@ -70,7 +82,7 @@ pub(super) fn read(dir: &Path) -> Vec<Read> {
     let mut rows = Vec::new();
     let mut reader = Reader::open(dir).expect("a folder");
     reader
-        .for_each_row(Purpose::Support.opened(), &TimeRange::default(), |row| {
+        .for_each_row(&keyring(dir, Purpose::Support), &TimeRange::default(), |row| {
             let count = match row.get(column("gap.count")) {
                 Some(Value::U64(n)) => Some(n),
                 _ => None,
@@ -192,6 +204,14 @@ pub(super) fn snapshot(dir: &Path) -> tempfile::TempDir {
         let entry = entry.expect("an entry");
         if entry.file_type().expect("a type").is_file() {
             std::fs::copy(entry.path(), journal.join(entry.file_name())).expect("a copy");
+        }
+    }
+    for class in KeyClass::ALL.map(KeyClass::label) {
+        let keys = copy.path().join("keys").join(class);
+        std::fs::create_dir_all(&keys).expect("a folder");
+        for entry in std::fs::read_dir(dir.join("keys").join(class)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), keys.join(entry.file_name())).expect("a copy");
         }
     }
     copy
