@@ -73,6 +73,13 @@ impl Source for JournalAndGeo {
         out.gauge(JOURNAL_SIZE, [], 1e6);
         out.gauge(JOURNAL_LIMIT, [], 1e9);
         out.counter(JOURNAL_REMOVED, ["age"], 0);
+        out.gauge(SEGMENTS, [], 3.0);
+        out.gauge(SEGMENTS_SIZE, [], 1e6);
+        out.counter(SEGMENTS_RECORDS, [], 12);
+        out.gauge(SEGMENTS_LAG, [], 0.0);
+        out.counter(SEGMENTS_ERRORS, [], 0);
+        out.gauge(SEGMENTS_DAMAGED, [], 0.0);
+        out.counter(SEGMENTS_REMOVED, ["age"], 0);
         out.gauge(RISK_CAPACITY, ["subjects"], 100.0);
         out.gauge(RISK_ENTRIES, ["subjects"], 1.0);
         out.counter(RISK_EVICTIONS, ["subjects"], 0);

@@ -14,6 +14,7 @@
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
+//! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
@@ -49,6 +50,7 @@ mod policy;
 mod real_app;
 mod records;
 mod secure;
+mod segments;
 mod strict;
 mod support;
 mod third_party;

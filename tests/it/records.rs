@@ -253,7 +253,8 @@ fn seen_id(seen: &crate::support::Seen) -> &str {
 #[test]
 fn a_full_limit_of_bytes_removes_the_oldest_and_says_so() {
     let origin = Origin::pages();
-    let gateway = Gateway::build(&[&origin]).key("records.max_bytes", "\"4MiB\"").start();
+    let limits = Gateway::build(&[&origin]).key("records.max_bytes", "\"4MiB\"");
+    let gateway = limits.key("records.segments", "false").start();
     let mut client = gateway.client();
     let long = "x".repeat(3000);
     // Some kilobytes a record: more than four files of one mebibyte.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::verify::VerifyArgs;
 use crate::record::{Column, Purpose};
 use crate::store::query::filter::Moment;
 use crate::store::query::{By, READERS, field, parse_moment, resolve};
@@ -34,6 +35,8 @@ pub enum LogsCommand {
     Hist(HistArgs),
     /// List the fields: names, class, and which purpose opens them
     Fields(FieldsArgs),
+    /// Check that the segments are what was written
+    Verify(VerifyArgs),
 }
 
 /// Where and why records are read.
@@ -197,6 +200,7 @@ impl LogsArgs {
             LogsCommand::Top(args) => args.read.fail,
             LogsCommand::Hist(args) => args.read.fail,
             LogsCommand::Fields(_) => false,
+            LogsCommand::Verify(_) => true,
         }
     }
 }

@@ -13,6 +13,7 @@ mod read;
 mod rows;
 mod tail;
 mod terminal;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -20,6 +21,8 @@ use std::io::{self, Write};
 pub use args::{
     FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
 };
+
+pub use verify::{VerifyArgs, VerifyFormat};
 
 use read::{Failure, Output};
 use terminal::Terminal;
@@ -48,6 +51,7 @@ fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Termi
         LogsCommand::Top(args) => read::top(args, now, &mut out),
         LogsCommand::Hist(args) => read::hist(args, now, &mut out),
         LogsCommand::Fields(args) => read::fields(args, &mut out),
+        LogsCommand::Verify(args) => verify::run(args, &mut out).map(u64::from),
     };
     match outcome {
         Ok(0) if args.fail() => NOTHING,

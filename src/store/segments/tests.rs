@@ -210,7 +210,7 @@ fn a_crash_after_any_step_loses_nothing_and_shows_nothing_twice() {
         again.pass(clock::now()).expect("a pass");
         assert_eq!(rows(dir.path(), Purpose::Security, ""), before, "{step:?}");
         assert_eq!((journal_files(dir.path()), segments(dir.path()).len()), (0, 1), "{step:?}");
-        let report = verify(dir.path(), |_| false).expect("readable");
+        let report = verify(dir.path()).expect("readable");
         assert_eq!((report.findings, report.records), (vec![], 1200), "{step:?}");
     }
 }
@@ -347,15 +347,15 @@ fn segments_go_when_their_days_are_over_and_when_there_are_too_many() {
 fn verify_finds_a_changed_file_and_a_missing_one() {
     let dir = filled(500);
     compact(dir.path());
-    assert_eq!(verify(dir.path(), |_| false).expect("readable").findings, []);
+    assert_eq!(verify(dir.path()).expect("readable").findings, []);
     let path = segments(dir.path()).remove(0);
     let mut bytes = std::fs::read(&path).expect("a file");
     bytes[100] ^= 1;
     std::fs::write(&path, &bytes).expect("written");
-    let findings = verify(dir.path(), |_| false).expect("readable").findings;
+    let findings = verify(dir.path()).expect("readable").findings;
     assert!(matches!(findings[..], [Finding::Changed(_)]), "{findings:?}");
     std::fs::remove_file(&path).expect("removed");
-    let findings = verify(dir.path(), |_| false).expect("readable").findings;
+    let findings = verify(dir.path()).expect("readable").findings;
     assert!(matches!(findings[..], [Finding::Missing(_)]), "{findings:?}");
 }
 

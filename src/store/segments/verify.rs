@@ -4,12 +4,14 @@
 //! numbers of one process must not have holes. Opens no record and needs no key. Bound: one line per finding, one block
 //! of [`BLOCK_BYTES`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::manifest::{Entry, Manifest, hex};
+use crate::store::files;
+use crate::store::journal::FOLDER as JOURNAL;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +50,15 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Checks the segments below a data folder. `in_journal` says whether a record of that number is in the journal.
+/// Checks the segments below a data folder.
 ///
 /// # Errors
 /// When the folder cannot be read at all.
-pub fn verify(dir: &Path, in_journal: impl Fn(u64) -> bool) -> io::Result<Report> {
+pub fn verify(dir: &Path) -> io::Result<Report> {
     let folder = dir.join(super::FOLDER);
     let mut report = Report::default();
+    // Before the manifest: what is in neither afterwards is nowhere.
+    let journal = begins(&dir.join(JOURNAL))?;
     let manifest = match Manifest::read(&folder) {
         Ok(manifest) => manifest,
         Err(super::ManifestError::Read(cause)) => return Err(cause),
@@ -70,7 +74,7 @@ pub fn verify(dir: &Path, in_journal: impl Fn(u64) -> bool) -> io::Result<Report
         report.bytes += entry.bytes;
         report.findings.extend(check(&folder, entry));
     }
-    report.findings.extend(holes(manifest.entries(), in_journal));
+    report.findings.extend(holes(manifest.entries(), &journal));
     Ok(report)
 }
 
@@ -101,8 +105,21 @@ fn hash(path: &Path) -> io::Result<(u64, String)> {
     }
 }
 
+/// The first numbers of the journal's files.
+fn begins(journal: &Path) -> io::Result<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    for name in files::list(journal)? {
+        match File::open(&name.path) {
+            Ok(file) => found.extend(files::head(&file)?.map(|(head, _)| head.first_seq)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(found)
+}
+
 /// Numbers between the segments of one process that are nowhere.
-fn holes(entries: &[Entry], in_journal: impl Fn(u64) -> bool) -> Vec<Finding> {
+fn holes(entries: &[Entry], journal: &BTreeSet<u64>) -> Vec<Finding> {
     let mut spans: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
     for entry in entries {
         spans.entry(entry.instance).or_default().push((entry.first_seq, entry.last_seq));
@@ -112,7 +129,7 @@ fn holes(entries: &[Entry], in_journal: impl Fn(u64) -> bool) -> Vec<Finding> {
         spans.sort_unstable();
         for pair in spans.windows(2) {
             let (first_seq, last_seq) = (pair[0].1 + 1, pair[1].0.saturating_sub(1));
-            if first_seq <= last_seq && !in_journal(first_seq) {
+            if first_seq <= last_seq && !journal.contains(&first_seq) {
                 found.push(Finding::Hole { instance, first_seq, last_seq });
             }
         }
