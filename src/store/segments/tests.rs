@@ -168,8 +168,8 @@ fn journal_files(dir: &Path) -> usize {
 #[test]
 fn every_value_is_the_same_in_a_segment_as_in_the_journal() {
     let dir = filled(3000);
-    assert!(journal_files(dir.path()) > 5);
-    let filters = ["", "status>=500", "path=/page/7 gpc=true", "since:1h cookies=sid", "since:2030-01-01"];
+    assert!(journal_files(dir.path()) > 2);
+    let filters = ["", "status>=500", "path=/page/7 gpc=true", "since:1h cookie.names=sid", "since:2030-01-01"];
     let all = |dir: &Path| -> Vec<_> {
         let purposes = [Purpose::Support, Purpose::Security, Purpose::Fraud, Purpose::Diagnostics];
         purposes.iter().flat_map(|p| filters.map(|filter| rows(dir, *p, filter))).collect()
