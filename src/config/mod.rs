@@ -18,6 +18,7 @@ pub mod reference;
 mod syntax;
 mod value;
 mod walk;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
@@ -73,6 +75,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Certificate and key; `None` means cleartext.
     pub tls: Option<Tls>,
+    /// Whether connections must begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// From where such connections may come. Empty: from everywhere.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// A certificate chain and its key, both PEM files. Reloaded when they change.
@@ -93,14 +99,30 @@ pub struct Site {
     pub upstream: Vec<Endpoint>,
     /// How an endpoint is picked.
     pub balance: Balance,
-    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    /// Whose word about the client is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// The one field in which trusted proxies name the client.
+    pub client_address_from: ClientAddressFrom,
+    /// A further field that gets the client's address on every request.
+    pub client_address_to: Option<HeaderName>,
     /// Path of the gateway's own endpoints, with both slashes, default `/.kelisim/`.
     pub prefix: String,
     /// The published policy; `None` means that there is nothing to accept and no gate.
     pub policy: Option<Policy>,
     /// Largest request body in bytes.
     pub body_bytes: u64,
+}
+
+/// The one field in which trusted proxies name the client.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum ClientAddressFrom {
+    /// `X-Forwarded-For`: a list, walked from the right.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): a list, walked from the right; also tells scheme and host.
+    Forwarded,
+    /// A CDN's field with one address.
+    Field(HeaderName),
 }
 
 /// Where the site's own server is.
@@ -366,6 +388,18 @@ pub struct Timeouts {
 pub struct Ingress {
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
+    /// What is done with `%2F` in a path.
+    pub encoded_slashes: EncodedSlashes,
+}
+
+/// What is done with `%2F` in a path, which some sites read as `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EncodedSlashes {
+    /// The path is passed on as it came; rules read it both ways.
+    #[default]
+    Pass,
+    /// The request is refused with 400.
+    Reject,
 }
 
 /// What is done with header names that contain `_`.

@@ -68,6 +68,8 @@ impl SiteConsent {
                 upstream: vec![],
                 balance: config::Balance::RoundRobin,
                 trusted_proxies: vec![],
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: Some(policy),
                 body_bytes: 0,

@@ -1,20 +1,22 @@
 //! Accepts connections on one listener of one worker.
 //!
-//! Admits or refuses by count, then runs handshake and protocol choice under their deadlines. Accepting stops while
+//! Admits or refuses by count, then runs PROXY header, handshake and protocol choice under their deadlines. Accepting stops while
 //! the gateway is full, so that the kernel's queue, not our memory, holds the rest. Bound: [`super::admission`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::admission::Place;
 use super::connection::{Connection, TlsFacts};
+use super::proxy_protocol::{self, Required};
 use super::sniff::{self, Protocol};
 use super::stream::Transport;
 use super::tls::Store;
@@ -24,15 +26,27 @@ use crate::clock;
 use crate::identify::ClientAddress;
 use crate::worker::Worker;
 
+/// One listener: what a connection has to pass.
+#[derive(Debug)]
+pub struct Door {
+    /// Its index in the configuration.
+    pub listener: usize,
+    /// The certificate, on TLS listeners.
+    pub tls: Option<Arc<Store>>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy: Option<Required>,
+}
+
 /// Accepts until the task is dropped.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls: Option<Arc<Store>>) {
+pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
+    let door = Rc::new(door);
     loop {
         while worker.shared.admission.full() {
             worker.metrics.connection_rejected(ConnReason::Limit);
             tokio::time::sleep(BACK_OFF).await;
         }
         match listener.accept().await {
-            Ok((socket, peer)) => admit(&worker, socket, peer, index, tls.as_ref()),
+            Ok((socket, peer)) => admit(&worker, socket, peer, &door),
             // One connection that is already gone says nothing about the next.
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -54,23 +68,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(
-    worker: &Rc<Worker>,
-    socket: TcpStream,
-    peer: std::net::SocketAddr,
-    index: usize,
-    tls: Option<&Arc<Store>>,
-) {
+fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Door>) {
     let address = ClientAddress::from_resolved(peer.ip());
-    let exempt = worker.snapshot().is_trusted_peer(address.ip());
+    if door.proxy.as_ref().is_some_and(|required| !required.admits(address.ip())) {
+        worker.metrics.connection_rejected(ConnReason::ProxyProtocol);
+        return;
+    }
+    // A load balancer brings many clients: they are counted when its header has told them apart.
+    let exempt = door.proxy.is_some() || worker.snapshot().is_trusted_peer(address.ip());
     let Ok(place) = worker.shared.admission.enter(address, exempt) else {
         worker.metrics.connection_rejected(ConnReason::ClientLimit);
         return;
     };
-    let worker = Rc::clone(worker);
-    let tls = tls.cloned();
+    let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
-        if let Some(reason) = connection(&worker, socket, peer, index, tls, place).await {
+        if let Some(reason) = connection(&worker, socket, peer, &door, place).await {
             worker.metrics.connection_rejected(reason);
         }
     });
@@ -78,11 +90,10 @@ fn admit(
 
 async fn connection(
     worker: &Rc<Worker>,
-    socket: TcpStream,
-    peer: std::net::SocketAddr,
-    index: usize,
-    tls: Option<Arc<Store>>,
-    _place: Place,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    door: &Door,
+    mut place: Place,
 ) -> Option<ConnReason> {
     let accepted = clock::monotonic();
     let handshaking = worker.metrics.hold_connection(ConnectionState::Handshake);
@@ -91,8 +102,16 @@ async fn connection(
     if socket.set_nodelay(true).is_err() {
         return None;
     }
-    let (facts, transport, protocol, prefix) = match tls {
-        Some(store) => match timeout(timeouts.tls_handshake, handshake(socket, &store)).await {
+    let handshake_ends = accepted + timeouts.tls_handshake;
+    let peer = match &door.proxy {
+        Some(_) => match introduced(worker, &mut socket, peer, &mut place, handshake_ends).await {
+            Ok(peer) => peer,
+            Err(reason) => return Some(reason),
+        },
+        None => peer,
+    };
+    let (facts, transport, protocol, prefix) = match &door.tls {
+        Some(store) => match timeout_at(handshake_ends.into(), handshake(socket, store)).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, Bytes::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),
@@ -106,12 +125,31 @@ async fn connection(
             }
         }
     };
-    let connection = Arc::new(Connection::new(index, peer, facts, accepted));
+    let connection = Arc::new(Connection::new(door.listener, peer, facts, accepted));
     let stream = stream::Stream::new(prefix, transport, Arc::clone(&connection));
     drop(handshaking);
     let _open = worker.metrics.hold_connection(ConnectionState::Open);
     let _registered = worker.register(&connection);
     serve::serve(Rc::clone(worker), stream, protocol, connection).await
+}
+
+/// The client as the PROXY header tells it, counted as one; the peer itself when the header is about nobody else.
+async fn introduced(
+    worker: &Worker,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+    place: &mut Place,
+    deadline: Instant,
+) -> Result<SocketAddr, ConnReason> {
+    let Ok(Ok(told)) = timeout_at(deadline.into(), proxy_protocol::read(socket)).await else {
+        return Err(ConnReason::ProxyProtocol);
+    };
+    let Some(client) = told else { return Ok(peer) };
+    let address = ClientAddress::from_resolved(client.ip());
+    if !worker.snapshot().is_trusted_peer(address.ip()) && place.claim(address).is_err() {
+        return Err(ConnReason::ClientLimit);
+    }
+    Ok(client)
 }
 
 async fn handshake(socket: TcpStream, store: &Store) -> io::Result<(TlsFacts, Transport, Protocol)> {

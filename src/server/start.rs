@@ -28,6 +28,7 @@ use crate::cookies::rules::RuleProblem;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
+use crate::listen::proxy_protocol::Required;
 use crate::listen::socket;
 use crate::listen::tls::{CertificateError, Store};
 use crate::risk::{self, Assessor};
@@ -114,6 +115,9 @@ pub enum StartError {
 /// The first thing that cannot be opened; nothing has been accepted then.
 pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     raise_descriptor_limit(config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let now = clock::now();
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
@@ -219,6 +223,9 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
         }
     };
     warn_of_fixed(&old.config, &config);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let hosts = hosts(&config);
     shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
     shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
@@ -243,7 +250,12 @@ fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<
 
 /// Tells which changes need a new process.
 fn warn_of_fixed(old: &Config, new: &Config) {
-    let listeners = |c: &Config| c.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect::<Vec<_>>();
+    let listeners = |c: &Config| {
+        let fixed = |l: &config::Listener| {
+            (l.address, l.tls.is_some(), l.proxy_protocol, l.proxy_protocol_from.clone())
+        };
+        c.listeners.iter().map(fixed).collect::<Vec<_>>()
+    };
     if listeners(old) != listeners(new)
         || old.workers != new.workers
         || old.admin.address != new.admin.address
@@ -316,7 +328,9 @@ fn listen(config: &Config, certificates: &[Option<Arc<Store>>]) -> Result<Vec<Ve
             None => socket::bind_all(listener.address, config.workers),
         };
         for (worker, socket) in workers.iter_mut().zip(sockets.map_err(failed)?) {
-            worker.push(Listening { socket, tls: tls.clone() });
+            let proxy =
+                listener.proxy_protocol.then(|| Required::from_networks(&listener.proxy_protocol_from));
+            worker.push(Listening { socket, tls: tls.clone(), proxy });
         }
     }
     for (address, _) in inherited {

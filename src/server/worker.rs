@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use super::Phase;
 use crate::admin::worker::WorkerMetrics;
-use crate::listen::accept::accept;
+use crate::listen::accept::{Door, accept};
+use crate::listen::proxy_protocol::Required;
 use crate::listen::tls::Store;
 use crate::snapshot::Shared;
 use crate::store::RecorderHandle;
@@ -26,6 +27,8 @@ pub struct Listening {
     pub socket: TcpListener,
     /// The certificate, on TLS listeners.
     pub tls: Option<Arc<Store>>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy: Option<Required>,
 }
 
 /// Starts a worker. The thread returns how many connections were cut at its end.
@@ -64,10 +67,11 @@ async fn run(
     tokio::task::spawn_local(recorder.run());
     let worker = Rc::new(Worker::new(shared, recorder, metrics));
     let mut accepting = Vec::new();
-    for (index, Listening { socket, tls }) in listening.into_iter().enumerate() {
+    for (index, Listening { socket, tls, proxy }) in listening.into_iter().enumerate() {
         match tokio::net::TcpListener::from_std(socket) {
             Ok(socket) => {
-                accepting.push(tokio::task::spawn_local(accept(Rc::clone(&worker), socket, index, tls)));
+                let door = Door { listener: index, tls, proxy };
+                accepting.push(tokio::task::spawn_local(accept(Rc::clone(&worker), socket, door)));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }

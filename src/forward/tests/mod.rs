@@ -50,6 +50,8 @@ impl Setup {
                 upstream: origins.iter().map(endpoint).collect(),
                 balance: config::Balance::RoundRobin,
                 trusted_proxies: Vec::new(),
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: None,
                 body_bytes: 1 << 20,
