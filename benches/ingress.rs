@@ -65,7 +65,7 @@ fn steps(
     let admitted = ingress::admit(parts, connection, snapshot, ids, &mut dropped).expect("admitted");
     let body = Empty::<bytes::Bytes>::new();
     let normalised =
-        ingress::normalise(parts, &body, &admitted, snapshot, &mut dropped).expect("normalised");
+        ingress::normalise(parts, &body, &admitted, connection, snapshot, &mut dropped).expect("normalised");
     (admitted, normalised)
 }
 

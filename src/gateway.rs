@@ -39,7 +39,10 @@ pub async fn handle(
     }
     let (mut parts, body) = request.into_parts();
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(worker, &parts);
+        return match ingress::host::take(&mut parts) {
+            Ok(_) => respond::to_asterisk(worker, &parts),
+            Err(reason) => respond::unrecorded(worker, connection, &parts, reason),
+        };
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);

@@ -260,7 +260,6 @@ mod tests {
         assert_eq!(told("UNKNOWN"), Ok(None));
         assert_eq!(told("UNKNOWN ffff::1 ffff::1 65535 65535"), Ok(None));
         for bad in [
-            "",
             "TCP4",
             "TCP4 203.0.113.7 192.0.2.1 56324",
             "TCP4 203.0.113.7 192.0.2.1 56324 443 1",

@@ -5,6 +5,8 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`ingress`] | each rule for heads and trailers, over each protocol |
+//! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
@@ -26,10 +28,12 @@
 mod admin;
 mod browser;
 mod cli;
+mod client_address;
 mod consent;
 mod crash;
 mod forwarding;
 mod front_door;
+mod ingress;
 mod life;
 mod policy;
 mod real_app;
