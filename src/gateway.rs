@@ -79,7 +79,8 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let connection = exchange.open.connection();
-    let normalised = ingress::normalise(&mut parts, &body, &exchange.admitted, connection, &state, &mut dropped)?;
+    let normalised =
+        ingress::normalise(&mut parts, &body, &exchange.admitted, connection, &state, &mut dropped)?;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);

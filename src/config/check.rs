@@ -61,7 +61,8 @@ fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
             && !listener.list("proxy_protocol_from").is_empty()
             && listener.entry("proxy_protocol").is_none_or(|entry| entry.value != Value::Bool(true))
         {
-            let fault = Fault::new("without a PROXY header this has no effect").hint("set proxy_protocol = true");
+            let fault =
+                Fault::new("without a PROXY header this has no effect").hint("set proxy_protocol = true");
             mistakes.add(&entry.place, listener.path_of("proxy_protocol_from"), fault);
         }
     }

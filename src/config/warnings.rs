@@ -19,7 +19,9 @@ impl Config {
         let sites = self.sites.iter().enumerate().filter_map(|(i, site)| {
             let chosen = site.client_address_from != ClientAddressFrom::XForwardedFor;
             (chosen && site.trusted_proxies.is_empty()).then(|| {
-                format!("site[{i}].client_address_from: nobody is in trusted_proxies, so the field is never read")
+                format!(
+                    "site[{i}].client_address_from: nobody is in trusted_proxies, so the field is never read"
+                )
             })
         });
         listeners.chain(sites).collect()

@@ -72,7 +72,10 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
 mod tests {
     use super::*;
 
-    fn read(from: &ClientAddressFrom, fields: &[(&'static str, &str)]) -> (String, Option<String>, Option<bool>) {
+    fn read(
+        from: &ClientAddressFrom,
+        fields: &[(&'static str, &str)],
+    ) -> (String, Option<String>, Option<bool>) {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());

@@ -44,7 +44,11 @@ pub struct Found {
 /// # Errors
 /// [`Reason::Underscore`] if such names are to be rejected; [`Reason::Malformed`] if `Connection` lists more than
 /// [`MOST_LISTED`] names.
-pub fn scan(headers: &HeaderMap, rules: Rules, dropped: &mut impl FnMut(DropReason)) -> Result<Found, Reason> {
+pub fn scan(
+    headers: &HeaderMap,
+    rules: Rules,
+    dropped: &mut impl FnMut(DropReason),
+) -> Result<Found, Reason> {
     let mut found = Found::default();
     for name in headers.keys() {
         let class = class(name.as_str());

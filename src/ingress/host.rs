@@ -56,7 +56,8 @@ pub fn take(parts: &mut Parts) -> Result<Host, Reason> {
     let name = parse(value.as_bytes()).ok_or(Reason::BadHost)?;
     let name = match value.as_bytes().first() {
         // An IPv6 literal has many spellings; the configured one is the canonical.
-        Some(b'[') => match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(b'[') => match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok())
+        {
             Some(address) => address.to_string().into_bytes().into(),
             None => return Err(Reason::BadHost),
         },

@@ -238,7 +238,8 @@ const SEED: u32 = seed();
 const SLOTS: usize = 2048;
 const SHIFT: u32 = u32::BITS - SLOTS.trailing_zeros();
 const MOST_SEEDS: u32 = 4096;
-const _: () = assert!(SEED != 0 && NAMES.len() < 255, "two names look alike to `place`: let it mix another byte");
+const _: () =
+    assert!(SEED != 0 && NAMES.len() < 255, "two names look alike to `place`: let it mix another byte");
 
 #[cfg(test)]
 mod tests {

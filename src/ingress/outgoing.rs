@@ -94,8 +94,14 @@ mod tests {
     #[test]
     fn what_the_client_sent_is_replaced() {
         let mut headers = HeaderMap::new();
-        for name in ["x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id"]
-        {
+        for name in [
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "forwarded",
+            "x-request-id",
+        ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil"));
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil2"));
         }

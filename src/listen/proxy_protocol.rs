@@ -252,10 +252,7 @@ mod tests {
     #[test]
     fn version_1_is_read_strictly() {
         let told = |line: &str| client(format!("PROXY {line}\r\n").as_bytes());
-        assert_eq!(
-            told("TCP4 203.0.113.7 192.0.2.1 56324 443"),
-            Ok(Some("203.0.113.7:56324".into()))
-        );
+        assert_eq!(told("TCP4 203.0.113.7 192.0.2.1 56324 443"), Ok(Some("203.0.113.7:56324".into())));
         assert_eq!(told("TCP6 2001:db8::7 ::1 1 0"), Ok(Some("[2001:db8::7]:1".into())));
         assert_eq!(told("UNKNOWN"), Ok(None));
         assert_eq!(told("UNKNOWN ffff::1 ffff::1 65535 65535"), Ok(None));
@@ -301,9 +298,7 @@ mod tests {
         six[..16].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
         six[33] = 80;
         assert_eq!(client(&v2(0x21, 0x21, &six)), Ok(Some("[2001:db8::7]:80".into())));
-        for nobody in
-            [v2(0x20, 0x11, &four), v2(0x20, 0, b""), v2(0x21, 0, b""), v2(0x21, 0x31, &[0; 216])]
-        {
+        for nobody in [v2(0x20, 0x11, &four), v2(0x20, 0, b""), v2(0x21, 0, b""), v2(0x21, 0x31, &[0; 216])] {
             assert_eq!(client(&nobody), Ok(None));
         }
         for bad in [
@@ -362,9 +357,7 @@ mod tests {
     #[tokio::test]
     async fn what_follows_stays_in_the_socket_however_it_arrives() {
         let four = [203, 0, 113, 7, 192, 0, 2, 1, 0xdc, 4, 1, 0xbb, 0xee, 0, 1, 0];
-        for header in
-            [b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n".to_vec(), v2(0x21, 0x11, &four)]
-        {
+        for header in [b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n".to_vec(), v2(0x21, 0x11, &four)] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             client.set_nodelay(true).unwrap();

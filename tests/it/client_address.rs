@@ -61,7 +61,9 @@ fn a_proxy_header_tells_the_client() {
     }
     // On another listener it is no header but nonsense.
     let mut other = gateway.client();
-    other.try_send(b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\nGET / HTTP/1.1\r\nHost: kz.example\r\n\r\n");
+    other.try_send(
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\nGET / HTTP/1.1\r\nHost: kz.example\r\n\r\n",
+    );
     let answer = String::from_utf8_lossy(&other.read_to_end()).into_owned();
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     assert_eq!(origin.count(), 16);
@@ -116,7 +118,8 @@ fn only_listed_balancers_may_speak() {
     let origin = Origin::pages();
     let gateway = gateway(&origin, "proxy_protocol_from = [\"10.0.0.0/8\"]");
     let mut stream = TcpStream::connect(gateway.addresses[1]).unwrap();
-    let _ = stream.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\nGET / HTTP/1.1\r\nHost: kz.example\r\n\r\n");
+    let _ = stream
+        .write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\nGET / HTTP/1.1\r\nHost: kz.example\r\n\r\n");
     let mut rest = Vec::new();
     let _ = std::io::Read::read_to_end(&mut stream, &mut rest);
     assert!(rest.is_empty());
@@ -254,8 +257,7 @@ fn a_malformed_forwarded_ends_the_walk_and_is_counted() {
 fn the_operators_own_field_gets_the_clients_address() {
     let origin = Origin::pages();
     origin.tolerate("x-real-ip");
-    let gateway =
-        Gateway::build(&[&origin]).site(TRUSTING).site("client_address_to = \"x-real-ip\"").start();
+    let gateway = Gateway::build(&[&origin]).site(TRUSTING).site("client_address_to = \"x-real-ip\"").start();
     for protocol in Protocol::ALL {
         let mut visitor = Visitor::new(&gateway, protocol);
         visitor.fetch(everything());

@@ -130,7 +130,8 @@ fn connection_removes_nothing_that_the_site_trusts() {
 fn no_trailer_says_what_the_site_trusts() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    let others = ["Host", "Cookie", "Content-Length", "Transfer-Encoding", "Authorization", "Set-Cookie", "TE"];
+    let others =
+        ["Host", "Cookie", "Content-Length", "Transfer-Encoding", "Authorization", "Set-Cookie", "TE"];
     for name in TRUSTED.iter().chain(&others) {
         for name in [name.to_ascii_lowercase(), name.to_ascii_lowercase().replace('-', "_")] {
             let mut client = gateway.client();
@@ -324,7 +325,8 @@ fn only_one_expectation_is_known() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
     for expect in ["the-unexpected", "100-continue, more", "100-continued", ""] {
-        let head = format!("POST / HTTP/1.1\r\nHost: kz.example\r\nExpect: {expect}\r\nContent-Length: 1\r\n\r\n");
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: kz.example\r\nExpect: {expect}\r\nContent-Length: 1\r\n\r\n");
         assert_eq!(status(&gateway, &head), 417, "{expect}");
         let mut head = pseudo("POST", "/");
         head.push(("expect", expect));

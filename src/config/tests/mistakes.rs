@@ -73,7 +73,10 @@ fn unknown_keys_are_suggested_or_shown_their_place() {
     assert_eq!(hint("[limits]\nhead-bytes = 1"), "did you mean `head_bytes`?");
     assert_eq!(hint("[timeouts]\nhead_bytes = 1"), "`head_bytes` belongs in `limits`");
     assert_eq!(hint("[admin]\ncolour = 1"), "known here: address");
-    assert_eq!(hint("[[listen]]\n\"tls.key\" = 1"), "known here: address, tls, proxy_protocol, proxy_protocol_from");
+    assert_eq!(
+        hint("[[listen]]\n\"tls.key\" = 1"),
+        "known here: address, tls, proxy_protocol, proxy_protocol_from"
+    );
 }
 
 #[test]

@@ -156,7 +156,10 @@ impl Client {
 
     /// Speaks on a connection that somebody else opened, and may have said something on.
     pub fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).expect("socket options");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_nodelay(true))
+            .expect("socket options");
         Self { reader: Reader::new(Box::new(stream)) }
     }
 
