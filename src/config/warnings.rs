@@ -2,27 +2,26 @@
 //!
 //! Told at the start and by `kelisim check`. Never stops anything. Bound: one line per listener and site.
 
-use super::{ClientAddressFrom, Config};
+use super::{ClientAddressFrom, Config, Listener, Site};
 
 impl Config {
     /// One sentence for each doubtful setting, with its key.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let listeners = self.listeners.iter().enumerate().filter_map(|(i, listener)| {
-            (listener.proxy_protocol && listener.proxy_protocol_from.is_empty()).then(|| {
-                format!(
-                    "listen[{i}].proxy_protocol_from: not set, so everybody who reaches {} may claim any client address",
-                    listener.address
-                )
-            })
+        let open = |(_, listener): &(usize, &Listener)| {
+            listener.proxy_protocol && listener.proxy_protocol_from.is_empty()
+        };
+        let listeners = self.listeners.iter().enumerate().filter(open).map(|(i, listener)| {
+            format!(
+                "listen[{i}].proxy_protocol_from: not set, so everybody who reaches {} may claim any client address",
+                listener.address
+            )
         });
-        let sites = self.sites.iter().enumerate().filter_map(|(i, site)| {
-            let chosen = site.client_address_from != ClientAddressFrom::XForwardedFor;
-            (chosen && site.trusted_proxies.is_empty()).then(|| {
-                format!(
-                    "site[{i}].client_address_from: nobody is in trusted_proxies, so the field is never read"
-                )
-            })
+        let unread = |(_, site): &(usize, &Site)| {
+            site.client_address_from != ClientAddressFrom::XForwardedFor && site.trusted_proxies.is_empty()
+        };
+        let sites = self.sites.iter().enumerate().filter(unread).map(|(i, _)| {
+            format!("site[{i}].client_address_from: nobody is in trusted_proxies, so the field is never read")
         });
         listeners.chain(sites).collect()
     }

@@ -146,8 +146,8 @@ proptest! {
         };
         let expected = reference(peer, &elements, &trusted);
         let (plain, standard) = (write(false), write(true));
-        let walked = resolve(peer, plain.iter().map(|f| f.as_bytes()), &trusted);
-        let (forwarded, _) = resolve_forwarded(peer, standard.iter().map(|f| f.as_bytes()), &trusted);
+        let walked = resolve(peer, plain.iter().map(String::as_bytes), &trusted);
+        let (forwarded, _) = resolve_forwarded(peer, standard.iter().map(String::as_bytes), &trusted);
         prop_assert_eq!(walked.client.ip(), expected);
         prop_assert_eq!(forwarded.client.ip(), expected);
         prop_assert_eq!(walked.chain, forwarded.chain);
