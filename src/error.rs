@@ -72,6 +72,10 @@ reasons! {
     Expectation = "expectation", Client;
     /// A transfer coding other than `chunked`.
     TransferCoding = "transfer_coding", Client;
+    /// A version of HTTP that cannot be served on this connection.
+    UnsupportedVersion = "unsupported_version", Client;
+    /// The head took longer than `timeouts.request_head`.
+    HeadTimeout = "head_timeout", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.
@@ -144,4 +148,16 @@ impl StdError for Refusal {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
+}
+
+/// An error with its causes, for a person.
+pub(crate) fn chain(error: &dyn StdError) -> impl fmt::Display {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

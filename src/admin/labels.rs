@@ -146,6 +146,16 @@ labels! {
         Trailer = "trailer",
     }
 
+    /// What was let through in a request head although strictness would have refused it.
+    Tolerated {
+        /// `Content-Length` beside `Transfer-Encoding`; the latter counted.
+        TwoFramings = "two_framings",
+        /// Two equal `Content-Length` fields, made one.
+        RepeatedLength = "repeated_length",
+        /// A line end without CR.
+        BareLf = "bare_lf",
+    }
+
     /// How an exchange with an endpoint ended.
     UpstreamResult {
         /// A whole head of an answer came.
@@ -256,20 +266,12 @@ labels! {
 
     /// A signal of fraud.
     RiskSignal {
-        /// Two places too far apart in too short a time.
-        ImpossibleTravel = "impossible-travel",
         /// Another country within the hour.
         CountryHop = "country-hop",
         /// One session from many networks.
         SessionSpread = "session-spread",
-        /// Another kind of network within a session.
-        NetworkShift = "network-shift",
-        /// Another program within a session.
-        ClientShift = "client-shift",
         /// Too many logins.
         Velocity = "velocity",
-        /// A network with a reputation.
-        NetworkReputation = "network-reputation",
         /// First time from this country.
         NewCountry = "new-country",
         /// First time from this network.
@@ -408,6 +410,7 @@ mod tests {
         consistent::<ConnectionState>();
         consistent::<ConnReason>();
         consistent::<DropReason>();
+        consistent::<Tolerated>();
         consistent::<RiskSignal>();
         consistent::<Reason>();
         consistent::<Category>();

@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod environment;
 mod files;
+pub mod fixed;
 mod load;
 mod print;
 mod problem;
@@ -62,6 +63,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How requests are made unambiguous.
     pub ingress: Ingress,
+    /// The gateway's own log and the access log.
+    pub log: Log,
     /// The admin listener.
     pub admin: Admin,
     /// Number of runtime threads; `0` in the file means one per core.
@@ -82,7 +85,7 @@ pub struct Listener {
 }
 
 /// A certificate chain and its key, both PEM files. Reloaded when they change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file with the chain, leaf first.
     pub certificate: PathBuf,
@@ -222,7 +225,7 @@ pub enum ConsentSource {
 }
 
 /// Location databases.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geoip {
     /// Country database; `None` switches location off. Default: the one shipped, embedded in the binary.
     pub country: CountryDatabase,
@@ -334,6 +337,8 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body, unless the site says otherwise.
     pub body_bytes: u64,
+    /// Bytes read and thrown away after an early answer.
+    pub linger_bytes: u64,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).
@@ -365,6 +370,8 @@ pub struct Timeouts {
     pub response_write: Duration,
     /// Idle connection.
     pub keep_alive: Duration,
+    /// Reading and throwing away after an early answer.
+    pub linger: Duration,
     /// Connecting to an endpoint.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.
@@ -386,6 +393,8 @@ pub struct Timeouts {
 /// How requests are made unambiguous.
 #[derive(Clone, Debug)]
 pub struct Ingress {
+    /// Whether a head that can be made unambiguous is refused all the same.
+    pub strict: bool,
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
     /// What is done with `%2F` in a path.
@@ -412,6 +421,28 @@ pub enum Underscores {
     Reject,
     /// The field is passed on.
     Pass,
+}
+
+/// The gateway's own log and the access log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Level of the gateway's own log: `error` … `trace`.
+    pub level: String,
+    /// Form of the access log; `None` switches it off.
+    pub access: Option<AccessFormat>,
+    /// Where it goes; `None` is standard output.
+    pub access_file: Option<PathBuf>,
+    /// Lines waiting per thread.
+    pub access_queue: usize,
+}
+
+/// Form of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object per line.
+    Json,
+    /// The combined log format.
+    Combined,
 }
 
 /// The admin listener.

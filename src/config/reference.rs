@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::fixed;
 use super::syntax::{show_duration, show_size};
 use crate::ingress::names::CLIENT_ADDRESS;
 
@@ -79,6 +80,8 @@ pub enum Kind {
         /// Whether its text (UTF-8, at most 1 MiB) becomes part of the configuration.
         text: bool,
     },
+    /// A file that will be made if needed, or one of the words. Relative to the folder of the configuration file.
+    Output(&'static [&'static str]),
     /// A folder that will be made if needed. Relative to the folder of the configuration file.
     Folder,
     /// A host name or address.
@@ -131,6 +134,7 @@ impl Kind {
             Self::Word { members, .. } => format!("one of {}", quoted(members)),
             Self::Socket(words) => either("an address with port", words),
             Self::File { words, .. } => either("the path of a file", words),
+            Self::Output(words) => either("the path of a file to write", words),
             Self::Folder => "the path of a folder".into(),
             Self::Host => "a host name".into(),
             Self::Upstream => "a URL http://host[:port]".into(),
@@ -165,6 +169,7 @@ pub fn render() -> String {
         let _ = write!(out, "\n{}\n    {}", key.path, key.kind.describe());
         let _ = match key.kind {
             Kind::Later => writeln!(out),
+            _ if fixed::is_fixed(key.path) => writeln!(out, "; {fallback}; needs a new process"),
             _ => writeln!(out, "; {fallback}"),
         };
         if let Some(variable) = key.environment() {
@@ -190,6 +195,7 @@ const HEAD: &str = "\
 Keys of kelisim.toml. `a[].b` stands in [[a]]. Durations: \"200ms\", \"15s\", \"10m\", \"1h\", \"30d\".
 Sizes: bytes, or \"64KiB\", \"100MiB\". Relative paths start at the folder of the file.
 The variable below a key overrides it; a list is then written with commas.
+HUP takes over every change but that of keys that need a new process.
 ";
 
 const fn key(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
@@ -398,7 +404,8 @@ pub static KEYS: &[Key] = &[
     key("limits.head_fields", integer(16, 1000), Value("200"), "Fields of a request head; beyond it 431."),
     key("limits.uri_bytes", size(256, MIB), Value("\"16KiB\""), "Request target; beyond it 414."),
     key("limits.body_bytes", size(0, TIB), Value("\"100MiB\""), "Request body; beyond it 413."),
-    later("limits.linger_bytes", "Read and thrown away after an early answer."),
+    key("limits.linger_bytes", size(0, GIB), Value("\"256KiB\""),
+        "Read and thrown away after an answer that came before the end of the request; then the connection is cut."),
     key("limits.connections", integer(1, 10_000_000), Value("20000"), "Connections over all threads; then accepting stops."),
     key("limits.connections_per_client", integer(1, 10_000_000), Value("256"),
         "Connections of one peer address (/64 for IPv6); then new ones are closed."),
@@ -415,7 +422,7 @@ pub static KEYS: &[Key] = &[
     key("timeouts.request_body", duration(100, HOUR), Value("\"30s\""), "Between two reads of a request body; then 408."),
     key("timeouts.response_write", duration(100, HOUR), Value("\"1m\""), "Between two writes of a response."),
     key("timeouts.keep_alive", duration(100, DAY), Value("\"1m\""), "Idle connection."),
-    later("timeouts.linger", "Reading and throwing away after an early answer."),
+    key("timeouts.linger", duration(1, 60), Value("\"2s\""), "Reading and throwing away after such an answer."),
     key("timeouts.upstream_connect", duration(10, 600), Value("\"3s\""), "Connecting to a server; then the next, or 504."),
     key("timeouts.upstream_head", duration(100, DAY), Value("\"1m\""), "From the request written to the head of the answer; then 504."),
     key("timeouts.upstream_body", duration(100, DAY), Value("\"1m\""), "Between two reads of an answer's body."),
@@ -429,7 +436,17 @@ pub static KEYS: &[Key] = &[
         "What is done with header names that contain `_`."),
     key("ingress.encoded_slashes", word(&["pass", "reject"]), Value("\"pass\""),
         "What is done with `%2F` in a path, which some sites read as `/`."),
-    later("ingress.strict", "Byte-level scan of request heads."),
+    key("ingress.strict", Kind::Bool, Value("true"),
+        "Heads with two framings, a repeated Content-Length or bare LF line ends get 400; else they are made unambiguous and counted."),
+
+    key("log.level", word(&["error", "warn", "info", "debug", "trace"]), Value("\"info\""),
+        "What of the gateway's own log is written to standard error; KELISIM_LOG (a filter) goes before it."),
+    key("log.access", word(&["off", "json", "combined"]), Value("\"off\""),
+        "A line per request of a site, with masked address and without query, for tools that read logs."),
+    key("log.access_file", Kind::Output(&["stdout"]), Value("\"stdout\""),
+        "Where access lines go; a file is opened again on USR1."),
+    key("log.access_queue", integer(16, 1_000_000), Value("4096"),
+        "Access lines waiting per thread for a slow disk; further ones are dropped and counted."),
 
     key("admin.address", Kind::Socket(&["off"]), Value("\"127.0.0.1:9180\""), "Address of the admin listener."),
 ];

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -20,14 +20,14 @@ use super::proxy_protocol::{self, Required};
 use super::sniff::{self, Protocol};
 use super::stream::Transport;
 use super::tls::Store;
-use super::{serve, stream};
+use super::{serve, socket};
 use crate::admin::labels::{ConnReason, ConnectionState};
 use crate::clock;
 use crate::identify::ClientAddress;
-use crate::worker::Worker;
+use crate::worker::{Arriving, Worker};
 
 /// One listener: what a connection has to pass.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Door {
     /// Its index in the configuration.
     pub listener: usize,
@@ -38,8 +38,7 @@ pub struct Door {
 }
 
 /// Accepts until the task is dropped.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
-    let door = Rc::new(door);
+pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Rc<Door>) {
     loop {
         while worker.shared.admission.full() {
             worker.metrics.connection_rejected(ConnReason::Limit);
@@ -54,6 +53,21 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
                 worker.metrics.connection_rejected(ConnReason::AcceptError);
                 tokio::time::sleep(BACK_OFF).await;
             }
+        }
+    }
+}
+
+/// Admits what waits in a socket's queue, before the socket is closed: the kernel resets what it finds there then.
+pub fn drain_queue(worker: &Rc<Worker>, queue: &std::net::TcpListener, door: &Rc<Door>) {
+    for _ in 0..socket::BACKLOG {
+        let accepted = queue.accept().and_then(|(socket, peer)| {
+            socket.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(socket)?, peer))
+        });
+        match accepted {
+            Ok((socket, peer)) if !worker.shared.admission.full() => admit(worker, socket, peer, door),
+            Err(error) if is_of_one_connection(&error) => {}
+            Ok(_) | Err(_) => return,
         }
     }
 }
@@ -80,9 +94,10 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Doo
         worker.metrics.connection_rejected(ConnReason::ClientLimit);
         return;
     };
+    let arriving = worker.arriving();
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
-        if let Some(reason) = connection(&worker, socket, peer, &door, place).await {
+        if let Some(reason) = connection(&worker, socket, peer, &door, place, arriving).await {
             worker.metrics.connection_rejected(reason);
         }
     });
@@ -94,6 +109,7 @@ async fn connection(
     peer: SocketAddr,
     door: &Door,
     mut place: Place,
+    arriving: Arriving,
 ) -> Option<ConnReason> {
     let accepted = clock::monotonic();
     let handshaking = worker.metrics.hold_connection(ConnectionState::Handshake);
@@ -112,7 +128,7 @@ async fn connection(
     };
     let (facts, transport, protocol, prefix) = match &door.tls {
         Some(store) => match timeout_at(handshake_ends.into(), handshake(socket, store)).await {
-            Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, Bytes::new()),
+            Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),
         },
@@ -126,11 +142,10 @@ async fn connection(
         }
     };
     let connection = Arc::new(Connection::new(door.listener, peer, facts, accepted));
-    let stream = stream::Stream::new(prefix, transport, Arc::clone(&connection));
     drop(handshaking);
-    let _open = worker.metrics.hold_connection(ConnectionState::Open);
     let _registered = worker.register(&connection);
-    serve::serve(Rc::clone(worker), stream, protocol, connection).await
+    drop(arriving);
+    serve::serve(Rc::clone(worker), transport, prefix, protocol, connection).await
 }
 
 /// The client as the PROXY header tells it, counted as one; the peer itself when the header is about nobody else.

@@ -4,6 +4,7 @@
 //! shows only the classes that a [`Purpose`] opens. Never keeps a body, a credential or a cookie's value, never
 //! touches the disk. Bound: [`event::RECORD_BYTES`] per record, [`wire::TEXT_BYTES`] per field.
 
+pub mod access_log;
 pub mod emit;
 pub mod event;
 pub mod kept;
@@ -14,7 +15,7 @@ pub mod row;
 pub mod wire;
 
 pub use event::{Ads, COLUMNS, Column, Event, Fraud};
-pub use list::{List, ListBuf};
+pub use list::{List, ListBuf, ListSpan, Lists, Word};
 pub use purpose::{Opened, Purpose};
 pub use row::{Projection, Row, Value};
 

@@ -17,7 +17,7 @@ pub fn status(reason: Reason) -> StatusCode {
         }
         R::Denied | R::CrossSite => StatusCode::FORBIDDEN,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        R::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        R::BodyTimeout | R::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
         R::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -27,6 +27,7 @@ pub fn status(reason: Reason) -> StatusCode {
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         R::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+        R::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         R::ConnectRefused
         | R::UpstreamClosed
         | R::UpstreamProtocol
@@ -71,6 +72,8 @@ pub const fn closes(reason: Reason) -> bool {
             | R::BadHost
             | R::BadTarget
             | R::TransferCoding
+            | R::UnsupportedVersion
+            | R::HeadTimeout
             | R::Expectation
             | R::HeadTooLarge
             | R::UriTooLong
@@ -81,11 +84,13 @@ pub const fn closes(reason: Reason) -> bool {
     )
 }
 
-/// Seconds after which trying again makes sense, if it does. What the risk policy refuses has its own answer to that.
+/// Seconds after which trying again makes sense, if it does: on every 429 and 503.
 #[must_use]
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
         Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
+        // The risk policy's own wait takes this one's place where it names one.
+        Reason::Throttled => Some(60),
         _ => None,
     }
 }
@@ -101,11 +106,39 @@ mod tests {
             let status = status(reason);
             match reason.fault() {
                 Fault::Client => assert!(
-                    status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED,
+                    status.is_client_error()
+                        || status == StatusCode::NOT_IMPLEMENTED
+                        || status == StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                     "{reason:?} {status}"
                 ),
                 Fault::Site | Fault::Us => assert!(status.is_server_error(), "{reason:?} {status}"),
             }
+        }
+    }
+
+    /// The design's §9: which statuses go with which error type of RFC 9209 §2.3.
+    #[test]
+    fn the_error_type_fits_the_status() {
+        for &reason in Reason::ALL {
+            let error = proxy_status(reason).strip_prefix("kelisim; error=").unwrap();
+            let allowed: &[&str] = match status(reason).as_u16() {
+                403 | 429 => &["http_request_denied"],
+                400..=499 | 501 => &["http_request_error"],
+                500 => &["proxy_internal_error"],
+                502 => &[
+                    "connection_refused",
+                    "connection_terminated",
+                    "http_response_incomplete",
+                    "http_protocol_error",
+                    "http_response_header_section_size",
+                    "tls_certificate_error",
+                    "tls_protocol_error",
+                ],
+                503 => &["destination_unavailable", "connection_limit_reached", "proxy_internal_error"],
+                504 => &["connection_timeout", "dns_timeout", "http_response_timeout"],
+                other => panic!("{reason:?} has the status {other}, which the table does not know"),
+            };
+            assert!(allowed.contains(&error), "{reason:?}: {error}");
         }
     }
 

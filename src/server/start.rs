@@ -1,7 +1,6 @@
-//! Opens everything that can fail, in order, then starts the threads; and reads the configuration again.
+//! Opens everything that can fail, in order, then starts the threads.
 //!
-//! Nothing is accepted before all of it worked. On reload the new configuration is compiled completely before it is
-//! swapped in, and the old one stays on any mistake. Never retries. Bound: the configuration.
+//! Nothing is accepted before all of it worked. Never retries. Bound: the configuration.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::worker::{self, Listening};
-use super::{Phase, Server, background};
+use super::watchdog::Watchdog;
+use super::worker::{self, Seat};
+use super::{Phase, Server, background, handover, sockets};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -28,9 +28,8 @@ use crate::cookies::rules::RuleProblem;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
-use crate::listen::proxy_protocol::Required;
-use crate::listen::socket;
 use crate::listen::tls::{CertificateError, Store};
+use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::{self, Journal, JournalOptions};
@@ -91,6 +90,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The access log.
+    #[error("the access log cannot be opened")]
+    AccessLog(#[source] io::Error),
     /// The table of metrics contradicts itself.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] prometheus::Error),
@@ -115,23 +117,28 @@ pub enum StartError {
 /// The first thing that cannot be opened; nothing has been accepted then.
 pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     raise_descriptor_limit(config)?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
     let now = clock::now();
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let certificates = certificates(config)?;
-    let listening = listen(config, &certificates)?;
-    let addresses = listening.first().map_or(Vec::new(), |sockets| {
-        sockets.iter().filter_map(|l: &Listening| l.socket.local_addr().ok()).collect()
+    let access_log = access_log::Writer::start(&config.log, config.workers).map_err(StartError::AccessLog)?;
+    let (access_log, access_logs) =
+        access_log.map_or((None, Vec::new()), |(writer, ends)| (Some(writer), ends));
+    let mut given = handover::ask(&data).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
+        handover::Given::default()
     });
-    let admin = admin_socket(config)?;
+    let listening = sockets::listen(config, &certificates, &mut given)?;
+    let addresses = sockets::addresses(config, &listening);
+    let admin = sockets::admin(config, &mut given)?;
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
@@ -157,8 +164,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         limit_bytes: config.records.max_bytes,
     }));
     metrics.add_source(Arc::new(StateSource::new(&shared)));
+    if let Some(log) = &access_log {
+        metrics.add_source(Arc::clone(&log.stats) as Arc<dyn crate::admin::source::Source>);
+    }
     let readiness = Arc::new(Readiness::starting());
     let (phase, watched) = watch::channel(Phase::Running);
+    let (accept_successors, accepting) = oneshot::channel();
     let mut server = Server {
         addresses,
         admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
@@ -167,7 +178,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         workers: Vec::with_capacity(config.workers),
         background: None,
         journal: Some(journal),
-        drain: config.timeouts.drain,
+        access_log,
+        watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
         phase,
     };
@@ -176,70 +188,34 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
+        traffic: sockets::clones(&listening),
+        ready: accepting,
     };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
-    for (index, ((listening, recorder), metrics)) in
-        listening.into_iter().zip(recorders).zip(handles).enumerate()
-    {
-        let worker = worker::spawn(index, Arc::clone(&shared), listening, recorder, metrics, watched.clone());
+    let access_logs = access_logs.into_iter().chain(std::iter::repeat_with(AccessLog::default));
+    let seats = listening.into_iter().zip(recorders).zip(handles).zip(access_logs);
+    for (index, (((listening, recorder), metrics), access_log)) in seats.enumerate() {
+        let watchdog = server.watchdog.clone();
+        let seat = Seat { index, listening, recorder, access_log, metrics, watchdog };
+        let worker = worker::spawn(seat, Arc::clone(&shared), watched.clone());
         server.workers.push(worker.map_err(StartError::Thread)?);
     }
     readiness.clear(NotReady::Starting);
+    if given.is_from_another() {
+        tracing::info!("the listening sockets of another process were taken over; it can be told to end");
+    }
+    given.ready();
+    // Only now: until here a successor had better ask the gateway before.
+    let _ = accept_successors.send(());
     Ok(server)
 }
 
-/// Reads the configuration again; on any mistake the one in force stays.
-pub(super) fn reload(source: &Source, shared: &Shared) {
-    let Source::File(path) = source else {
-        tracing::info!("there is no configuration file to read again");
-        return;
-    };
-    let config = match config::read(path, config::environment()) {
-        Ok(config) => config,
-        Err(problems) => {
-            tracing::error!(
-                "the configuration has mistakes; the old one stays in force\n{}",
-                problems.render(false)
-            );
-            shared.status.refused();
-            return;
-        }
-    };
-    let cookies = match cookie_policy(&config) {
-        Ok(cookies) => cookies,
-        Err(error) => {
-            tracing::error!(%error, "the old configuration stays in force");
-            shared.status.refused();
-            return;
-        }
-    };
-    let old = shared.snapshot.load();
-    let until = match observe_until(&config, &old.config.records.dir, clock::now()) {
-        Ok(until) => until,
-        Err(error) => {
-            tracing::error!(%error, "the old configuration stays in force");
-            shared.status.refused();
-            return;
-        }
-    };
-    warn_of_fixed(&old.config, &config);
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let hosts = hosts(&config);
-    shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
-    shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
-    let assessor = old.assessor.reconfigured(&config.risk, until);
-    // The data folder stays where it was at start, whatever the file says now.
-    let mut config = config;
-    config.records.dir.clone_from(&old.config.records.dir);
-    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, &shared.metrics)));
-    shared.status.reloaded(clock::now());
-    tracing::info!("configuration reloaded");
-}
-
 /// Until when `deny` only observes: from the first start, or the first reload, with it.
-fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<Timestamp>, StartError> {
+pub(super) fn observe_until(
+    config: &Config,
+    data: &Path,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StartError> {
     if !config.risk.actions.denies() {
         return Ok(None);
     }
@@ -248,43 +224,8 @@ fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<
     Ok(config.risk.observe_days.map(|days| risk::observe::until(since, days)))
 }
 
-/// Tells which changes need a new process.
-fn warn_of_fixed(old: &Config, new: &Config) {
-    let listeners = |c: &Config| {
-        let fixed = |l: &config::Listener| {
-            (l.address, l.tls.is_some(), l.proxy_protocol, l.proxy_protocol_from.clone())
-        };
-        c.listeners.iter().map(fixed).collect::<Vec<_>>()
-    };
-    if listeners(old) != listeners(new)
-        || old.workers != new.workers
-        || old.admin.address != new.admin.address
-    {
-        tracing::warn!("listeners, workers and the admin address change only with a new process");
-    }
-    // What a start opens once, told by section. Comparing what is printed spares an `Eq` that nothing else needs.
-    let fixed = |c: &Config| {
-        let records = (&c.records.dir, c.records.durability, c.records.group_commit, c.records.file_bytes);
-        let sizes =
-            (c.records.ring_bytes, c.records.max_bytes, c.records.hold, &c.records.node, c.risk.memory_bytes);
-        format!("{records:?} {sizes:?} {:?} {:?}", c.geoip, c.timeouts.drain)
-    };
-    if fixed(old) != fixed(new) {
-        tracing::warn!(
-            "records (but query_values), geoip, risk.memory_bytes and timeouts.drain change only with a new process"
-        );
-    }
-    let names =
-        |c: &Config| c.sites.iter().filter_map(|site| site.hosts.first().cloned()).collect::<Vec<_>>();
-    if names(old) != names(new) {
-        tracing::warn!(
-            "consent is bound to the first host of a site: visitors of a site whose first host changed choose again; \
-             figures of new hosts stand under _other until a new process"
-        );
-    }
-}
-
-fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
+/// The catalogue with the operator's rules, and what is done by category.
+pub(super) fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
     let catalogue = match &config.cookies.rules {
         None => Catalogue::builtin(),
         Some(file) => Catalogue::with_operator(&file.text)
@@ -311,38 +252,9 @@ fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> 
     config.listeners.iter().map(open).collect()
 }
 
-fn hosts(config: &Config) -> Vec<String> {
+/// The hosts of all sites.
+pub(super) fn hosts(config: &Config) -> Vec<String> {
     config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect()
-}
-
-/// The listening sockets of each worker, in the order of the configuration.
-fn listen(config: &Config, certificates: &[Option<Arc<Store>>]) -> Result<Vec<Vec<Listening>>, StartError> {
-    let mut workers: Vec<Vec<Listening>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let mut inherited = socket::inherited()
-        .map_err(|source| StartError::Listen { address: config.listeners[0].address, source })?;
-    for (listener, tls) in config.listeners.iter().zip(certificates) {
-        let failed = |source| StartError::Listen { address: listener.address, source };
-        let given = inherited.iter().position(|(address, _)| *address == listener.address);
-        let sockets = match given {
-            Some(index) => socket::share(&inherited.swap_remove(index).1, config.workers),
-            None => socket::bind_all(listener.address, config.workers),
-        };
-        for (worker, socket) in workers.iter_mut().zip(sockets.map_err(failed)?) {
-            let proxy =
-                listener.proxy_protocol.then(|| Required::from_networks(&listener.proxy_protocol_from));
-            worker.push(Listening { socket, tls: tls.clone(), proxy });
-        }
-    }
-    for (address, _) in inherited {
-        tracing::warn!(%address, "a socket was handed over that no listener in the configuration uses");
-    }
-    Ok(workers)
-}
-
-fn admin_socket(config: &Config) -> Result<Option<std::net::TcpListener>, StartError> {
-    let Some(address) = config.admin.address else { return Ok(None) };
-    // Shared like the others, so that a second process can take over during an upgrade.
-    socket::bind(address).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
 fn labels(config: &Config) -> LabelSpace {

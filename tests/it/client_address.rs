@@ -62,7 +62,7 @@ fn a_proxy_header_tells_the_client() {
         (v2(0x20, 0x11, &four()), "127.0.0.1"),
         (v2(0x20, 0, &[0; 4080]), "127.0.0.1"),
     ] {
-        let mut client_of = Client::over(introduced(gateway.addresses[1], &header));
+        let mut client_of = Client::over_tcp(introduced(gateway.addresses[1], &header));
         for _ in 0..2 {
             assert_eq!(client_of.get("/").status, 200);
             assert_eq!(origin.last().headers.all("x-forwarded-for"), [client], "{header:?}");
@@ -116,7 +116,7 @@ fn a_slow_proxy_header_is_cut() {
         .key("timeouts.tls_handshake", "\"300ms\"")
         .start();
     for beginning in ["", "PROXY", "PROXY TCP4 203.0.113.7"] {
-        let mut client = Client::over(introduced(gateway.addresses[1], beginning.as_bytes()));
+        let mut client = Client::over_tcp(introduced(gateway.addresses[1], beginning.as_bytes()));
         assert!(client.is_closed(), "{beginning:?}");
     }
     refusals_are_counted(&gateway, 3.0);
@@ -161,7 +161,7 @@ fn clients_behind_a_balancer_are_counted_one_by_one() {
         .start();
     let from = |last: u8| {
         let header = format!("PROXY TCP4 203.0.{last}.7 192.0.2.1 1 2\r\n");
-        let mut client = Client::over(introduced(gateway.addresses[1], header.as_bytes()));
+        let mut client = Client::over_tcp(introduced(gateway.addresses[1], header.as_bytes()));
         let reply = client.try_fetch(&ask("GET", "/"));
         (client, reply.is_ok())
     };
@@ -194,7 +194,7 @@ fn haproxy_tells_the_client_in_both_versions() {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
         socket.connect(&server.address.into()).unwrap();
-        let mut client = Client::over(socket.into());
+        let mut client = Client::over_tcp(socket.into());
         for _ in 0..3 {
             assert_eq!(client.get("/").status, 200, "{option}");
             assert_eq!(origin.last().headers.all("x-forwarded-for"), ["127.0.0.2"], "{option}");

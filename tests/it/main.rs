@@ -7,12 +7,17 @@
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
 //! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
+//! | [`strict`] | is an ambiguous request refused, or made one? |
+//! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
+//! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
+//! | [`lifecycle`] | upgrades without a lost request, systemd |
+//! | [`access_log`] | the log of requests for other tools |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
 //! | [`third_party`] | servers and clients that nobody here wrote |
@@ -25,20 +30,25 @@
 // Helpers are for tests: they may fail as tests do, and nothing is exported from this binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod access_log;
 mod admin;
 mod browser;
 mod cli;
 mod client_address;
 mod consent;
+mod corpora;
 mod crash;
+mod errors;
 mod forwarding;
 mod front_door;
 mod ingress;
 mod life;
+mod lifecycle;
 mod policy;
 mod real_app;
 mod records;
 mod secure;
+mod strict;
 mod support;
 mod third_party;
 mod tunnels;

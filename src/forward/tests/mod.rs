@@ -1,9 +1,13 @@
 //! The upstream side against hostile origins: raw sockets on loopback, byte for byte.
 
+mod conformance;
+mod corpus;
 mod exchange;
 mod framing;
 mod origin;
+mod play;
 mod pool;
+mod random;
 mod retry;
 mod tunnel;
 mod upload;
@@ -61,6 +65,7 @@ impl Setup {
                 head_fields: 200,
                 uri_bytes: 16_384,
                 body_bytes: 1 << 20,
+                linger_bytes: 1 << 18,
                 connections: 100,
                 connections_per_client: 100,
                 requests_per_connection: 100,
@@ -76,6 +81,7 @@ impl Setup {
                 request_body: long,
                 response_write: long,
                 keep_alive: long,
+                linger: long,
                 upstream_connect: long,
                 upstream_head: long,
                 upstream_body: long,

@@ -154,13 +154,18 @@ impl Client {
         Self { reader: Reader::new(Box::new(dial(address))) }
     }
 
-    /// Speaks on a connection that somebody else opened, and may have said something on.
-    pub fn over(stream: TcpStream) -> Self {
+    /// Speaks over a connection that is there.
+    pub fn over(wire: Box<dyn Wire>) -> Self {
+        Self { reader: Reader::new(wire) }
+    }
+
+    /// Speaks over a connection that somebody else opened, and may have said something on.
+    pub fn over_tcp(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(PATIENCE))
             .and_then(|()| stream.set_nodelay(true))
             .expect("socket options");
-        Self { reader: Reader::new(Box::new(stream)) }
+        Self::over(Box::new(stream))
     }
 
     /// The same by TLS.

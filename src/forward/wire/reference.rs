@@ -1,86 +1,42 @@
-//! What the pool needs of a connection to an endpoint, and hyper's HTTP/1.1 client as the one that gives it.
+//! HTTP/1.1 by hyper's client, behind the same seam.
 //!
-//! [`Wire`] is the seam: everything above it is ours and stays when another client takes hyper's place. It never
-//! retries and never decides on reuse; it tells what happened. Bound: an answer's head of 64 KiB and 100 fields.
+//! The connection runs in a task of its own on the same thread. It never retries and never decides on reuse. Bound: an
+//! answer's head of 64 KiB and 100 fields.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::{error, io};
+use std::{error, io, mem};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::body::RequestBody;
+use super::{Failure, HEAD_BYTES, State, Switched, Wire};
 use crate::error::{Reason, Refusal};
-
-/// The connection in use. Another [`Wire`] takes its place by changing this line.
-pub(super) type Active = Http1;
-
-/// Whether a connection can take a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Now.
-    Ready,
-    /// Not yet: the last exchange is being put away.
-    Busy,
-    /// Never again.
-    Closed,
-}
-
-/// An exchange without an answer.
-pub(super) struct Failure {
-    /// Why, and what caused it.
-    pub(super) refusal: Refusal,
-    /// The request, if not a byte of it was written.
-    pub(super) unwritten: Option<Box<Request<RequestBody>>>,
-}
-
-/// A connection that carries one exchange at a time. Dropping it closes the socket, whatever is under way.
-pub(super) trait Wire: Sized {
-    /// The body of an answer. It ends only when all of it was read; a cut body is an error.
-    type Body: Body<Data = Bytes>;
-
-    /// Takes over a connected socket.
-    async fn open(stream: TcpStream) -> Result<Self, Refusal>;
-
-    /// Whether a request can be sent. Bytes or an end of input that arrive between exchanges close the connection.
-    fn state(&self) -> State;
-
-    /// Waits for `Ready` or `Closed`; true if it is ready.
-    async fn settled(&mut self) -> bool;
-
-    /// Sends a request and gives the head of the answer; 1xx but 101 are dropped.
-    async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<Self::Body>, Failure>;
-
-    /// Whether a byte arrived since the last exchange began.
-    fn heard(&self) -> bool;
-
-    /// Lets go of the connection without closing it, after a 101: the upgrade owns the socket now.
-    fn detach(self);
-}
+use crate::forward::body::RequestBody;
 
 /// HTTP/1.1 by hyper. The connection runs in a task of its own on the same thread.
-pub(super) struct Http1 {
+pub(in crate::forward) struct Hyper<T> {
     sender: SendRequest<RequestBody>,
     task: Option<JoinHandle<()>>,
     heard: Arc<AtomicBool>,
+    body: Option<Incoming>,
+    upgrade: Option<OnUpgrade>,
+    transport: std::marker::PhantomData<T>,
 }
 
-impl Wire for Http1 {
-    type Body = Incoming;
-
-    async fn open(stream: TcpStream) -> Result<Self, Refusal> {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire<T> for Hyper<T> {
+    async fn open(transport: T) -> Result<Self, Refusal> {
         let heard = Arc::new(AtomicBool::new(false));
-        let socket = TokioIo::new(Socket { stream, heard: Arc::clone(&heard) });
+        let socket = TokioIo::new(Socket { transport, heard: Arc::clone(&heard) });
         let mut builder = http1::Builder::new();
         // hyper's own limit of 100 fields stays: another number costs two allocations per answer.
         builder.max_header_size(HEAD_BYTES);
@@ -91,10 +47,11 @@ impl Wire for Http1 {
                 tracing::debug!(error = &error as &dyn error::Error, "upstream connection ended");
             }
         });
-        Ok(Self { sender, task: Some(task), heard })
+        let transport = std::marker::PhantomData;
+        Ok(Self { sender, task: Some(task), heard, body: None, upgrade: None, transport })
     }
 
-    fn state(&self) -> State {
+    fn state(&mut self) -> State {
         if self.sender.is_closed() {
             State::Closed
         } else if self.sender.is_ready() {
@@ -108,24 +65,62 @@ impl Wire for Http1 {
         self.sender.ready().await.is_ok()
     }
 
-    async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+    async fn exchange(&mut self, request: &mut Request<RequestBody>) -> Result<Response<()>, Failure> {
         self.heard.store(false, Ordering::Relaxed);
-        self.sender.try_send_request(request).await.map_err(|mut failed| {
-            let unwritten = failed.take_message().map(Box::new);
-            Failure { refusal: refusal(failed.into_error()), unwritten }
-        })
+        self.body = None;
+        let mut sent = Request::new(mem::replace(request.body_mut(), RequestBody::empty()));
+        *sent.method_mut() = request.method().clone();
+        *sent.uri_mut() = request.uri().clone();
+        *sent.headers_mut() = request.headers().clone();
+        match self.sender.try_send_request(sent).await {
+            Ok(mut response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    self.upgrade = Some(hyper::upgrade::on(&mut response));
+                }
+                let (parts, body) = response.into_parts();
+                self.body = Some(body);
+                Ok(Response::from_parts(parts, ()))
+            }
+            Err(mut failed) => {
+                let unwritten = failed.take_message().map(|whole| *request = whole).is_some();
+                Err(Failure { refusal: refusal(failed.into_error()), unwritten })
+            }
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        Pin::new(body).poll_frame(cx).map_err(|error| Refusal::caused_by(Reason::UpstreamBodyBroken, error))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 
     fn heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
     }
 
-    fn detach(mut self) {
+    fn rest(&mut self) {
+        self.body = None;
+    }
+
+    async fn switch(mut self) -> Result<Switched<T>, Refusal> {
+        let Some(upgrade) = self.upgrade.take() else { return Err(Refusal::from(Reason::Internal)) };
+        let upgraded = upgrade.await.map_err(refusal)?;
         self.task = None;
+        match upgraded.downcast::<TokioIo<Socket<T>>>() {
+            Ok(parts) => Ok(Switched::new(parts.io.into_inner().transport, parts.read_buf)),
+            Err(_other) => Err(Refusal::from(Reason::Internal)),
+        }
     }
 }
 
-impl Drop for Http1 {
+impl<T> Drop for Hyper<T> {
     fn drop(&mut self) {
         // Without this hyper would go on with an upload, or drain an answer, that nobody wants any more.
         if let Some(task) = &self.task {
@@ -135,7 +130,7 @@ impl Drop for Http1 {
 }
 
 /// Says whose fault an error of hyper's client is.
-pub(super) fn classify(error: &hyper::Error) -> Reason {
+fn classify(error: &hyper::Error) -> Reason {
     if error.is_parse_too_large() {
         Reason::UpstreamHeadTooLarge
     } else if error.is_parse() {
@@ -174,19 +169,19 @@ fn has_io_source(error: &hyper::Error) -> bool {
 
 /// A socket that notes when a byte arrives. The flag is atomic only because an upgrade may move the socket to
 /// another thread; it is never contended.
-struct Socket {
-    stream: TcpStream,
+struct Socket<T> {
+    transport: T,
     heard: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Socket {
+impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = Pin::new(&mut self.transport).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard.store(true, Ordering::Relaxed);
         }
@@ -194,9 +189,9 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -204,25 +199,18 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }
-
-/// Fields of an answer's head: hyper's own limit.
-#[cfg(test)]
-pub(super) const HEAD_FIELDS: usize = 100;
-
-/// Bytes of the head of an answer.
-pub(super) const HEAD_BYTES: usize = 64 * 1024;
