@@ -42,7 +42,10 @@ pub async fn serve(
             let context = Rc::clone(&context);
             // Boxed: hyper keeps the room of one request, 7 KiB, while the connection waits for the next.
             Box::pin(async move {
-                Ok::<http::Response<Body>, Infallible>(gateway::handle(&context.0, &context.1, request).await)
+                let (worker, connection) = &*context;
+                let mut response = gateway::handle(worker, connection, request).await;
+                worker.announce_end(connection, &mut response);
+                Ok::<http::Response<Body>, Infallible>(response)
             })
         })
     };

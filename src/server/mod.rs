@@ -7,7 +7,9 @@
 
 pub mod background;
 pub mod handover;
+mod reload;
 pub mod signals;
+mod sockets;
 pub mod start;
 pub mod watchdog;
 pub mod worker;
@@ -71,7 +73,7 @@ impl Server {
     /// The keys of [`crate::config::fixed`] stay as they were at start: a change there needs a new process, and is told
     /// in the log.
     pub fn reload(&self) {
-        start::reload(&self.source, &self.shared);
+        reload::reload(&self.source, &self.shared);
     }
 
     /// Opens log files again, after they were renamed.
