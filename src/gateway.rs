@@ -20,12 +20,12 @@ use crate::cookies;
 use crate::cookies::parse::RequestCookies;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
-use crate::forward::{Answer, RequestBody};
+use crate::forward::RequestBody;
 use crate::ingress::{self, target};
-use crate::listen::connection::Connection;
-use crate::respond::{self, Body, Owed, own};
+use crate::listen::connection::{Connection, OpenRequest};
+use crate::respond::{self, Body, own};
 use crate::risk::Action;
-use crate::worker::Worker;
+use crate::worker::{State, Worker};
 
 /// Answers one request.
 pub async fn handle(
@@ -35,40 +35,51 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    if connection.requests() >= state.config.limits.requests_per_connection && connection.ask_to_close() {
+    let spent = connection.requests() >= state.config.limits.requests_per_connection;
+    let last = spent || connection.is_last();
+    let (mut parts, body) = request.into_parts();
+    let mut response = answer_to(worker, state, open, &mut parts, body).await;
+    if last && worker.end_with(connection, &mut response) && spent {
         worker.metrics.connection_rejected(ConnReason::RequestLimit);
     }
-    let (mut parts, body) = request.into_parts();
+    response
+}
+
+/// The answer to one request, with its record.
+async fn answer_to(
+    worker: &Rc<Worker>,
+    state: Rc<State>,
+    open: OpenRequest,
+    parts: &mut Parts,
+    mut body: Incoming,
+) -> Response<Body> {
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(worker, &parts);
+        return respond::to_asterisk(worker, parts);
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let admitted = match ingress::admit(&mut parts, connection, &state, &worker.ids, &mut dropped) {
+    let admitted = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
-        Err(reason) => return respond::unrecorded(worker, connection, &parts, reason),
+        Err(reason) => return respond::unrecorded(worker, open.connection(), parts, reason),
     };
-    let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
-    match answer(&mut exchange, parts, body).await {
-        Ok(Reply::Own(response)) => respond::ours(exchange, response).await,
-        Ok(Reply::Site(answer, owed)) => respond::site(exchange, answer, owed).await,
-        Ok(Reply::Tunnel(answer, client)) => respond::tunnel(exchange, answer, client).await,
+    let mut exchange = Exchange::begin(worker, open, state, parts, admitted);
+    match steps(&mut exchange, parts, &mut body).await {
+        Ok(Step::Own(response)) => respond::ours(exchange, *response).await,
+        Ok(Step::Forward { websocket }) => forward(exchange, parts, body, websocket).await,
         Err(refusal) => respond::refuse(exchange, &refusal).await,
     }
 }
 
-/// What the steps came to.
-enum Reply {
-    /// An answer of our own, complete.
-    Own(Response<Bytes>),
-    /// The site's answer, and what is owed to the visitor with it.
-    Site(Answer, Owed),
-    /// The site switched protocols; the client's half of the tunnel.
-    Tunnel(Answer, OnUpgrade),
+/// What the steps before the site came to.
+enum Step {
+    /// An answer of our own, complete. Rare, so that what is not shall be small.
+    Own(Box<Response<Bytes>>),
+    /// The site is asked; whether for a WebSocket.
+    Forward { websocket: bool },
 }
 
-/// Steps 2 to 8.
-async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Result<Reply, Refusal> {
+/// Steps 2 to 7.
+async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) -> Result<Step, Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -79,7 +90,7 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let normalised = ingress::normalise(&mut parts, &body, &exchange.admitted, &state, &mut dropped)?;
+    let normalised = ingress::normalise(parts, body, &exchange.admitted, &state, &mut dropped)?;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
@@ -88,28 +99,29 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
 
     // 4: consent, decided for this one request.
     let copies = carried.values_of(consent::COOKIE.as_bytes());
-    let signals = site.sources.read(copies, &parts.headers, &worker.shared.consent_keys, &site.name);
+    let fields = exchange.kept.has_consent_signal().then_some(&parts.headers);
+    let signals = site.sources.read(copies, fields, &worker.shared.consent_keys, &site.name);
     let decision = decide(&signals, &site.rules, now);
     worker.count_decision(&decision);
 
     // 5: the cookies that the site may see, and those that the browser should not hold.
     let filtered = cookies::request::filter(&carried, &state.cookies, &decision.permits);
     exchange.note_cookies(&carried, &filtered);
-    let mut owed = Owed::new(&carried, &filtered, exchange.visitor);
     let cookie_field = filtered.output;
     exchange.consent = Some(decision);
     drop(carried);
 
     // Our own endpoints and the policy gate: the site does not see these requests.
     if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
-        return own::endpoint(exchange, &parts, body, path, &owed).await.map(Reply::Own);
+        let response = own::endpoint(exchange, parts, body, path).await?;
+        return Ok(Step::Own(Box::new(response)));
     }
-    if let Some(response) = own::gate(exchange, &parts).await {
-        return Ok(Reply::Own(response));
+    if let Some(response) = own::gate(exchange, parts) {
+        return Ok(Step::Own(Box::new(own::whole(response).await)));
     }
 
     // 6, 7: location, for the risk signals alone, and what they lead to.
-    let assessed = worker.assess(exchange, &parts, now);
+    let assessed = worker.assess(exchange, parts, now);
     let action = assessed.applied.action;
     exchange.risk = Some(assessed);
     match action {
@@ -120,47 +132,56 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
 
     // The head as the site gets it; after this nothing of the request changes.
     if exchange.visitor.is_none() {
-        owed.visitor = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
+        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
     respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
-    exchange.record_before_forward().await?;
-
-    // 8: forward. The body is read from here on, and not before.
-    forward(exchange, parts, body, normalised.websocket, owed).await
+    if exchange.is_recorded_first() {
+        exchange.record_before_forward().await?;
+    }
+    Ok(Step::Forward { websocket: normalised.websocket })
 }
 
-/// Step 8.
+/// Step 8: forward, and 9: answer. The body is read from here on, and not before.
 async fn forward(
-    exchange: &mut Exchange,
-    mut parts: Parts,
+    mut exchange: Box<Exchange>,
+    parts: &mut Parts,
     body: Incoming,
     websocket: bool,
-    owed: Owed,
-) -> Result<Reply, Refusal> {
-    let state = Rc::clone(&exchange.state);
+) -> Response<Body> {
     let site = exchange.admitted.served.site;
-    let (pools, label) = (&state.upstreams[site], state.upstream_labels[site]);
+    let pools = Rc::clone(&exchange.state.upstreams[site]);
+    let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-    parts.extensions.clear();
-    let body: RequestBody = pools.request_body(body);
+    let body = pools.request_body(body);
     exchange.upload = body.upload();
-    let sent = pools.send(Request::from_parts(parts, body)).await;
-    let answer = match sent {
+    let answer = match pools.send(to_be_sent(parts, body)).await {
         Ok(answer) => answer,
         Err(error) => {
             upstreams::failed(&exchange.worker.metrics, label, &error);
             exchange.upstream = Some(UpstreamFacts::failed(&error));
-            return Err(error.refusal);
+            return respond::refuse(exchange, &error.refusal).await;
         }
     };
     upstreams::answered(&exchange.worker.metrics, label, &answer);
     exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
     match (answer.response.status(), client) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
-        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamProtocol.into()),
-        _ => Ok(Reply::Site(answer, owed)),
+        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => respond::tunnel(exchange, answer, client).await,
+        (StatusCode::SWITCHING_PROTOCOLS, None) => {
+            respond::refuse(exchange, &Reason::UpstreamProtocol.into()).await
+        }
+        _ => respond::site(exchange, answer).await,
     }
+}
+
+/// The request with this head, which is taken; without extensions, which are about the client's connection.
+fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut parts.method);
+    *request.uri_mut() = std::mem::take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = std::mem::take(&mut parts.headers);
+    request
 }
 
 /// What a decision is, for the steps that show it.

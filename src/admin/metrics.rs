@@ -37,6 +37,8 @@ families! {
         = "Requests judged by the shared estimate because the memory of the rate limit was full.";
     DROPPED_HEADERS: Counter "kelisim_ingress_dropped_headers_total" ["reason"]
         = "Fields of requests that were not passed on.";
+    TOLERATED: Counter "kelisim_ingress_tolerated_total" ["reason"]
+        = "Request heads let through that ingress.strict would refuse, by what was wrong with them.";
 
     // Upstream. An endpoint is its place in the configuration, from 0.
     UPSTREAM_REQUESTS: Counter "kelisim_upstream_requests_total" ["upstream", "endpoint", "result"]

@@ -322,6 +322,8 @@ pub struct Limits {
     pub min_body_rate: u64,
     /// Bytes for the memory of `site[].rate_limit`.
     pub rate_memory_bytes: usize,
+    /// Bytes read and thrown away after an early answer.
+    pub linger_bytes: u64,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).
@@ -353,6 +355,8 @@ pub struct Timeouts {
     pub response_write: Duration,
     /// Idle connection.
     pub keep_alive: Duration,
+    /// Reading and throwing away after an early answer.
+    pub linger: Duration,
     /// Connecting to an endpoint.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.
@@ -374,6 +378,8 @@ pub struct Timeouts {
 /// How requests are made unambiguous.
 #[derive(Clone, Debug)]
 pub struct Ingress {
+    /// Whether a head that can be made unambiguous is refused all the same.
+    pub strict: bool,
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
 }

@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
-use super::answer::{self, Owed};
+use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
 use crate::admin::labels::{ConnReason, ConnectionState, MethodLabel};
@@ -44,7 +44,12 @@ pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
 /// Refuses a request that belongs to no site: counted, and nothing is recorded about a visit.
 pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reason: Reason) -> Response<Body> {
     count(worker, connection.listener, MethodLabel::of(&parts.method), reason);
-    page(worker, parts, reason)
+    let mut response = page(worker, parts, reason);
+    // Not waited for: what follows cannot be the next request.
+    if connection.in_body() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The same for the bytes of an HTTP/1 head that never became a request: the answer as bytes, after which the connection
@@ -53,7 +58,9 @@ pub fn unparsed(worker: &Worker, listener: usize, head: &[u8], reason: Reason) -
     let method = head.split(|&b| b == b' ').next().unwrap_or_default();
     let method = Method::from_bytes(method).map_or(MethodLabel::Other, |method| MethodLabel::of(&method));
     count(worker, listener, method, reason);
-    error_page::answer_bytes(reason, head, &worker.ids.of_request(None), clock::now())
+    let id = worker.ids.of_request(None);
+    tracing::debug!(reason = reason.label(), request.id = id.to_str().unwrap_or_default(), "refused unread");
+    error_page::answer_bytes(reason, head, &id, clock::now())
 }
 
 fn count(worker: &Worker, listener: usize, method: MethodLabel, reason: Reason) {
@@ -114,17 +121,19 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
     head.headers.insert(request_id::NAME, exchange.admitted.id.clone());
     if exchange.is_multiplexed() {
         head.headers.remove(header::CONNECTION);
+    } else if exchange.open.connection().in_body() {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     emit::finish(&mut exchange).await;
     Response::from_parts(head, Body::whole(body))
 }
 
 /// Sends the site's answer.
-pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Response<Body> {
+pub async fn site(mut exchange: Box<Exchange>, answer: Answer) -> Response<Body> {
     let (mut head, mut body) = answer.response.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
-    answer::complete(&mut exchange, head.status, &mut head.headers, owed);
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     if exchange.method == MethodLabel::Head || body.is_end_stream() {
         drop(body);
         emit::finish(&mut exchange).await;
@@ -175,9 +184,10 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     };
     exchange.status = head.status.as_u16();
     let protocol = head.headers.get(header::UPGRADE).cloned();
-    answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
+    exchange.open.connection().becomes_tunnel();
     emit::finish(&mut exchange).await;
     let worker = Rc::clone(&exchange.worker);
     let registered = worker.register(exchange.open.connection());
