@@ -72,12 +72,12 @@ reasons! {
     Expectation = "expectation", Client;
     /// A transfer coding other than `chunked`.
     TransferCoding = "transfer_coding", Client;
-    /// The client asks more often than `site[].rate_limit` allows.
-    RateLimited = "rate_limited", Client;
     /// A version of HTTP that cannot be served on this connection.
     UnsupportedVersion = "unsupported_version", Client;
     /// The head took longer than `timeouts.request_head`.
     HeadTimeout = "head_timeout", Client;
+    /// The client asks more often than `site[].rate_limit` allows.
+    RateLimited = "rate_limited", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.

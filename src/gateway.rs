@@ -35,12 +35,14 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    let spent = connection.requests() >= state.config.limits.requests_per_connection;
-    let last = spent || connection.is_last();
+    let worn_out = connection.requests() >= state.config.limits.requests_per_connection;
     let (mut parts, body) = request.into_parts();
     let mut response = answer_to(worker, state, open, &mut parts, body).await;
-    if last && worker.end_with(connection, &mut response) && spent {
-        worker.metrics.connection_rejected(ConnReason::RequestLimit);
+    if worn_out || connection.is_last() {
+        let first = worker.end_with(connection, &mut response);
+        if worn_out && first {
+            worker.metrics.connection_rejected(ConnReason::RequestLimit);
+        }
     }
     response
 }

@@ -268,7 +268,7 @@ impl Worker {
     }
 
     /// Ends a connection with this answer, and tells the client in it: one that is closed without a word fails the
-    /// client's next request. Whether nobody had asked for its end before.
+    /// client's next request. Whether nobody had ended it before.
     pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) -> bool {
         let first = connection.ask_to_close();
         if !connection.multiplexed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {

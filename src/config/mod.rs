@@ -318,12 +318,12 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body, unless the site says otherwise.
     pub body_bytes: u64,
+    /// Bytes read and thrown away after an early answer.
+    pub linger_bytes: u64,
     /// Bytes that an upload must bring for each second that it is waited for; 0: any.
     pub min_body_rate: u64,
     /// Bytes for the memory of `site[].rate_limit`.
     pub rate_memory_bytes: usize,
-    /// Bytes read and thrown away after an early answer.
-    pub linger_bytes: u64,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).

@@ -33,8 +33,8 @@ pub struct Connection {
     active: AtomicU32,
     requests: AtomicU64,
     multiplexed: AtomicBool,
-    closing: AtomicBool,
     reading: Reading,
+    closing: AtomicBool,
     close: Notify,
 }
 
@@ -94,8 +94,8 @@ impl Connection {
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
             reading: Reading::default(),
+            closing: AtomicBool::new(false),
             close: Notify::new(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -83,6 +83,10 @@ pub async fn serve(
             let mut conn = Box::pin(http2(&config.limits).serve_connection(TokioIo::new(stream), service));
             match drive(conn.as_mut(), http2::Connection::graceful_shutdown, &connection, deadlines).await {
                 End::Closed(ended) => ended.err().and_then(|error| protocol_error(&error, &connection)),
+                End::Overdue(Overdue::Idle) => {
+                    conn.as_mut().graceful_shutdown();
+                    say_goodbye(conn.as_mut(), &connection, deadlines).await
+                }
                 End::Overdue(overdue) => reason(overdue),
                 End::Refused => None,
             }
@@ -102,8 +106,8 @@ enum End {
 
 /// Polls the connection, its deadlines and the wish to close.
 async fn drive<C>(
-    mut conn: Pin<&mut C>,
-    shut_down: impl Fn(Pin<&mut C>),
+    mut conn: std::pin::Pin<&mut C>,
+    shut_down: impl Fn(std::pin::Pin<&mut C>),
     connection: &Connection,
     deadlines: Deadlines,
 ) -> End
@@ -120,34 +124,10 @@ where
             biased;
             ended = conn.as_mut() => return End::Closed(ended),
             () = refused => return End::Refused,
-            overdue = missed.as_mut() => {
-                if overdue == Overdue::Idle && connection.multiplexed() {
-                    shut_down(conn.as_mut());
-                    return End::Overdue(say_goodbye(conn, connection, deadlines).await);
-                }
-                return End::Overdue(overdue);
-            }
+            overdue = missed.as_mut() => return End::Overdue(overdue),
             () = close.as_mut(), if !closing => {
                 closing = true;
                 shut_down(conn.as_mut());
-            }
-        }
-    }
-}
-
-/// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
-async fn say_goodbye<C>(mut conn: Pin<&mut C>, connection: &Connection, deadlines: Deadlines) -> Overdue
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    loop {
-        select! {
-            biased;
-            _ = conn.as_mut() => return Overdue::Idle,
-            () = tokio::time::sleep(GOODBYE) => {
-                if let Some(overdue) = deadlines.overdue(connection, clock::monotonic()) {
-                    return overdue;
-                }
             }
         }
     }
@@ -186,6 +166,28 @@ async fn finish(
         linger.discard(remains.transport).await;
     }
     closed
+}
+
+/// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
+async fn say_goodbye<C>(
+    mut conn: std::pin::Pin<&mut C>,
+    connection: &Connection,
+    deadlines: Deadlines,
+) -> Option<ConnReason>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    loop {
+        select! {
+            biased;
+            _ = conn.as_mut() => return Some(ConnReason::Idle),
+            () = tokio::time::sleep(GOODBYE) => {
+                if let Some(overdue) = deadlines.overdue(connection, clock::monotonic()) {
+                    return reason(overdue);
+                }
+            }
+        }
+    }
 }
 
 /// What a missed deadline is counted as.

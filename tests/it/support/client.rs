@@ -154,6 +154,11 @@ impl Client {
         Self { reader: Reader::new(Box::new(dial(address))) }
     }
 
+    /// Speaks over a connection that is there.
+    pub fn over(wire: Box<dyn Wire>) -> Self {
+        Self { reader: Reader::new(wire) }
+    }
+
     /// Connects in cleartext from another loopback address.
     pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         use socket2::{Domain, Socket, Type};
@@ -163,11 +168,6 @@ impl Client {
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).expect("options");
         Self { reader: Reader::new(Box::new(stream)) }
-    }
-
-    /// Speaks over a connection that is there.
-    pub fn over(wire: Box<dyn Wire>) -> Self {
-        Self { reader: Reader::new(wire) }
     }
 
     /// Connects by TLS to a name; fails as the handshake fails.
