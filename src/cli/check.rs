@@ -15,7 +15,11 @@ use crate::config::{self, Problems};
 pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let colour = is_coloured(out.is_terminal());
-    let problems = config::read(file, config::environment()).err();
+    let read = config::read(file, config::environment());
+    if let Ok(config) = &read {
+        config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+    }
+    let problems = read.err();
     report(file, problems.as_ref(), json, colour, &mut out)?;
     Ok(if problems.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -76,6 +76,12 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
             "least" => Balance::Least,
             _ => Balance::RoundRobin,
         },
+        protocol: match row.word("upstream_protocol")? {
+            "h2" => Protocol::Http2,
+            _ => Protocol::Http1,
+        },
+        upstream_tls: upstream_tls(row)?,
+        health: row.present("health").map(|table| health(&table)).transpose()?,
         trusted_proxies: row.all("trusted_proxies"),
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
@@ -87,6 +93,31 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
 fn rate_limit(table: &View<'_>) -> Result<Rate, Missing> {
     let requests = table.take("requests")?;
     Ok(Rate::new(requests, table.take("per")?, table.maybe("burst").unwrap_or(requests)))
+}
+
+fn upstream_tls(row: &View<'_>) -> Result<Option<UpstreamTls>, Missing> {
+    if !row.all::<Endpoint>("upstream").iter().any(Endpoint::is_tls) {
+        return Ok(None);
+    }
+    let table = row.table("upstream_tls");
+    let client = table.maybe("certificate").zip(table.maybe("key"));
+    Ok(Some(UpstreamTls {
+        ca: table.maybe("ca"),
+        server_name: table.maybe("server_name"),
+        client: client.map(|(certificate, key)| Tls { certificate, key }),
+        verify: table.take("verify")?,
+    }))
+}
+
+fn health(table: &View<'_>) -> Result<HealthCheck, Missing> {
+    Ok(HealthCheck {
+        path: table.take("path")?,
+        interval: table.take("interval")?,
+        timeout: table.take("timeout")?,
+        healthy: table.take("healthy")?,
+        unhealthy: table.take("unhealthy")?,
+        statuses: table.all("statuses"),
+    })
 }
 
 fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
@@ -270,6 +301,7 @@ from_value! {
     PathBuf: Value::Path(path) => Some(path.clone());
     SocketAddr: Value::Socket(address) => Some(*address);
     Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
+    RangeInclusive<u16>: Value::Statuses(range) => Some(range.clone());
     IpNet: Value::Network(network) => Some(*network);
 }
 

@@ -10,6 +10,7 @@
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
 //! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
+//! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
@@ -52,3 +53,4 @@ mod strict;
 mod support;
 mod third_party;
 mod tunnels;
+mod upstream;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`gateway`] | one process of the real binary with its own folder, configuration and ports |
 //! | [`origin`] | the site behind it: records every request, answers as told, and suspects every header |
+//! | [`site`] | the site over TLS, Unix sockets and HTTP/2 |
 //! | [`wire`] | HTTP/1.1 as bytes, for origin and client |
 //! | [`client`] | a socket that sends bytes and reads exactly one answer |
 //! | [`h2`] | the same questions over HTTP/2 |
@@ -25,6 +26,7 @@ pub mod gateway;
 pub mod h2;
 pub mod origin;
 pub mod server;
+pub mod site;
 pub mod tls;
 pub mod visitor;
 pub mod wire;
