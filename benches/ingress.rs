@@ -93,7 +93,7 @@ fn snapshot() -> Snapshot {
     };
     let (metrics, _): (Arc<Metrics>, _) = Metrics::new(&labels, 1).expect("metrics");
     let assessor = Assessor::new(&config.risk, None, Timestamp::from_secs(1_795_341_600));
-    Snapshot::new(config, cookies, assessor, &metrics)
+    Snapshot::new(config, cookies, assessor, Vec::new(), &metrics)
 }
 
 /// Requests of one measurement.

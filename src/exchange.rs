@@ -60,6 +60,8 @@ pub struct Exchange {
     pub consent: Option<Decision>,
     /// What the risk step found.
     pub risk: Option<Assessed>,
+    /// How long the rate limit tells a refused client to wait.
+    pub rate_wait: Option<Duration>,
     /// The visitor, if the browser returned a genuine cookie.
     pub visitor: Option<Visitor>,
     /// The visitor cookie that the answer is to give, if the browser returned none.
@@ -119,6 +121,7 @@ impl Exchange {
             visitor_cookie: None,
             consent: None,
             risk: None,
+            rate_wait: None,
             visitor: None,
             upstream: None,
             upload: None,
@@ -132,6 +135,23 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Takes this request out of the client's allowance.
+    ///
+    /// # Errors
+    /// [`Reason::RateLimited`], with the wait noted.
+    pub fn check_rate(&mut self) -> Result<(), Refusal> {
+        let site = &self.state.config.sites[self.admitted.served.site];
+        let Some(rate) = site.rate_limit else { return Ok(()) };
+        // The first host stands for the site, whose index a reload may change.
+        let name = site.hosts.first().map_or("", String::as_str);
+        let verdict = self.worker.shared.rates.check(self.started, name, self.admitted.client, rate);
+        if verdict.estimated {
+            self.worker.metrics.rate_estimated();
+        }
+        self.rate_wait = verdict.wait;
+        if verdict.wait.is_some() { Err(Reason::RateLimited.into()) } else { Ok(()) }
+    }
+
     /// Notes which cookies came and which were kept from the site, and counts them.
     pub fn note_cookies(&mut self, carried: &RequestCookies<'_>, filtered: &Outcome) {
         if carried.is_empty() {
@@ -204,14 +224,15 @@ impl UpstreamFacts {
             endpoint: Some(answer.endpoint),
             status: Some(answer.response.status().as_u16()),
             time: answer.upstream_time,
-            retries: answer.retries,
+            retries: u8::try_from(answer.failed_before.len()).unwrap_or(u8::MAX),
         }
     }
 
     /// It did not.
     #[must_use]
     pub fn failed(error: &SendError) -> Self {
-        Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries: error.retries }
+        let retries = u8::try_from(error.failed_before.len()).unwrap_or(u8::MAX);
+        Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries }
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use crate::admin::labels::ConnReason;
 use crate::admin::upstreams;
 use crate::clock;
 use crate::consent::{self, Decision, decide};
@@ -34,11 +35,14 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    let last = connection.requests() >= state.config.limits.requests_per_connection || connection.is_last();
+    let worn_out = connection.requests() >= state.config.limits.requests_per_connection;
     let (mut parts, body) = request.into_parts();
     let mut response = answer_to(worker, state, open, &mut parts, body).await;
-    if last {
-        worker.end_with(connection, &mut response);
+    if worn_out || connection.is_last() {
+        let first = worker.end_with(connection, &mut response);
+        if worn_out && first {
+            worker.metrics.connection_rejected(ConnReason::RequestLimit);
+        }
     }
     response
 }
@@ -85,6 +89,9 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
     let site = &state.consent[exchange.admitted.served.site];
+
+    // 2: whoever asks too often costs no more than this.
+    exchange.check_rate()?;
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);

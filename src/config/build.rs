@@ -85,6 +85,12 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
             "least" => Balance::Least,
             _ => Balance::RoundRobin,
         },
+        protocol: match row.word("upstream_protocol")? {
+            "h2" => Protocol::Http2,
+            _ => Protocol::Http1,
+        },
+        upstream_tls: upstream_tls(row)?,
+        health: row.present("health").map(|table| health(&table)).transpose()?,
         trusted_proxies: row.all("trusted_proxies"),
         client_address_from: match row.word("client_address_from")? {
             "forwarded" => ClientAddressFrom::Forwarded,
@@ -95,6 +101,37 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
+        rate_limit: row.present("rate_limit").map(|table| rate_limit(&table)).transpose()?,
+    })
+}
+
+fn rate_limit(table: &View<'_>) -> Result<Rate, Missing> {
+    let requests = table.take("requests")?;
+    Ok(Rate::new(requests, table.take("per")?, table.maybe("burst").unwrap_or(requests)))
+}
+
+fn upstream_tls(row: &View<'_>) -> Result<Option<UpstreamTls>, Missing> {
+    if !row.all::<Endpoint>("upstream").iter().any(Endpoint::is_tls) {
+        return Ok(None);
+    }
+    let table = row.table("upstream_tls");
+    let client = table.maybe("certificate").zip(table.maybe("key"));
+    Ok(Some(UpstreamTls {
+        ca: table.maybe("ca"),
+        server_name: table.maybe("server_name"),
+        client: client.map(|(certificate, key)| Tls { certificate, key }),
+        verify: table.take("verify")?,
+    }))
+}
+
+fn health(table: &View<'_>) -> Result<HealthCheck, Missing> {
+    Ok(HealthCheck {
+        path: table.take("path")?,
+        interval: table.take("interval")?,
+        timeout: table.take("timeout")?,
+        healthy: table.take("healthy")?,
+        unhealthy: table.take("unhealthy")?,
+        statuses: table.all("statuses"),
     })
 }
 
@@ -222,6 +259,8 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         uri_bytes: table.take("uri_bytes")?,
         body_bytes: table.take("body_bytes")?,
         linger_bytes: table.take("linger_bytes")?,
+        min_body_rate: table.take("min_body_rate")?,
+        rate_memory_bytes: table.take("rate_memory_bytes")?,
         connections: table.take("connections")?,
         connections_per_client: table.take("connections_per_client")?,
         requests_per_connection: table.take("requests_per_connection")?,
@@ -277,6 +316,7 @@ from_value! {
     PathBuf: Value::Path(path) => Some(path.clone());
     SocketAddr: Value::Socket(address) => Some(*address);
     Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
+    RangeInclusive<u16>: Value::Statuses(range) => Some(range.clone());
     IpNet: Value::Network(network) => Some(*network);
     HeaderName: Value::Text(name) => Self::from_bytes(name.as_bytes()).ok();
 }

@@ -28,6 +28,7 @@ const FIXED: &[Fixed] = &[
     ("listen[].proxy_protocol_from", |c| {
         show(&c.listeners.iter().map(|l| &l.proxy_protocol_from).collect::<Vec<_>>())
     }),
+    ("limits.rate_memory_bytes", |c| show(&c.limits.rate_memory_bytes)),
     ("risk.memory_bytes", |c| show(&c.risk.memory_bytes)),
     ("records.dir", |c| show(&c.records.dir)),
     ("records.durability", |c| show(&c.records.durability)),

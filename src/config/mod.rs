@@ -26,6 +26,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
+use crate::ingress::rate::Rate;
 use crate::risk;
 
 pub use environment::environment;
@@ -84,7 +86,7 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<IpNet>,
 }
 
-/// A certificate chain and its key, both PEM files. Reloaded when they change.
+/// A certificate chain and its key, both PEM files. Those of a listener are reloaded when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file with the chain, leaf first.
@@ -102,6 +104,12 @@ pub struct Site {
     pub upstream: Vec<Endpoint>,
     /// How an endpoint is picked.
     pub balance: Balance,
+    /// What is spoken with the endpoints.
+    pub protocol: Protocol,
+    /// TLS to the endpoints; set if and only if one of them wants it.
+    pub upstream_tls: Option<UpstreamTls>,
+    /// Active health checks; `None`: only real requests tell which endpoint is down.
+    pub health: Option<HealthCheck>,
     /// Whose word about the client is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
     /// The one field in which trusted proxies name the client.
@@ -114,6 +122,8 @@ pub struct Site {
     pub policy: Option<Policy>,
     /// Largest request body in bytes.
     pub body_bytes: u64,
+    /// How often one client may ask; `None`: as often as it likes.
+    pub rate_limit: Option<Rate>,
 }
 
 /// The one field in which trusted proxies name the client.
@@ -130,22 +140,77 @@ pub enum ClientAddressFrom {
 
 /// Where the site's own server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Host name or address literal (without brackets).
-    pub host: String,
-    /// Port.
-    pub port: u16,
+pub enum Endpoint {
+    /// A port of a host.
+    Host {
+        /// Host name or address literal (without brackets).
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whether TLS is spoken there.
+        tls: bool,
+    },
+    /// A Unix socket, by its absolute path; cleartext.
+    Unix(PathBuf),
 }
 
-/// `host:port`, with brackets around an IPv6 address.
+impl Endpoint {
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Host { tls: true, .. })
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address, or `unix:/path`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Host { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// What is spoken with the endpoints of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by prior knowledge in cleartext, by ALPN with TLS.
+    Http2,
+}
+
+/// TLS to the endpoints of a site. The files are PEM and are read at start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Certificates that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Name asked for and verified instead of the host in the URL.
+    pub server_name: Option<String>,
+    /// Certificate and key that this gateway identifies itself with.
+    pub client: Option<Tls>,
+    /// Whether the endpoint's certificate is verified.
+    pub verify: bool,
+}
+
+/// Active health checks of a site: a `GET` to each endpoint, from one place in the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Path, with its query if there is one.
+    pub path: String,
+    /// From the beginning of a check to the beginning of the next.
+    pub interval: Duration,
+    /// For the whole check, connecting included.
+    pub timeout: Duration,
+    /// Good answers in a row after which an endpoint is up again.
+    pub healthy: u32,
+    /// Failed checks in a row after which an endpoint is down.
+    pub unhealthy: u32,
+    /// Statuses of a good answer.
+    pub statuses: Vec<RangeInclusive<u16>>,
 }
 
 /// How an endpoint is picked among several.
@@ -339,6 +404,10 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes read and thrown away after an early answer.
     pub linger_bytes: u64,
+    /// Bytes that an upload must bring for each second that it is waited for; 0: any.
+    pub min_body_rate: u64,
+    /// Bytes for the memory of `site[].rate_limit`.
+    pub rate_memory_bytes: usize,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).
@@ -372,7 +441,7 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// Reading and throwing away after an early answer.
     pub linger: Duration,
-    /// Connecting to an endpoint.
+    /// Connecting to an endpoint: the look-up, all addresses and TLS together.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.
     pub upstream_head: Duration,

@@ -67,12 +67,16 @@ impl SiteConsent {
                 hosts: vec!["kz.example".into(), "www.kz.example".into()],
                 upstream: vec![],
                 balance: config::Balance::RoundRobin,
+                protocol: config::Protocol::Http1,
+                upstream_tls: None,
+                health: None,
                 trusted_proxies: vec![],
                 client_address_from: Default::default(),
                 client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: Some(policy),
                 body_bytes: 0,
+                rate_limit: None,
             },
             &config::Consent {
                 sources: vec![

@@ -14,7 +14,9 @@ pub mod headers;
 pub mod host;
 pub mod names;
 pub mod outgoing;
+pub mod rate;
 pub mod request_id;
+pub mod size;
 pub mod target;
 
 use http::request::Parts;
@@ -124,6 +126,7 @@ pub fn normalise(
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Reason::MethodNotAllowed);
     }
+    size::check(parts, &snapshot.config.limits)?;
     let rules = &snapshot.config.ingress;
     target::check(&parts.uri, snapshot.config.limits.uri_bytes, rules.encoded_slashes)?;
     target::to_origin_form(&mut parts.uri)?;

@@ -120,14 +120,15 @@ async fn connection(
     }
     let handshake_ends = accepted + timeouts.tls_handshake;
     let peer = match &door.proxy {
-        Some(_) => match introduced(worker, &mut socket, peer, &mut place, handshake_ends).await {
+        Some(_) => match Box::pin(introduced(worker, &mut socket, peer, &mut place, handshake_ends)).await {
             Ok(peer) => peer,
             Err(reason) => return Some(reason),
         },
         None => peer,
     };
+    // Boxed: its state is large, and this task keeps the room of its largest part while the connection lives.
     let (facts, transport, protocol, prefix) = match &door.tls {
-        Some(store) => match timeout_at(handshake_ends.into(), handshake(socket, store)).await {
+        Some(store) => match timeout_at(handshake_ends.into(), Box::pin(handshake(socket, store))).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),

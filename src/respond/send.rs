@@ -18,11 +18,12 @@ use hyper::upgrade::OnUpgrade;
 use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
-use crate::admin::labels::{ConnectionState, MethodLabel};
+use crate::admin::labels::{ConnReason, ConnectionState, MethodLabel};
 use crate::clock;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
-use crate::forward::{Answer, AnswerBody, tunnel as tunnels};
+use crate::forward::tunnel::{self as tunnels, TunnelReason};
+use crate::forward::{Answer, AnswerBody};
 use crate::ingress::request_id;
 use crate::listen::connection::Connection;
 use crate::pages::language::Language;
@@ -103,6 +104,10 @@ pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<
         && let Some(wait) = exchange.risk.as_ref().and_then(|risk| risk.applied.retry_after)
     {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    if let Some(wait) = exchange.rate_wait {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     ours(exchange, response).await
 }
@@ -190,7 +195,9 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     tokio::task::spawn_local(async move {
         let _open = worker.metrics.hold_connection(ConnectionState::Tunnel);
         let _registered = registered;
-        tunnels::tunnel(client, upstream, idle).await;
+        if tunnels::tunnel(client, upstream, idle).await.reason == TunnelReason::Idle {
+            worker.metrics.connection_rejected(ConnReason::TunnelIdle);
+        }
     });
     Response::from_parts(head, Body::whole(Bytes::new()))
 }

@@ -22,19 +22,22 @@ pub fn status(reason: Reason) -> StatusCode {
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
         R::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-        R::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        R::Throttled | R::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         R::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         R::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         R::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         R::ConnectRefused
+        | R::Dns
+        | R::UpstreamCertificate
+        | R::UpstreamTls
         | R::UpstreamClosed
         | R::UpstreamProtocol
         | R::UpstreamHeadTooLarge
         | R::UpstreamBodyBroken => StatusCode::BAD_GATEWAY,
         R::QueueFull | R::Draining | R::RecordFailed => StatusCode::SERVICE_UNAVAILABLE,
-        R::ConnectTimeout | R::Dns | R::UpstreamTimeout | R::UpstreamBodyTimeout => {
+        R::ConnectTimeout | R::DnsTimeout | R::UpstreamTimeout | R::UpstreamBodyTimeout => {
             StatusCode::GATEWAY_TIMEOUT
         }
     }
@@ -45,10 +48,13 @@ pub fn status(reason: Reason) -> StatusCode {
 pub const fn proxy_status(reason: Reason) -> &'static str {
     use Reason as R;
     match reason {
-        R::Denied | R::Throttled | R::CrossSite => "kelisim; error=http_request_denied",
+        R::Denied | R::Throttled | R::RateLimited | R::CrossSite => "kelisim; error=http_request_denied",
         R::ConnectRefused => "kelisim; error=connection_refused",
         R::ConnectTimeout => "kelisim; error=connection_timeout",
-        R::Dns => "kelisim; error=dns_timeout",
+        R::Dns => "kelisim; error=dns_error",
+        R::DnsTimeout => "kelisim; error=dns_timeout",
+        R::UpstreamCertificate => "kelisim; error=tls_certificate_error",
+        R::UpstreamTls => "kelisim; error=tls_protocol_error",
         R::UpstreamClosed => "kelisim; error=connection_terminated",
         R::UpstreamProtocol => "kelisim; error=http_protocol_error",
         R::UpstreamHeadTooLarge => "kelisim; error=http_response_header_section_size",
@@ -89,8 +95,8 @@ pub const fn closes(reason: Reason) -> bool {
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
         Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
-        // The risk policy's own wait takes this one's place where it names one.
-        Reason::Throttled => Some(60),
+        // The rate limit's own wait, or the risk policy's where it names one, takes this one's place.
+        Reason::Throttled | Reason::RateLimited => Some(60),
         _ => None,
     }
 }
@@ -123,7 +129,7 @@ mod tests {
             let error = proxy_status(reason).strip_prefix("kelisim; error=").unwrap();
             let allowed: &[&str] = match status(reason).as_u16() {
                 403 | 429 => &["http_request_denied"],
-                400..=499 | 501 => &["http_request_error"],
+                400..=499 | 501 | 505 => &["http_request_error"],
                 500 => &["proxy_internal_error"],
                 502 => &[
                     "connection_refused",
@@ -144,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_refusal_by_the_policy_keeps_the_connection() {
-        assert!(!closes(Reason::Throttled) && !closes(Reason::UnknownHost));
+        assert!(!closes(Reason::Throttled) && !closes(Reason::RateLimited));
+        assert!(!closes(Reason::UnknownHost));
         assert!(closes(Reason::AmbiguousFraming));
     }
 }

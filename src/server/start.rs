@@ -25,8 +25,11 @@ use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::CookiePolicy;
 use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
+use crate::forward::SiteUpstream;
+use crate::forward::tls::TlsError;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
+use crate::ingress::rate::RateLimiter;
 use crate::listen::admission::Admission;
 use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
@@ -79,6 +82,9 @@ pub enum StartError {
         /// Why.
         source: CertificateError,
     },
+    /// TLS to a site's servers.
+    #[error("TLS to an upstream cannot be set up")]
+    UpstreamTls(#[from] TlsError),
     /// The journal.
     #[error("the journal cannot be opened")]
     Journal(#[from] store::StartError),
@@ -121,9 +127,6 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -139,7 +142,11 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let listening = sockets::listen(config, &certificates, &mut given)?;
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given)?;
-    let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
+    let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // One more for the health checks.
+    let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
+    let counting = handles.pop();
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
     let until = observe_until(config, &data, now)?;
@@ -151,9 +158,16 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         consent_keys: ConsentKeys::load_or_create(&data)?,
         visitor_keys: VisitorKeys::load_or_create(&data)?,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
+        rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
         status: Arc::clone(&status),
         certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(
+            config.clone(),
+            cookies,
+            assessor,
+            upstreams,
+            &metrics,
+        )),
         metrics: Arc::clone(&metrics),
     });
     metrics.add_source(status);
@@ -188,6 +202,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
+        metrics: counting,
         traffic: sockets::clones(&listening),
         ready: accepting,
     };

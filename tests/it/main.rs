@@ -9,7 +9,10 @@
 //! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
+//! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
+//! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
+//! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
@@ -41,9 +44,11 @@ mod crash;
 mod errors;
 mod forwarding;
 mod front_door;
+mod h2_abuse;
 mod ingress;
 mod life;
 mod lifecycle;
+mod limits;
 mod policy;
 mod real_app;
 mod records;
@@ -52,3 +57,4 @@ mod strict;
 mod support;
 mod third_party;
 mod tunnels;
+mod upstream;

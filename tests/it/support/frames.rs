@@ -1,120 +1,222 @@
-//! HTTP/2 as bytes, for heads and trailers that no library would send. One request per connection.
+//! HTTP/2 as frames, for clients that break its rules or wear them out (RFC 9113 §4, §6).
 //!
-//! Writes literal fields without Huffman coding; of an answer it reads how it ended and the status.
+//! Writes exactly what it is told and keeps no state of the protocol. Reading is for what a test wants to know: which
+//! frames came, and when the connection ended.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{HOST, PATIENCE};
 
-/// A connection with its one request, on stream 1.
+/// `DATA`.
+pub const DATA: u8 = 0;
+/// `HEADERS`.
+pub const HEADERS: u8 = 1;
+/// `PRIORITY`.
+pub const PRIORITY: u8 = 2;
+/// `RST_STREAM`.
+pub const RST_STREAM: u8 = 3;
+/// `SETTINGS`.
+pub const SETTINGS: u8 = 4;
+/// `PING`.
+pub const PING: u8 = 6;
+/// `GOAWAY`.
+pub const GOAWAY: u8 = 7;
+/// `WINDOW_UPDATE`.
+pub const WINDOW_UPDATE: u8 = 8;
+/// `CONTINUATION`.
+pub const CONTINUATION: u8 = 9;
+
+/// `END_STREAM`, and `ACK` of PING and SETTINGS.
+pub const END_STREAM: u8 = 1;
+/// `END_HEADERS`.
+pub const END_HEADERS: u8 = 4;
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its stream.
+    pub stream: u32,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// A connection of frames.
 pub struct Frames {
-    stream: TcpStream,
-}
-
-/// How the request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With an answer of this status, whole.
-    Answered(u16),
-    /// By a reset of the stream, or the end of the connection.
-    Refused,
-}
-
-/// The pseudo-fields of a request to the usual host.
-pub fn pseudo<'a>(method: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![(":method", method), (":scheme", "http"), (":path", path), (":authority", HOST)]
+    socket: TcpStream,
+    buffer: Vec<u8>,
 }
 
 impl Frames {
-    /// Connects and says the preface.
-    pub fn connect(address: SocketAddr) -> Self {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connected");
-        stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).expect("options");
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("the preface");
-        Self { stream }
+    /// Connects, sends the preface and these settings (identifier and value), and reads nothing.
+    pub fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("connected");
+        socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE))).expect("options");
+        socket.set_write_timeout(Some(PATIENCE)).expect("options");
+        let mut frames = Self { socket, buffer: Vec::new() };
+        let payload: Vec<u8> = settings
+            .iter()
+            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
+            .collect();
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &payload));
+        assert!(frames.send(&bytes), "the preface sent");
+        frames
     }
 
-    /// Sends a head, or trailers; `last`: nothing follows.
-    pub fn fields(&mut self, fields: &[(&str, &str)], last: bool) -> &mut Self {
-        let mut block = Vec::new();
-        for text in fields.iter().map(|(name, value)| [*name, *value]) {
-            // A literal without indexing.
-            block.push(0);
-            for text in text {
-                block.push(u8::try_from(text.len()).ok().filter(|&n| n < 127).expect("a short text"));
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
-        self.frame(1, 4 | u8::from(last), &block)
+    /// Sends bytes; false if the gateway has closed.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).is_ok()
     }
 
-    /// Sends a part of the body.
-    pub fn data(&mut self, bytes: &[u8], last: bool) -> &mut Self {
-        self.frame(0, u8::from(last), bytes)
+    /// The next frame; `None` at the end of the connection.
+    pub fn next(&mut self) -> Option<Frame> {
+        let head = self.take(9)?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
+        let payload = self.take(length)?;
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
-    /// Reads until the request has ended.
-    pub fn ended(&mut self) -> Ended {
-        let mut status = None;
+    /// Frames up to the first of a type; `None` if the connection ends before.
+    pub fn until(&mut self, kind: u8) -> Option<Frame> {
         loop {
-            let mut head = [0; 9];
-            if self.stream.read_exact(&mut head).is_err() {
-                return Ended::Refused;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            if self.stream.read_exact(&mut payload).is_err() {
-                return Ended::Refused;
-            }
-            let of_ours = head[8] == 1;
-            match head[3] {
-                1 if of_ours && status.is_none() => status = Some(status_of(&payload)),
-                // RST_STREAM, GOAWAY.
-                3 if of_ours => return Ended::Refused,
-                7 if status.is_none() => return Ended::Refused,
-                _ => {}
-            }
-            if of_ours && head[3] <= 1 && head[4] & 1 == 1 {
-                return Ended::Answered(status.expect("a head before the end"));
+            let frame = self.next()?;
+            if frame.kind == kind {
+                return Some(frame);
             }
         }
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, payload: &[u8]) -> &mut Self {
-        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-        let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
-        // The gateway may have refused already; how it ended tells.
-        let _ = self.stream.write_all(&head).and_then(|()| self.stream.write_all(payload));
-        self
+    /// All frames until the gateway closes.
+    pub fn rest(&mut self) -> Vec<Frame> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Frames up to the end of a stream, or of the connection.
+    pub fn rest_after_close_of(&mut self, stream: u32) -> Vec<Frame> {
+        let mut seen = Vec::new();
+        while let Some(next) = self.next() {
+            let ends = next.stream == stream
+                && (next.kind == RST_STREAM || (next.kind <= HEADERS && next.flags & END_STREAM != 0));
+            seen.push(next);
+            if ends {
+                break;
+            }
+        }
+        seen
+    }
+
+    /// From now on a write that has to wait for longer counts as the end.
+    pub fn give_up_writing_after(&self, time: Duration) {
+        self.socket.set_write_timeout(Some(time)).expect("an option");
+    }
+
+    /// A PING, and everything until its answer: then the gateway has read all that was sent before. `None` if it closed.
+    pub fn settle(&mut self) -> Option<Vec<Frame>> {
+        if !self.send(&frame(PING, 0, 0, b"settled?")) {
+            return None;
+        }
+        let mut seen = Vec::new();
+        loop {
+            let next = self.next()?;
+            if (next.kind, next.flags) == (PING, END_STREAM) && next.payload == b"settled?" {
+                return Some(seen);
+            }
+            seen.push(next);
+        }
+    }
+
+    /// A second handle to the socket, to read on another thread.
+    pub fn reader(&self) -> Self {
+        Self { socket: self.socket.try_clone().expect("a handle"), buffer: Vec::new() }
+    }
+
+    /// Ends both directions.
+    pub fn close(&self) {
+        // It may be gone already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < length {
+            let mut chunk = [0; 16 * 1024];
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("waited in vain for a frame")
+                }
+                // A reset is an end too.
+                Err(_) => return None,
+            }
+        }
+        Some(self.buffer.drain(..length).collect())
     }
 }
 
-/// The status is the first field of a block: indexed, or a literal whose value has Huffman-coded digits (RFC 7541).
-fn status_of(block: &[u8]) -> u16 {
-    let start = block.iter().position(|byte| byte & 0xe0 != 0x20).expect("a field");
-    match block[start] {
-        indexed @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
-        _ => {
-            let huffman = block[start + 1] & 0x80 != 0;
-            let value = &block[start + 2..][..usize::from(block[start + 1] & 0x7f)];
-            if !huffman {
-                return std::str::from_utf8(value).unwrap().parse().unwrap();
-            }
-            let bits = value.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-            let (mut left, mut status) = (value.len() * 8, 0);
-            for _ in 0..3 {
-                let five = bits >> (left - 5) & 31;
-                let digit = if five < 3 {
-                    left -= 5;
-                    five
-                } else {
-                    left -= 6;
-                    (bits >> left & 63) - 22
-                };
-                status = status * 10 + digit;
-            }
-            u16::try_from(status).unwrap()
-        }
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
+    let mut out = vec![length[1], length[2], length[3], kind, flags];
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// A field as a literal that no table remembers (RFC 7541 §6.2.2).
+pub fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut out = vec![0];
+    for text in [name, value] {
+        integer(&mut out, text.len());
+        out.extend(text.as_bytes());
     }
+    out
+}
+
+/// The block of a request to the usual host, with more fields at its end.
+pub fn request(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let head = [(":method", method), (":scheme", "http"), (":path", path), (":authority", HOST)];
+    head.iter().chain(more).flat_map(|(name, value)| literal(name, value)).collect()
+}
+
+/// A whole `GET` on a stream.
+pub fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET", path, &[]))
+}
+
+/// The start of a `POST` on a stream; its body follows.
+pub fn post(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &request("POST", path, &[]))
+}
+
+/// `RST_STREAM` with CANCEL.
+pub fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
+}
+
+/// Client streams from the `from`-th (counted from 0) on.
+pub fn streams(from: u32) -> impl Iterator<Item = u32> {
+    (from..).map(|n| 2 * n + 1)
+}
+
+/// An integer with a prefix of seven bits (RFC 7541 §5.1).
+fn integer(out: &mut Vec<u8>, value: usize) {
+    if value < 127 {
+        out.push(value as u8);
+        return;
+    }
+    out.push(127);
+    let mut rest = value - 127;
+    while rest >= 128 {
+        out.push(0x80 | (rest & 0x7f) as u8);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }
