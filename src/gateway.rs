@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
 use crate::admin::upstreams;
@@ -17,10 +17,11 @@ use crate::clock;
 use crate::consent::{self, Decision, decide};
 use crate::cookies;
 use crate::cookies::parse::RequestCookies;
+use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::{Answer, RequestBody};
-use crate::ingress::{self, target};
+use crate::ingress::{self, Normalised, target};
 use crate::listen::connection::Connection;
 use crate::respond::{self, Body, Owed, own};
 use crate::risk::Action;
@@ -68,6 +69,48 @@ enum Reply {
 
 /// Steps 2 to 8.
 async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Result<Reply, Refusal> {
+    let judged = judge(exchange, &mut parts, &body.size_hint())?;
+
+    // Our own endpoints and the policy gate: the site does not see these requests.
+    let state = Rc::clone(&exchange.state);
+    let site = &state.consent[exchange.admitted.served.site];
+    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
+        return own::endpoint(exchange, &parts, body, path, &judged.owed).await.map(Reply::Own);
+    }
+    if let Some(response) = own::gate(exchange, &parts).await {
+        return Ok(Reply::Own(response));
+    }
+
+    let ready = complete(exchange, &mut parts, judged)?;
+    exchange.record_before_forward().await?;
+
+    // 8: forward. The body is read from here on, and not before.
+    forward(exchange, parts, body, ready.websocket, ready.owed).await
+}
+
+/// What steps 2 to 5 came to.
+pub(crate) struct Judged {
+    /// What the normalised head leaves to later steps.
+    pub(crate) normalised: Normalised,
+    /// What the answer owes the visitor.
+    pub(crate) owed: Owed,
+    /// The `Cookie` field that the site may see.
+    pub(crate) cookies: Output,
+}
+
+/// A request that may be forwarded; its head is final.
+pub(crate) struct Ready {
+    /// Whether the client asked for a WebSocket.
+    pub(crate) websocket: bool,
+    /// What the answer owes the visitor.
+    pub(crate) owed: Owed,
+}
+
+/// Steps 2 to 5. Nothing here waits, and of the body only its size is known.
+///
+/// # Errors
+/// The reason for which the request must not be forwarded.
+pub(crate) fn judge(exchange: &mut Exchange, parts: &mut Parts, body: &SizeHint) -> Result<Judged, Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -75,7 +118,7 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let normalised = ingress::normalise(&mut parts, &body, &exchange.admitted, &state, &mut dropped)?;
+    let normalised = ingress::normalise(parts, body, &exchange.admitted, &state, &mut dropped)?;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
@@ -91,21 +134,25 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
     // 5: the cookies that the site may see, and those that the browser should not hold.
     let filtered = cookies::request::filter(&carried, &state.cookies, &decision.permits);
     exchange.note_cookies(&carried, &filtered);
-    let mut owed = Owed::new(&carried, &filtered, exchange.visitor);
-    let cookie_field = filtered.output;
+    let owed = Owed::new(&carried, &filtered, exchange.visitor);
     exchange.consent = Some(decision);
-    drop(carried);
+    Ok(Judged { normalised, owed, cookies: filtered.output })
+}
 
-    // Our own endpoints and the policy gate: the site does not see these requests.
-    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
-        return own::endpoint(exchange, &parts, body, path, &owed).await.map(Reply::Own);
-    }
-    if let Some(response) = own::gate(exchange, &parts).await {
-        return Ok(Reply::Own(response));
-    }
+/// Steps 6 and 7, and the head as the site gets it: after this nothing of the request changes.
+///
+/// # Errors
+/// The risk policy refuses the request.
+pub(crate) fn complete(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    judged: Judged,
+) -> Result<Ready, Refusal> {
+    let Judged { normalised, mut owed, cookies } = judged;
+    let (worker, now) = (Rc::clone(&exchange.worker), exchange.arrived);
 
     // 6, 7: location, for the risk signals alone, and what they lead to.
-    let assessed = worker.assess(exchange, &parts, now);
+    let assessed = worker.assess(exchange, parts, now);
     let action = assessed.applied.action;
     exchange.risk = Some(assessed);
     match action {
@@ -114,15 +161,11 @@ async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Re
         Action::Observe | Action::Tag => {}
     }
 
-    // The head as the site gets it; after this nothing of the request changes.
     if exchange.visitor.is_none() {
         owed.visitor = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
-    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
-    exchange.record_before_forward().await?;
-
-    // 8: forward. The body is read from here on, and not before.
-    forward(exchange, parts, body, normalised.websocket, owed).await
+    respond::to_site(exchange, &mut parts.headers, cookies, &normalised);
+    Ok(Ready { websocket: normalised.websocket, owed })
 }
 
 /// Step 8.

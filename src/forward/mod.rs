@@ -13,6 +13,7 @@
 //! | `framing`, `trailers` | one framing in each direction |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
+//! | `rehearsal` | the head alone, for a dry run |
 
 mod answer;
 mod attempt;
@@ -22,6 +23,7 @@ mod connect;
 mod framing;
 mod health;
 mod pool;
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -41,6 +43,7 @@ use self::attempt::Job;
 use self::balance::Balancer;
 pub use self::body::{RequestBody, Upload};
 pub use self::pool::EndpointStats;
+pub(crate) use self::rehearsal::head;
 use self::pool::{Pool, Settings, add_one};
 use crate::clock;
 use crate::config;

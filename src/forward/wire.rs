@@ -81,10 +81,7 @@ impl Wire for Http1 {
     async fn open(stream: TcpStream) -> Result<Self, Refusal> {
         let heard = Arc::new(AtomicBool::new(false));
         let socket = TokioIo::new(Socket { stream, heard: Arc::clone(&heard) });
-        let mut builder = http1::Builder::new();
-        // hyper's own limit of 100 fields stays: another number costs two allocations per answer.
-        builder.max_header_size(HEAD_BYTES);
-        let (sender, connection) = builder.handshake(socket).await.map_err(refusal)?;
+        let (sender, connection) = builder().handshake(socket).await.map_err(refusal)?;
         let task = tokio::task::spawn_local(async move {
             if let Err(error) = connection.with_upgrades().await {
                 // The exchange under way, if any, has its own error; this is about an idle connection.
@@ -132,6 +129,14 @@ impl Drop for Http1 {
             task.abort();
         }
     }
+}
+
+/// How every connection to an endpoint writes and reads heads.
+pub(super) fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // hyper's own limit of 100 fields stays: another number costs two allocations per answer.
+    builder.max_header_size(HEAD_BYTES);
+    builder
 }
 
 /// Says whose fault an error of hyper's client is.

@@ -24,6 +24,13 @@ pub struct Found {
     pub advertising: Names,
 }
 
+impl Found {
+    /// The fields that go, with the reason where it is counted; a hop's own fields go without one.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = (&HeaderName, Option<DropReason>)> {
+        self.remove.iter().map(|(name, why)| (name, *why))
+    }
+}
+
 /// Looks at every field once.
 ///
 /// # Errors

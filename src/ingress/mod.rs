@@ -17,7 +17,7 @@ pub mod target;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Version, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::SizeHint;
 
 use crate::admin::labels::DropReason;
 use crate::error::Reason;
@@ -106,13 +106,14 @@ pub fn admit(
 
 /// Makes the rest of the head unambiguous.
 ///
-/// On return `parts` has an origin-form target, no hop-by-hop field, and our own fields.
+/// On return `parts` has an origin-form target, no hop-by-hop field, and our own fields. Of the body only its size is
+/// asked for.
 ///
 /// # Errors
 /// The reason for which the request must not be forwarded.
 pub fn normalise(
     parts: &mut Parts,
-    body: &Incoming,
+    body: &SizeHint,
     admitted: &Admitted,
     snapshot: &Snapshot,
     dropped: &mut impl FnMut(DropReason),
@@ -125,7 +126,7 @@ pub fn normalise(
     framing::check(&parts.headers, parts.version)?;
     expect::check(&parts.headers)?;
     let site = &snapshot.config.sites[admitted.served.site];
-    if body.size_hint().exact().is_some_and(|length| length > site.body_bytes) {
+    if body.exact().is_some_and(|length| length > site.body_bytes) {
         return Err(Reason::BodyTooLarge);
     }
     let found = headers::scan(&parts.headers, snapshot.config.ingress.underscores)?;

@@ -103,7 +103,8 @@ fn protocol_error(error: &hyper::Error, connection: &Connection) -> Option<ConnR
     }
 }
 
-fn http1(limits: &Limits) -> http1::Builder {
+/// How HTTP/1 is read from clients.
+pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -116,7 +117,8 @@ fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
+/// How HTTP/2 is read from clients.
+pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -134,7 +136,7 @@ const MIN_BUFFER: usize = 8192;
 
 /// Spawns the tasks of an HTTP/2 connection on its own thread.
 #[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where

@@ -1,10 +1,12 @@
 //! The life of the process: start, reload, drain.
 //!
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
-//! ([`worker`]), one for the background ([`background`]) and two for the journal. Never handles a request. Bound: a
+//! ([`worker`]), one for the background ([`background`]) and two for the journal. [`rehearsal`] is a worker without the
+//! rest. Never handles a request. Bound: a
 //! fixed number of threads.
 
 pub mod background;
+pub mod rehearsal;
 pub mod signals;
 pub mod start;
 pub mod worker;

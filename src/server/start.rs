@@ -131,21 +131,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
-    let until = observe_until(config, &data, now)?;
-    let assessor = Assessor::new(&config.risk, until, now);
-    let status = Arc::new(ConfigStatus::new(now));
-    let shared = Arc::new(Shared {
-        geo: ArcSwap::from_pointee(geo),
-        geo_reloads: Default::default(),
-        consent_keys: ConsentKeys::load_or_create(&data)?,
-        visitor_keys: VisitorKeys::load_or_create(&data)?,
-        admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
-        status: Arc::clone(&status),
-        certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, &metrics)),
-        metrics: Arc::clone(&metrics),
-    });
-    metrics.add_source(status);
+    let shared = Arc::new(shared(config, cookies, geo, &certificates, &metrics, now)?);
+    metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
     metrics.add_source(Arc::new(JournalSource {
         stats: journal.stats(),
@@ -182,6 +169,34 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     }
     readiness.clear(NotReady::Starting);
     Ok(server)
+}
+
+/// What all threads share. Keys and the begin of the observation come from the data folder, which must be there.
+///
+/// # Errors
+/// The first of them that cannot be used.
+pub(super) fn shared(
+    config: &Config,
+    cookies: CookiePolicy,
+    geo: Databases,
+    certificates: &[Option<Arc<Store>>],
+    metrics: &Arc<Metrics>,
+    now: Timestamp,
+) -> Result<Shared, StartError> {
+    let data = &config.records.dir;
+    let until = observe_until(config, data, now)?;
+    let assessor = Assessor::new(&config.risk, until, now);
+    Ok(Shared {
+        geo: ArcSwap::from_pointee(geo),
+        geo_reloads: Default::default(),
+        consent_keys: ConsentKeys::load_or_create(data)?,
+        visitor_keys: VisitorKeys::load_or_create(data)?,
+        admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
+        status: Arc::new(ConfigStatus::new(now)),
+        certificates: certificates.iter().flatten().cloned().collect(),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, metrics)),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// Reads the configuration again; on any mistake the one in force stays.
@@ -272,7 +287,7 @@ fn warn_of_fixed(old: &Config, new: &Config) {
     }
 }
 
-fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
+pub(super) fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
     let catalogue = match &config.cookies.rules {
         None => Catalogue::builtin(),
         Some(file) => Catalogue::with_operator(&file.text)
@@ -288,7 +303,7 @@ fn listed(problems: &[RuleProblem]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
+pub(super) fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
     let hosts = hosts(config);
     let open = |listener: &config::Listener| {
         let Some(files) = &listener.tls else { return Ok(None) };
@@ -331,7 +346,7 @@ fn admin_socket(config: &Config) -> Result<Option<std::net::TcpListener>, StartE
     socket::bind(address).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
-fn labels(config: &Config) -> LabelSpace {
+pub(super) fn labels(config: &Config) -> LabelSpace {
     LabelSpace {
         listeners: config.listeners.iter().map(|l| l.address.to_string()).collect(),
         hosts: config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect(),

@@ -13,6 +13,8 @@
 //! | [`life`] | reload, drain, end |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
+//! | [`test_request`] | does `kelisim test-request` tell what the gateway really does? |
+//! | [`differential`] | do nginx, Apache, node and Python see the requests that were forwarded, and no other? |
 //! | [`third_party`] | servers and clients that nobody here wrote |
 //! | [`real_app`] | a real application with logins and forms, large bodies, events, WebSockets |
 //! | [`browser`] | a real browser before the demo site |
@@ -28,6 +30,7 @@ mod browser;
 mod cli;
 mod consent;
 mod crash;
+mod differential;
 mod forwarding;
 mod front_door;
 mod life;
@@ -36,5 +39,6 @@ mod real_app;
 mod records;
 mod secure;
 mod support;
+mod test_request;
 mod third_party;
 mod tunnels;
