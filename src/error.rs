@@ -145,3 +145,15 @@ impl StdError for Refusal {
         self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 }
+
+/// An error with its causes, for a person.
+pub(crate) fn chain(error: &dyn StdError) -> impl fmt::Display {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -40,6 +40,7 @@ pub mod geo;
 pub mod identify;
 pub mod ingress;
 pub mod listen;
+pub mod log;
 pub mod pages;
 pub mod record;
 pub mod respond;

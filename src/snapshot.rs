@@ -78,7 +78,7 @@ impl Snapshot {
             .iter()
             .map(|site| {
                 let name = site.hosts.first().map_or("", String::as_str);
-                metrics.upstream_index(name).unwrap_or_else(|| metrics.other_upstream())
+                metrics.upstream_index(name, site.upstream.len()).unwrap_or_else(|| metrics.other_upstream())
             })
             .collect();
         let record_first = Gate::new(&config.records.record_before_forward);

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -31,7 +31,8 @@ use crate::geo::place::{Lookup, Place};
 use crate::identify::ClientAddress;
 use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
-use crate::listen::connection::Connection;
+use crate::listen::connection::{Connection, Phase};
+use crate::record::access_log::AccessLog;
 use crate::risk::{self, Assessed, Visit};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::Recorder;
@@ -42,6 +43,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// This thread's end of the journal.
     pub recorder: Recorder,
+    /// This thread's end of the access log.
+    pub access_log: AccessLog,
     /// This thread's counters.
     pub metrics: Rc<WorkerMetrics>,
     /// Makes request ids.
@@ -56,7 +59,9 @@ pub struct Worker {
     state: RefCell<Rc<State>>,
     connections: RefCell<HashMap<u64, Arc<Connection>>>,
     next_key: Cell<u64>,
+    arriving: Cell<usize>,
     draining: Cell<bool>,
+    closing: Cell<bool>,
     closed: Notify,
 }
 
@@ -92,6 +97,7 @@ impl Worker {
         Self {
             shared,
             recorder,
+            access_log: AccessLog::default(),
             metrics: Rc::new(metrics),
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
@@ -101,7 +107,9 @@ impl Worker {
             state: RefCell::new(state),
             connections: RefCell::default(),
             next_key: Cell::new(0),
+            arriving: Cell::new(0),
             draining: Cell::new(false),
+            closing: Cell::new(false),
             closed: Notify::new(),
         }
     }
@@ -206,9 +214,6 @@ impl Worker {
         let key = self.next_key.get();
         self.next_key.set(key.wrapping_add(1));
         self.connections.borrow_mut().insert(key, Arc::clone(connection));
-        if self.draining.get() {
-            connection.ask_to_close();
-        }
         Registered { worker: Rc::clone(self), key }
     }
 
@@ -233,12 +238,40 @@ impl Worker {
         }
     }
 
-    /// Asks every connection to end in order, also those whose handshake is still under way.
-    pub fn close_connections(&self) {
+    /// A connection was accepted and is not registered yet: until the guard is dropped a drain waits for it, for as long as
+    /// it waits for idle connections.
+    #[must_use]
+    pub fn arriving(self: &Rc<Self>) -> Arriving {
+        self.arriving.set(self.arriving.get() + 1);
+        Arriving(Rc::clone(self))
+    }
+
+    /// Begins to end: HTTP/2 connections are told now which requests they still take, HTTP/1 connections with their next
+    /// answer. Idle ones stay, since a request may be on its way: [`Worker::close_idle`].
+    pub fn drain(&self) {
         self.draining.set(true);
-        for connection in self.connections.borrow().values() {
+        for connection in self.connections.borrow().values().filter(|c| c.multiplexed()) {
             connection.ask_to_close();
         }
+    }
+
+    /// Whether a connection is to be closed with its next answer.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// In a drain: closes connections that have waited for a request since `then` or longer, and no longer waits for
+    /// arriving ones.
+    pub fn close_idle(&self, then: Instant) {
+        self.closing.set(true);
+        for connection in self.connections.borrow().values() {
+            let (phase, since) = connection.phase();
+            if matches!(phase, Phase::First | Phase::Idle) && since <= then {
+                connection.ask_to_close();
+            }
+        }
+        self.closed.notify_one();
     }
 
     /// How many connections are open.
@@ -247,11 +280,21 @@ impl Worker {
         self.connections.borrow().len()
     }
 
-    /// Resolves when no connection is open.
+    /// Resolves when no connection is open, and none is arriving unless that has been waited for.
     pub async fn all_closed(&self) {
-        while self.open_connections() > 0 {
+        while self.open_connections() > 0 || (self.arriving.get() > 0 && !self.closing.get()) {
             self.closed.notified().await;
         }
+    }
+}
+
+/// A connection between accept and its first byte of HTTP.
+pub struct Arriving(Rc<Worker>);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.arriving.set(self.0.arriving.get().saturating_sub(1));
+        self.0.closed.notify_one();
     }
 }
 

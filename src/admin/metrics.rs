@@ -112,6 +112,10 @@ families! {
     JOURNAL_REMOVED: Counter "kelisim_journal_removed_files_total" ["reason"]
         = "Journal files removed, because of their age or of the limit.";
 
+    // The access log.
+    ACCESS_LOG_LINES: Counter "kelisim_access_log_lines_total" ["result"]
+        = "Lines of the access log: written, dropped because the queue was full, or lost to a failed write.";
+
     // The gateway itself.
     CONFIG_RELOADS: Counter "kelisim_config_reloads_total" ["result"]
         = "Attempts to read the configuration anew; after an error the old one stays.";
@@ -156,8 +160,8 @@ pub struct Metrics {
 
 impl Metrics {
     /// Lays out the counters and makes `workers` handles, one for each thread that counts (give background threads that
-    /// count one too). The label values stay for the life of the process: hosts and upstreams that a reload adds count
-    /// as `_other`.
+    /// count one too). A label value stays for the life of the process; a reload may add some hosts and upstreams, and
+    /// what is beyond counts as `_other`.
     ///
     /// # Errors
     /// If the table contradicts itself, which its test excludes.
@@ -180,17 +184,18 @@ impl Metrics {
         self.page.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
-    /// The index of a configured host, to be found once per configuration and kept with it.
+    /// The index of a configured host, to be found once per configuration and kept with it. One that is new takes a
+    /// spare place.
     #[must_use]
     pub fn host_index(&self, host: &str) -> Option<usize> {
         self.page.plan.host_index(host)
     }
 
-    /// The index of an upstream, likewise. `None` if it was not there at the start: count it under
+    /// The index of an upstream with so many endpoints, likewise. `None` if there is no place left: count it under
     /// [`Metrics::other_upstream`].
     #[must_use]
-    pub fn upstream_index(&self, upstream: &str) -> Option<usize> {
-        self.page.plan.upstream_index(upstream)
+    pub fn upstream_index(&self, upstream: &str, endpoints: usize) -> Option<usize> {
+        self.page.plan.upstream_index(upstream, endpoints)
     }
 
     /// The index of the upstream `_other`.

@@ -59,6 +59,7 @@ impl Source for JournalAndGeo {
         histogram.observe(Duration::from_micros(700));
         out.gauge(GEO_DB_BUILD, ["country"], 1_780_000_000.0);
         out.counter(GEO_DB_RELOADS, ["country", "ok"], 1);
+        out.counter(ACCESS_LOG_LINES, ["written"], 1);
         out.counter(JOURNAL_RECORDS, ["access"], 12);
         out.counter(JOURNAL_DROPPED, ["access", "ring_full"], 0);
         out.gauge(JOURNAL_RING_FILL, [], 0.25);
@@ -192,6 +193,28 @@ fn unknown_hosts_and_upstreams_count_as_other() {
     assert_eq!(value(&metrics, host), Some(1.0));
     let upstream = r#"kelisim_upstream_requests_total{upstream="_other",endpoint="_other",result="ok"}"#;
     assert_eq!(value(&metrics, upstream), Some(2.0));
+}
+
+#[test]
+fn what_a_reload_adds_takes_a_spare_place_while_there_is_one() {
+    let (metrics, a, _) = two_workers();
+    let before = page(&metrics);
+    let host = metrics.host_index("new.example");
+    assert_eq!(metrics.host_index("new.example"), host);
+    a.request(0, host, MethodLabel::Get, 200, Duration::ZERO);
+    let series = r#"kelisim_http_requests_total{listener="0.0.0.0:8080",host="new.example",method="GET",status_class="2xx"}"#;
+    assert_eq!(value(&metrics, series), Some(1.0));
+    let upstream = metrics.upstream_index("new.example", 2).unwrap();
+    let count = page(&metrics).matches("kelisim_upstream_healthy{upstream=\"new.example\"").count();
+    assert_eq!(count, 2, "its endpoints and no spare ones");
+    assert!(!before.contains("new.example"));
+    a.upstream_request(upstream, 1, UpstreamResult::Ok);
+    let series = r#"kelisim_upstream_requests_total{upstream="new.example",endpoint="1",result="ok"}"#;
+    assert_eq!(value(&metrics, series), Some(1.0));
+    let full = (0..).find(|n| metrics.host_index(&format!("h{n}.example")).is_none());
+    assert_eq!(full, Some(super::super::plan::SPARE_HOSTS - 1));
+    let full = (0..).find(|n| metrics.upstream_index(&format!("u{n}.example"), 1).is_none());
+    assert!(full.is_some());
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Where each thread's cells lie, and what they stand for.
 //!
 //! Gives every combination of label values of the families that threads count a cell, and writes the sums over all
-//! threads to the page. Used at the start and when the page is asked for; on a request's way only [`Plan::endpoint`] and
-//! the blocks. Bound: the table times the configured names, made once.
+//! threads to the page. Some places are spare: a host or an upstream that a reload adds gets one, for good. Used at the
+//! start, at a reload and when the page is asked for; on a request's way only [`Plan::endpoint`] and the blocks. Bound:
+//! the table times the configured names and [`SPARE_HOSTS`] and [`SPARE_UPSTREAMS`], made once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::proto::MetricType;
 
@@ -23,8 +24,9 @@ use crate::error::Reason;
 /// Where each thread's cells lie; the same for all threads.
 #[derive(Debug)]
 pub(super) struct Plan {
-    hosts: Vec<String>,
-    upstreams: Vec<String>,
+    hosts: Axis,
+    upstreams: Axis,
+    endpoint: Axis,
     /// For each upstream the place of its first endpoint and the number of its endpoints; `_other` last.
     endpoints: Vec<(usize, usize)>,
     pub(super) requests: Block<4>,
@@ -57,10 +59,10 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(labels: &LabelSpace) -> Self {
         let hosts: Vec<_> = labels.hosts.iter().take(HOSTS_MAX).cloned().collect();
-        let listener = &names(&labels.listeners, None);
-        let host = &names(&hosts, Some(OTHER));
+        let listener = &names(&labels.listeners, 0, None);
+        let host = &names(&hosts, SPARE_HOSTS.min(HOSTS_MAX - hosts.len()), Some(OTHER));
         let upstreams: Vec<_> = labels.upstreams.iter().map(|(name, _)| name.clone()).collect();
-        let upstream = &names(&upstreams, Some(OTHER));
+        let upstream = &names(&upstreams, SPARE_UPSTREAMS, Some(OTHER));
         let (endpoints, endpoint) = endpoint_axis(&labels.upstreams);
         let endpoint = &endpoint;
         let mut b = Builder::default();
@@ -99,8 +101,9 @@ impl Plan {
             risk_signals: b.sparse(table::RISK_SIGNALS, [&axis::<RiskSignal>(), &axis::<RiskLevel>()]),
             risk_actions: b.dense(table::RISK_ACTIONS, [&axis::<RiskAction>(), &axis::<Applied>()]),
             journal_held: b.dense(table::JOURNAL_HELD, []),
-            hosts,
-            upstreams,
+            hosts: Arc::clone(host),
+            upstreams: Arc::clone(upstream),
+            endpoint: Arc::clone(endpoint),
             endpoints,
             len: b.len,
             series: b.series,
@@ -112,16 +115,24 @@ impl Plan {
         self.len
     }
 
+    /// The index of a host; one that is new takes a spare place, if there is one left.
     pub(super) fn host_index(&self, host: &str) -> Option<usize> {
-        self.hosts.iter().position(|h| h == host)
+        place(&self.hosts, host)
     }
 
-    pub(super) fn upstream_index(&self, upstream: &str) -> Option<usize> {
-        self.upstreams.iter().position(|u| u == upstream)
+    /// The same for an upstream with so many endpoints, of which those without a place count as `_other`.
+    pub(super) fn upstream_index(&self, upstream: &str, endpoints: usize) -> Option<usize> {
+        let index = place(&self.upstreams, upstream)?;
+        let (first, places) = *self.endpoints.get(index)?;
+        for endpoint in 0..endpoints.min(places) {
+            self.endpoint[first + endpoint]
+                .get_or_init(|| [upstream.to_owned(), endpoint.to_string()].into());
+        }
+        Some(index)
     }
 
-    pub(super) const fn other_upstream(&self) -> usize {
-        self.upstreams.len()
+    pub(super) fn other_upstream(&self) -> usize {
+        self.upstreams.len() - 1
     }
 
     /// The place of an endpoint; what does not exist is `_other`.
@@ -165,7 +176,8 @@ impl Series {
     fn collect(&self, workers: &[Arc<Cells>], out: &mut Samples) {
         let combinations = self.axes.iter().map(|axis| axis.len()).product();
         for n in 0..combinations {
-            let labels = self.labels(n);
+            // Nothing has counted in a spare place.
+            let Some(labels) = self.labels(n) else { continue };
             let at = self.offset + n * self.width;
             let optional = self.shown == Shown::NonZero || labels.contains(&OTHER);
             if self.spec.kind == MetricType::HISTOGRAM {
@@ -188,43 +200,55 @@ impl Series {
         }
     }
 
-    /// The label values of the `n`th combination; the last axis moves fastest.
-    fn labels(&self, mut n: usize) -> Vec<&str> {
+    /// The label values of the `n`th combination, or `None` if one of its places is spare; the last axis moves fastest.
+    fn labels(&self, mut n: usize) -> Option<Vec<&str>> {
         let mut places = vec![0; self.axes.len()];
         for (place, axis) in places.iter_mut().zip(&self.axes).rev() {
             *place = n % axis.len();
             n /= axis.len();
         }
-        self.axes
-            .iter()
-            .zip(places)
-            .flat_map(|(axis, place)| axis[place].iter().map(String::as_str))
-            .collect()
+        let mut labels = Vec::with_capacity(self.spec.labels.len());
+        for (axis, place) in self.axes.iter().zip(places) {
+            labels.extend(axis[place].get()?.iter().map(String::as_str));
+        }
+        Some(labels)
     }
 }
 
-/// Values along one dimension. A value may fill two labels: an endpoint is `upstream` and `endpoint`.
-type Axis = Arc<[Box<[String]>]>;
+/// Values along one dimension. A value may fill two labels: an endpoint is `upstream` and `endpoint`. A place without a
+/// value is spare.
+type Axis = Arc<[OnceLock<Box<[String]>>]>;
 
 /// The values of an enum.
 fn axis<L: Label>() -> Axis {
-    L::ALL.iter().map(|l| Box::from([l.label().to_owned()])).collect()
+    L::ALL.iter().map(|l| OnceLock::from(Box::from([l.label().to_owned()]))).collect()
 }
 
-/// Configured names, and one for all others if given.
-fn names(names: &[String], other: Option<&str>) -> Axis {
-    names.iter().map(String::as_str).chain(other).map(|name| Box::from([name.to_owned()])).collect()
+/// Configured names, spare places, and one for all others if given.
+fn names(names: &[String], spare: usize, other: Option<&str>) -> Axis {
+    let value = |name: &str| OnceLock::from(Box::from([name.to_owned()]));
+    let names = names.iter().map(|name| value(name));
+    names.chain((0..spare).map(|_| OnceLock::new())).chain(other.map(value)).collect()
 }
 
-/// The endpoints of all upstreams one after the other, `_other` last, and where each upstream's begin.
+/// The place of a name; the first spare one if it is new.
+fn place(axis: &Axis, name: &str) -> Option<usize> {
+    axis.iter().position(|place| place.get_or_init(|| Box::from([name.to_owned()]))[0] == name)
+}
+
+/// The endpoints of all upstreams one after the other, then spare ones, `_other` last; and where each upstream's begin.
 fn endpoint_axis(upstreams: &[(String, usize)]) -> (Vec<(usize, usize)>, Axis) {
     let mut places = Vec::new();
     let mut values = Vec::new();
     for (name, count) in upstreams {
         places.push((values.len(), *count));
-        values.extend((0..*count).map(|i| Box::from([name.clone(), i.to_string()])));
+        values.extend((0..*count).map(|i| OnceLock::from(Box::from([name.clone(), i.to_string()]))));
     }
-    values.push(Box::from([OTHER.to_owned(), OTHER.to_owned()]));
+    for _ in 0..SPARE_UPSTREAMS {
+        places.push((values.len(), SPARE_ENDPOINTS));
+        values.extend((0..SPARE_ENDPOINTS).map(|_| OnceLock::new()));
+    }
+    values.push(OnceLock::from(Box::from([OTHER.to_owned(), OTHER.to_owned()])));
     (places, values.into())
 }
 
@@ -269,3 +293,10 @@ impl Builder {
         Block::new(offset, sizes, width)
     }
 }
+
+/// Hosts that reloads may add with a label of their own.
+pub(super) const SPARE_HOSTS: usize = 64;
+/// Upstreams that reloads may add with a label of their own.
+const SPARE_UPSTREAMS: usize = 16;
+/// Endpoints of each of them.
+const SPARE_ENDPOINTS: usize = 8;

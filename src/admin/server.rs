@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
@@ -43,7 +44,8 @@ impl Limits {
         Self { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(15) };
 }
 
-/// Answers on `listener` until dropped. Needs a Tokio runtime with I/O and time.
+/// Answers on `listener` until dropped, but accepts nothing while `resting` says so: then a successor answers on the same
+/// socket. Needs a Tokio runtime with I/O and time.
 ///
 /// # Errors
 /// If the listener cannot be handed to the runtime.
@@ -51,14 +53,16 @@ pub fn serve(
     listener: StdListener,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    resting: watch::Receiver<bool>,
 ) -> impl Future<Output = io::Result<()>> {
-    serve_within(listener, metrics, readiness, Limits::DEFAULT)
+    serve_within(listener, metrics, readiness, resting, Limits::DEFAULT)
 }
 
 async fn serve_within(
     listener: StdListener,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    mut resting: watch::Receiver<bool>,
     limits: Limits,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -67,7 +71,7 @@ async fn serve_within(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+            accepted = listener.accept(), if connections.len() < limits.connections && !*resting.borrow() => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, Arc::clone(&state), limits));
                 }
@@ -76,6 +80,8 @@ async fn serve_within(
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
+            // Once nobody can say any more whether to rest, the last word counts.
+            Ok(()) = resting.changed() => {}
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     error!(%error, "an admin connection ended by a bug");
@@ -212,7 +218,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (metrics, _workers) = Metrics::new(&LabelSpace::default(), 1).unwrap();
         let readiness = Arc::new(Readiness::starting());
-        let server = serve_within(listener, metrics, Arc::clone(&readiness), limits);
+        let (_sender, resting) = watch::channel(false);
+        let server = serve_within(listener, metrics, Arc::clone(&readiness), resting, limits);
         runtime.block_on(async {
             tokio::select! {
                 ended = server => panic!("the server ended: {ended:?}"),

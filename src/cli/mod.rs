@@ -131,17 +131,7 @@ fn geoip(args: &geoip::GeoipArgs) -> io::Result<ExitCode> {
     geoip::run(args, configured, crate::clock::now())
 }
 
-/// Sends log events to standard error: text for a terminal, JSON for everything else. `level` holds unless
-/// `KELISIM_LOG` says otherwise.
+/// Sends log events to standard error. `level` holds unless `KELISIM_LOG` says otherwise.
 pub fn log_to_stderr(level: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    // A second call changes nothing: the first one wins, which is what tests and the demo want.
-    let _ = if io::stderr().is_terminal() {
-        builder.compact().try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
-    };
+    crate::log::to_stderr(level);
 }

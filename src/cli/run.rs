@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::{BAD_CONFIGURATION, OWN_FAULT, log_to_stderr};
 use crate::config::{self, Config, Problems};
+use crate::error::chain;
 use crate::server::{self, Ended, Source, StartError, signals};
 
 /// Arguments of `kelisim run`.
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
+    crate::log::set_level(&config.log.level);
     let signals = signals::Listener::new()?;
     let server = match server::start(&config, source) {
         Ok(server) => server,
@@ -79,16 +81,4 @@ fn configuration(args: &Args) -> Result<(Config, Source), Problems> {
             ))
         }
     }
-}
-
-/// An error with its causes, for a person.
-pub(crate) fn chain(error: &dyn std::error::Error) -> impl std::fmt::Display {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -39,9 +39,24 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
                 _ => Underscores::Drop,
             },
         },
+        log: log(&root.table("log"))?,
         admin: Admin { address: root.maybe("admin.address") },
         limits,
         workers,
+    })
+}
+
+fn log(table: &View<'_>) -> Result<Log, Missing> {
+    Ok(Log {
+        level: table.take("level")?,
+        access: match table.word("access")? {
+            "json" => Some(AccessFormat::Json),
+            "combined" => Some(AccessFormat::Combined),
+            _ => None,
+        },
+        // The word `stdout` is no path.
+        access_file: table.maybe("access_file"),
+        access_queue: table.take("access_queue")?,
     })
 }
 

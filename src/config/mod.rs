@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod environment;
 mod files;
+pub mod fixed;
 mod load;
 mod print;
 mod problem;
@@ -60,6 +61,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How requests are made unambiguous.
     pub ingress: Ingress,
+    /// The gateway's own log and the access log.
+    pub log: Log,
     /// The admin listener.
     pub admin: Admin,
     /// Number of runtime threads; `0` in the file means one per core.
@@ -76,7 +79,7 @@ pub struct Listener {
 }
 
 /// A certificate chain and its key, both PEM files. Reloaded when they change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file with the chain, leaf first.
     pub certificate: PathBuf,
@@ -200,7 +203,7 @@ pub enum ConsentSource {
 }
 
 /// Location databases.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geoip {
     /// Country database; `None` switches location off. Default: the one shipped, embedded in the binary.
     pub country: CountryDatabase,
@@ -378,6 +381,28 @@ pub enum Underscores {
     Reject,
     /// The field is passed on.
     Pass,
+}
+
+/// The gateway's own log and the access log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Level of the gateway's own log: `error` … `trace`.
+    pub level: String,
+    /// Form of the access log; `None` switches it off.
+    pub access: Option<AccessFormat>,
+    /// Where it goes; `None` is standard output.
+    pub access_file: Option<PathBuf>,
+    /// Lines waiting per thread.
+    pub access_queue: usize,
+}
+
+/// Form of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object per line.
+    Json,
+    /// The combined log format.
+    Combined,
 }
 
 /// The admin listener.

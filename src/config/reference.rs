@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::fixed;
 use super::syntax::{show_duration, show_size};
 
 /// One key.
@@ -78,6 +79,8 @@ pub enum Kind {
         /// Whether its text (UTF-8, at most 1 MiB) becomes part of the configuration.
         text: bool,
     },
+    /// A file that will be made if needed, or one of the words. Relative to the folder of the configuration file.
+    Output(&'static [&'static str]),
     /// A folder that will be made if needed. Relative to the folder of the configuration file.
     Folder,
     /// A host name or address.
@@ -130,6 +133,7 @@ impl Kind {
             Self::Word { members, .. } => format!("one of {}", quoted(members)),
             Self::Socket(words) => either("an address with port", words),
             Self::File { words, .. } => either("the path of a file", words),
+            Self::Output(words) => either("the path of a file to write", words),
             Self::Folder => "the path of a folder".into(),
             Self::Host => "a host name".into(),
             Self::Upstream => "a URL http://host[:port]".into(),
@@ -164,6 +168,7 @@ pub fn render() -> String {
         let _ = write!(out, "\n{}\n    {}", key.path, key.kind.describe());
         let _ = match key.kind {
             Kind::Later => writeln!(out),
+            _ if fixed::is_fixed(key.path) => writeln!(out, "; {fallback}; needs a new process"),
             _ => writeln!(out, "; {fallback}"),
         };
         if let Some(variable) = key.environment() {
@@ -189,6 +194,7 @@ const HEAD: &str = "\
 Keys of kelisim.toml. `a[].b` stands in [[a]]. Durations: \"200ms\", \"15s\", \"10m\", \"1h\", \"30d\".
 Sizes: bytes, or \"64KiB\", \"100MiB\". Relative paths start at the folder of the file.
 The variable below a key overrides it; a list is then written with commas.
+HUP takes over every change but that of keys that need a new process.
 ";
 
 const fn key(path: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
@@ -397,6 +403,15 @@ pub static KEYS: &[Key] = &[
     key("ingress.underscores", word(&["drop", "reject", "pass"]), Value("\"drop\""),
         "What is done with header names that contain `_`."),
     later("ingress.strict", "Byte-level scan of request heads."),
+
+    key("log.level", word(&["error", "warn", "info", "debug", "trace"]), Value("\"info\""),
+        "What of the gateway's own log is written to standard error; KELISIM_LOG (a filter) goes before it."),
+    key("log.access", word(&["off", "json", "combined"]), Value("\"off\""),
+        "A line per request of a site, with masked address and without query, for tools that read logs."),
+    key("log.access_file", Kind::Output(&["stdout"]), Value("\"stdout\""),
+        "Where access lines go; a file is opened again on USR1."),
+    key("log.access_queue", integer(16, 1_000_000), Value("4096"),
+        "Access lines waiting per thread for a slow disk; further ones are dropped and counted."),
 
     key("admin.address", Kind::Socket(&["off"]), Value("\"127.0.0.1:9180\""), "Address of the admin listener."),
 ];

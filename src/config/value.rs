@@ -174,6 +174,10 @@ fn scalar(kind: &Kind, value: &DeValue<'_>, base: &Path) -> Result<Value, Fault>
             word if words.contains(&word) => Ok(Value::Text(word.to_owned())),
             path => folder(path, base),
         },
+        Kind::Output(words) => match text()? {
+            word if words.contains(&word) => Ok(Value::Text(word.to_owned())),
+            path => folder(path, base),
+        },
         Kind::Folder => folder(text()?, base),
         Kind::Host => syntax::host(text()?).map(Value::Text),
         Kind::Upstream => syntax::upstream(text()?).map(Value::Endpoint),

@@ -9,9 +9,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::answer::AnswerBody;
 use super::balance::Pick;
@@ -39,8 +38,8 @@ pub(super) struct Job {
 /// An attempt without an answer.
 pub(super) struct Failed {
     pub(super) refusal: Refusal,
-    /// The request, if it may be sent once more.
-    pub(super) again: Option<Box<Request<RequestBody>>>,
+    /// Whether the request may be sent once more. If so, it is as it was.
+    pub(super) again: bool,
     /// Once more means: to another endpoint.
     pub(super) elsewhere: bool,
 }
@@ -67,7 +66,11 @@ impl Job {
     }
 
     /// Sends the request to the endpoint picked; on a repetition over a fresh connection.
-    pub(super) async fn attempt(&self, pick: &Pick, request: Request<RequestBody>) -> Result<Answer, Failed> {
+    pub(super) async fn attempt(
+        &self,
+        pick: &Pick,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Answer, Failed> {
         let fresh = self.retries > 0;
         let mut lease = match pick.pool.acquire(fresh, clock::monotonic()).await {
             Ok(lease) => lease,
@@ -76,29 +79,23 @@ impl Job {
                 if elsewhere {
                     pick.pool.health.failed(clock::monotonic());
                 }
-                let again = elsewhere.then(|| Box::new(request));
-                return Err(Failed { refusal, again, elsewhere });
+                return Err(Failed { refusal, again: elsewhere, elsewhere });
             }
         };
         let (reused, head) = (lease.reused, lease.settings().head);
         let Some(connection) = lease.connection() else {
             let refusal = Refusal::from(Reason::Internal);
-            return Err(Failed { refusal, again: None, elsewhere: false });
+            return Err(Failed { refusal, again: false, elsewhere: false });
         };
         add_one(&pick.pool.counters.requests);
-        let saved = (reused && self.repeatable).then(|| Saved::new(&request, connection));
         let written = clock::monotonic();
         match self.exchange(connection, request, written, head).await {
-            Ok(response) => {
-                // The fields share memory with the client's head; it should not wait for the next request.
-                connection.spare.clear();
-                self.answered(pick, lease, response, written).map_err(|reason| Failed {
-                    refusal: Refusal::from(reason),
-                    again: None,
-                    elsewhere: false,
-                })
-            }
-            Err(failure) => Err(self.unanswered(pick, connection, reused, failure, saved)),
+            Ok(response) => self.answered(pick, lease, response, written).await.map_err(|refusal| Failed {
+                refusal,
+                again: false,
+                elsewhere: false,
+            }),
+            Err(failure) => Err(self.unanswered(pick, connection, reused, failure)),
         }
     }
 
@@ -106,10 +103,10 @@ impl Job {
     async fn exchange(
         &self,
         connection: &mut Connection,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         written: Instant,
         limit: Duration,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<()>, Failure> {
         let Connection { wire, timer, .. } = connection;
         let mut exchange = pin!(wire.exchange(request));
         let upload = self.upload.as_deref();
@@ -121,18 +118,18 @@ impl Job {
                 |now| upload.map_or(written, |upload| upload.endpoint_owes_since(now).max(written)) + limit;
             timer
                 .poll_until(cx, written + limit, due)
-                .map(|()| Err(Failure { refusal: Refusal::from(Reason::UpstreamTimeout), unwritten: None }))
+                .map(|()| Err(Failure { refusal: Refusal::from(Reason::UpstreamTimeout), unwritten: false }))
         })
         .await
     }
 
-    fn answered(
+    async fn answered(
         &self,
         pick: &Pick,
         lease: Lease,
-        mut response: Response<Incoming>,
+        mut response: Response<()>,
         written: Instant,
-    ) -> Result<Answer, Reason> {
+    ) -> Result<Answer, Refusal> {
         let now = clock::monotonic();
         let status = response.status();
         if matches!(
@@ -145,18 +142,17 @@ impl Job {
         }
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         if switched && !self.may_switch(&response) {
-            return Err(Reason::UpstreamProtocol);
+            return Err(Reason::UpstreamProtocol.into());
         }
-        let reusable = framing::answer(&mut response, &self.method)?;
-        let upgrade = switched.then(|| hyper::upgrade::on(&mut response));
+        let exact = lease.wire().and_then(|wire| wire.size_hint().exact());
+        let reusable = framing::answer(&mut response, exact, &self.method)?;
         let reused = lease.reused;
-        let response = response.map(|body| {
-            if switched {
-                AnswerBody::upgraded(body, lease)
-            } else {
-                AnswerBody::new(body, lease, self.upload.clone(), reusable)
-            }
-        });
+        let (body, upgrade) = if switched {
+            (AnswerBody::empty(), Some(lease.switch().await?))
+        } else {
+            (AnswerBody::new(lease, self.upload.clone(), reusable), None)
+        };
+        let response = response.map(|()| body);
         Ok(Answer {
             response,
             endpoint: pick.endpoint,
@@ -171,7 +167,7 @@ impl Job {
 
     /// Whether a 101 is what was asked for. `websocket` is the only protocol that requests may ask for, and a request
     /// that is still being sent leaves nothing to tunnel.
-    fn may_switch(&self, response: &Response<Incoming>) -> bool {
+    fn may_switch(&self, response: &Response<()>) -> bool {
         let protocol = response.headers().get(header::UPGRADE);
         self.asks_upgrade
             && protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"))
@@ -179,60 +175,21 @@ impl Job {
     }
 
     /// Judges an exchange without an answer, and whether the request may go once more.
-    fn unanswered(
-        &self,
-        pick: &Pick,
-        connection: &mut Connection,
-        reused: bool,
-        failure: Failure,
-        saved: Option<Saved>,
-    ) -> Failed {
+    fn unanswered(&self, pick: &Pick, connection: &mut Connection, reused: bool, failure: Failure) -> Failed {
         if let Some(reason) = self.upload.as_ref().and_then(|upload| upload.failure()) {
             let refusal = match failure.refusal {
                 refusal if refusal.reason() == reason => refusal,
                 other => Refusal::caused_by(reason, other),
             };
-            return Failed { refusal, again: None, elsewhere: false };
+            return Failed { refusal, again: false, elsewhere: false };
         }
         let reason = failure.refusal.reason();
         if reason == Reason::UpstreamTimeout || (reason == Reason::UpstreamClosed && !reused) {
             pick.pool.health.failed(clock::monotonic());
         }
-        let unwritten = failure.unwritten;
+        // Never written; or closed without a byte on a connection that may have been stale.
         let silent = reason == Reason::UpstreamClosed && !connection.wire.heard();
-        let again = match saved {
-            None => unwritten,
-            // Given back unwritten, or closed without a byte on a connection that may have been stale.
-            Some(saved) => unwritten.or_else(|| silent.then(|| Box::new(saved.restore(connection)))),
-        };
+        let again = failure.unwritten || (reused && self.repeatable && silent);
         Failed { refusal: failure.refusal, again, elsewhere: false }
-    }
-}
-
-/// The head of a request that may have to be repeated. The fields lie in the connection, whose room is used again.
-struct Saved {
-    method: Method,
-    uri: Uri,
-}
-
-impl Saved {
-    fn new(request: &Request<RequestBody>, connection: &mut Connection) -> Self {
-        let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
-        // Whatever happened before: a field of another visitor's request must never be repeated with this one.
-        connection.spare.clear();
-        connection.spare.extend(fields);
-        Self { method: request.method().clone(), uri: request.uri().clone() }
-    }
-
-    fn restore(self, connection: &mut Connection) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::empty());
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        let fields = request.headers_mut();
-        fields.reserve(connection.spare.len());
-        for (name, value) in connection.spare.drain(..) {
-            fields.append(name, value);
-        }
-        request
     }
 }

@@ -21,6 +21,8 @@ mod balance;
 mod body;
 mod connect;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod health;
 mod pool;
 mod rehearsal;
@@ -36,7 +38,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 pub use self::answer::AnswerBody;
 use self::attempt::Job;
@@ -45,6 +46,7 @@ pub use self::body::{RequestBody, Upload};
 pub use self::pool::EndpointStats;
 pub(crate) use self::rehearsal::head;
 use self::pool::{Pool, Settings, add_one};
+pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
@@ -74,7 +76,7 @@ pub struct Answer {
     /// From the request given to the connection to the head of the answer.
     pub upstream_time: Duration,
     /// The upstream half of a tunnel; set if and only if the status is 101.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Switched>,
 }
 
 /// Why there is no answer.
@@ -144,13 +146,13 @@ impl Upstreams {
             let Some(chosen) = &pick else {
                 return Err(job.error(Refusal::from(Reason::Internal), None));
             };
-            let failed = match job.attempt(chosen, request).await {
+            let failed = match job.attempt(chosen, &mut request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let (Some(again), 0) = (failed.again, job.retries) else {
+            if !failed.again || job.retries > 0 {
                 return Err(job.error(failed.refusal, Some(chosen.endpoint)));
-            };
+            }
             job.failed_before =
                 Some(FailedBefore { endpoint: chosen.endpoint, reason: failed.refusal.reason() });
             if failed.elsewhere {
@@ -164,7 +166,6 @@ impl Upstreams {
                 add_one(&chosen.pool.counters.retries);
             }
             job.retries = 1;
-            request = *again;
         }
     }
 

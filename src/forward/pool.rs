@@ -9,14 +9,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::connect::Target;
 use super::health::Health;
 use super::timer::LazyTimer;
-use super::wire::{Active, State, Wire};
+use super::wire::{Active, State, Switched, Transport, Wire};
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
@@ -79,8 +78,6 @@ pub(super) struct Pool {
 pub(super) struct Connection {
     pub(super) wire: Active,
     pub(super) timer: LazyTimer,
-    /// Room for the fields of a request that may have to be repeated; empty between exchanges.
-    pub(super) spare: Vec<(HeaderName, HeaderValue)>,
     opened: Instant,
     idle_since: Instant,
 }
@@ -136,7 +133,7 @@ impl Pool {
             return Ok(self.lease(Some(connection)));
         }
         let mut lease = if self.has_room() { self.lease(None) } else { self.wait().await? };
-        let usable = lease.connection.as_ref().is_some_and(|c| c.wire.state() == State::Ready);
+        let usable = lease.connection.as_mut().is_some_and(|c| c.wire.state() == State::Ready);
         if fresh || !usable {
             lease.connection = None;
             lease.reused = false;
@@ -148,7 +145,7 @@ impl Pool {
     async fn open(&self) -> Result<Connection, Refusal> {
         let opened = async {
             let stream = self.target.connect(self.settings.connect).await?;
-            Active::open(stream).await
+            Active::open(Transport::Tcp(stream)).await
         };
         match opened.await {
             Ok(wire) => Ok(Connection::new(wire, clock::monotonic(), self.settings.head)),
@@ -161,7 +158,7 @@ impl Pool {
 
     fn take_idle(&self, now: Instant) -> Option<Connection> {
         loop {
-            let connection = self.idle.borrow_mut().pop()?;
+            let mut connection = self.idle.borrow_mut().pop()?;
             if connection.is_usable(&self.settings, now) {
                 return Some(connection);
             }
@@ -223,7 +220,8 @@ impl Pool {
         let now = clock::monotonic();
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
-        if !connection.is_usable(&self.settings, now) {
+        // Whoever takes it looks at its state again.
+        if !connection.is_young(&self.settings, now) {
             return;
         }
         if let Some(waiter) = self.next_waiter() {
@@ -258,7 +256,10 @@ impl Pool {
     /// Closes idle connections that are too old or that the endpoint closed. Gives how many are left.
     fn reap(&self, now: Instant) -> usize {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|connection| connection.is_usable(&self.settings, now));
+        idle.retain_mut(|connection| {
+            connection.wire.rest();
+            connection.is_usable(&self.settings, now)
+        });
         idle.len()
     }
 }
@@ -266,12 +267,15 @@ impl Pool {
 impl Connection {
     fn new(wire: Active, now: Instant, first_wait: Duration) -> Self {
         let timer = LazyTimer::new(now + first_wait);
-        Self { wire, timer, spare: Vec::new(), opened: now, idle_since: now }
+        Self { wire, timer, opened: now, idle_since: now }
     }
 
-    fn is_usable(&self, settings: &Settings, now: Instant) -> bool {
-        self.wire.state() == State::Ready
-            && now.saturating_duration_since(self.idle_since) < settings.idle
+    fn is_usable(&mut self, settings: &Settings, now: Instant) -> bool {
+        self.is_young(settings, now) && self.wire.state() == State::Ready
+    }
+
+    fn is_young(&self, settings: &Settings, now: Instant) -> bool {
+        now.saturating_duration_since(self.idle_since) < settings.idle
             && now.saturating_duration_since(self.opened) < settings.max_age
     }
 }
@@ -282,6 +286,11 @@ impl Lease {
         self.connection.as_mut()
     }
 
+    /// The connection as the body of an answer sees it.
+    pub(super) fn wire(&self) -> Option<&Active> {
+        self.connection.as_ref().map(|connection| &connection.wire)
+    }
+
     /// The settings of the pool.
     pub(super) fn settings(&self) -> &Settings {
         &self.pool.settings
@@ -290,7 +299,7 @@ impl Lease {
     /// Gives the connection back. The exchange must be complete in both directions.
     pub(super) fn give_back(mut self) {
         let pool = Rc::clone(&self.pool);
-        match self.connection.as_ref().map(|c| c.wire.state()) {
+        match self.connection.as_mut().map(|c| c.wire.state()) {
             None | Some(State::Closed) => {}
             Some(State::Ready) => pool.put(self),
             // The end of the exchange is still being put away, e.g. a last write. Rare, so it may cost a task.
@@ -307,11 +316,15 @@ impl Lease {
         }
     }
 
-    /// Lets go of an upgraded connection. It does not count as one of the pool's any more: a tunnel is bounded by
-    /// the client's connection that it occupies.
-    pub(super) fn detach(mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.wire.detach();
+    /// The transport of an upgraded connection. It does not count as one of the pool's any more: a tunnel is bounded
+    /// by the client's connection that it occupies.
+    ///
+    /// # Errors
+    /// `Internal` if there is none, or what the connection says.
+    pub(super) async fn switch(mut self) -> Result<Switched, Refusal> {
+        match self.connection.take() {
+            Some(connection) => connection.wire.switch().await,
+            None => Err(Refusal::from(Reason::Internal)),
         }
     }
 }

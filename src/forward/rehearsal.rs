@@ -1,17 +1,17 @@
 //! The head of a request as an endpoint would get it, without an endpoint.
 //!
-//! The same framing and the same client as on a real connection write it into memory. Never opens a socket, never reads
-//! the request's body. Bound: the head.
+//! The same framing and the same client as on a real connection write it into memory. Never opens a socket, never waits
+//! for the request's body. Bound: the head.
 
 use std::io;
 use std::pin::pin;
 
 use http::Request;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, DuplexStream};
 
 use super::body::RequestBody;
-use super::{framing, wire};
+use super::framing;
+use super::wire::{Http1, Wire};
 
 /// The head's bytes with the empty line at its end.
 ///
@@ -20,29 +20,29 @@ use super::{framing, wire};
 pub(crate) async fn head(mut request: Request<RequestBody>) -> io::Result<Vec<u8>> {
     framing::request(&mut request);
     let (ours, mut theirs) = tokio::io::duplex(PIPE);
-    let (mut sender, connection) =
-        wire::builder().handshake(TokioIo::new(ours)).await.map_err(io::Error::other)?;
-    let exchange = pin!(async {
-        let (connected, sent) = tokio::join!(connection, sender.send_request(request));
-        connected.and(sent.map(drop)).map_err(io::Error::other)
-    });
+    let mut wire = <Box<Http1<DuplexStream>> as Wire<_>>::open(ours).await.map_err(io::Error::other)?;
+    let exchange = pin!(wire.exchange(&mut request));
     let read = pin!(async {
         let mut head = Vec::new();
-        while memchr::memmem::find(&head, END).is_none() {
+        loop {
             if theirs.read_buf(&mut head).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
             }
+            if let Some(at) = memchr::memmem::find(&head, END) {
+                head.truncate(at + END.len());
+                return Ok(head);
+            }
         }
-        Ok(head)
     });
-    let mut head = tokio::select! {
+    tokio::select! {
         biased;
-        head = read => head?,
-        refused = exchange => return Err(refused.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
-    };
-    let end = memchr::memmem::find(&head, END).map_or(head.len(), |at| at + END.len());
-    head.truncate(end);
-    Ok(head)
+        head = read => head,
+        // Nobody answers, so this is a refusal to send.
+        ended = exchange => Err(match ended {
+            Err(failure) => io::Error::other(failure.refusal),
+            Ok(_) => io::ErrorKind::UnexpectedEof.into(),
+        }),
+    }
 }
 
 const END: &[u8] = b"\r\n\r\n";
@@ -60,6 +60,7 @@ mod tests {
             .header("x", "y")
             .body(RequestBody::empty())
             .unwrap();
-        assert_eq!(head(request).await.unwrap(), b"GET /a?b=c HTTP/1.1\r\nhost: kz.example\r\nx: y\r\n\r\n");
+        let wanted = b"GET /a?b=c HTTP/1.1\r\nhost: kz.example\r\nx: y\r\n\r\n";
+        assert_eq!(head(request).await.unwrap(), wanted);
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::timer::LazyTimer;
+use super::wire::Switched;
 use crate::clock;
 
 /// How a tunnel ended.
@@ -39,17 +40,16 @@ pub enum TunnelReason {
     ClientBroken,
     /// The endpoint's connection broke.
     UpstreamBroken,
-    /// One of the two upgrades did not take place.
+    /// The client's upgrade did not take place.
     NotUpgraded,
 }
 
-/// Carries bytes between a client and an endpoint once both upgrades have taken place.
+/// Carries bytes between a client and an endpoint once the client's upgrade has taken place, too.
 ///
-/// `idle` is the longest time without a byte, and the longest wait for the upgrades. Dropping the future closes both.
-pub async fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration) -> TunnelEnd {
-    let both = async { tokio::try_join!(client, upstream) };
-    match timeout(idle, both).await {
-        Ok(Ok((client, upstream))) => carry(client, upstream, idle).await,
+/// `idle` is the longest time without a byte, and the longest wait for the upgrade. Dropping the future closes both.
+pub async fn tunnel(client: OnUpgrade, upstream: Switched, idle: Duration) -> TunnelEnd {
+    match timeout(idle, client).await {
+        Ok(Ok(client)) => carry(TokioIo::new(client), upstream, idle).await,
         Ok(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "upgrade failed");
             TunnelEnd { bytes_up: 0, bytes_down: 0, reason: TunnelReason::NotUpgraded }
@@ -58,8 +58,7 @@ pub async fn tunnel(client: OnUpgrade, upstream: OnUpgrade, idle: Duration) -> T
     }
 }
 
-async fn carry(client: Upgraded, upstream: Upgraded, idle: Duration) -> TunnelEnd {
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+async fn carry(mut client: TokioIo<Upgraded>, mut upstream: Switched, idle: Duration) -> TunnelEnd {
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let mut last = clock::monotonic();
     let mut timer = LazyTimer::new(last + idle);
@@ -122,8 +121,8 @@ impl Direction {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut TokioIo<Upgraded>,
-        writer: &mut TokioIo<Upgraded>,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<Result<(), Broken>> {
         loop {
             if self.from < self.to {
@@ -157,7 +156,7 @@ impl Direction {
         }
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>, writer: &mut TokioIo<Upgraded>) -> Result<(), Broken> {
+    fn flush(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
         match Pin::new(writer).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
@@ -168,7 +167,11 @@ impl Direction {
         }
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &mut TokioIo<Upgraded>) -> Poll<io::Result<()>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<()>> {
         let mut buffer = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
         let n = buffer.filled().len();

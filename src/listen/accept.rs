@@ -18,11 +18,11 @@ use super::connection::{Connection, TlsFacts};
 use super::sniff::{self, Protocol};
 use super::stream::Transport;
 use super::tls::Store;
-use super::{serve, stream};
+use super::{serve, socket, stream};
 use crate::admin::labels::{ConnReason, ConnectionState};
 use crate::clock;
 use crate::identify::ClientAddress;
-use crate::worker::Worker;
+use crate::worker::{Arriving, Worker};
 
 /// Accepts until the task is dropped.
 pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls: Option<Arc<Store>>) {
@@ -40,6 +40,26 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls
                 worker.metrics.connection_rejected(ConnReason::AcceptError);
                 tokio::time::sleep(BACK_OFF).await;
             }
+        }
+    }
+}
+
+/// Admits what waits in a socket's queue, before the socket is closed: the kernel resets what it finds there then.
+pub fn drain_queue(
+    worker: &Rc<Worker>,
+    queue: &std::net::TcpListener,
+    index: usize,
+    tls: Option<&Arc<Store>>,
+) {
+    for _ in 0..socket::BACKLOG {
+        let accepted = queue.accept().and_then(|(socket, peer)| {
+            socket.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(socket)?, peer))
+        });
+        match accepted {
+            Ok((socket, peer)) if !worker.shared.admission.full() => admit(worker, socket, peer, index, tls),
+            Err(error) if is_of_one_connection(&error) => {}
+            Ok(_) | Err(_) => return,
         }
     }
 }
@@ -67,10 +87,11 @@ fn admit(
         worker.metrics.connection_rejected(ConnReason::ClientLimit);
         return;
     };
+    let arriving = worker.arriving();
     let worker = Rc::clone(worker);
     let tls = tls.cloned();
     tokio::task::spawn_local(async move {
-        if let Some(reason) = connection(&worker, socket, peer, index, tls, place).await {
+        if let Some(reason) = connection(&worker, socket, peer, index, tls, place, arriving).await {
             worker.metrics.connection_rejected(reason);
         }
     });
@@ -83,6 +104,7 @@ async fn connection(
     index: usize,
     tls: Option<Arc<Store>>,
     _place: Place,
+    arriving: Arriving,
 ) -> Option<ConnReason> {
     let accepted = clock::monotonic();
     let handshaking = worker.metrics.hold_connection(ConnectionState::Handshake);
@@ -111,6 +133,7 @@ async fn connection(
     drop(handshaking);
     let _open = worker.metrics.hold_connection(ConnectionState::Open);
     let _registered = worker.register(&connection);
+    drop(arriving);
     serve::serve(Rc::clone(worker), stream, protocol, connection).await
 }
 

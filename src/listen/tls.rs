@@ -30,9 +30,16 @@ pub struct Certificate {
 /// The certificate of one listener, replaced when its files change.
 #[derive(Debug)]
 pub struct Store {
-    files: config::Tls,
+    files: ArcSwap<config::Tls>,
     hosts: ArcSwap<Vec<String>>,
     current: ArcSwap<Certificate>,
+}
+
+/// A certificate from other files than those in use.
+#[derive(Debug)]
+pub struct Prepared {
+    files: config::Tls,
+    certificate: Certificate,
 }
 
 /// Why a certificate cannot be used.
@@ -71,7 +78,11 @@ impl Store {
     /// A file cannot be read, holds no PEM of its kind, or the two do not fit.
     pub fn open(files: config::Tls, hosts: Vec<String>) -> Result<Self, CertificateError> {
         let certificate = load(&files, &hosts)?;
-        Ok(Self { files, hosts: ArcSwap::from_pointee(hosts), current: ArcSwap::from_pointee(certificate) })
+        Ok(Self {
+            files: ArcSwap::from_pointee(files),
+            hosts: ArcSwap::from_pointee(hosts),
+            current: ArcSwap::from_pointee(certificate),
+        })
     }
 
     /// The certificate in use now.
@@ -85,8 +96,30 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open`]; the certificate in use stays.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(load(&self.files, &self.hosts.load())?));
+        self.current.store(Arc::new(load(&self.files.load(), &self.hosts.load())?));
         Ok(())
+    }
+
+    /// Reads the files of a new configuration for these hosts, and changes nothing yet; `None` if they are those in use,
+    /// which are watched anyway.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn prepare(
+        &self,
+        files: &config::Tls,
+        hosts: &[String],
+    ) -> Result<Option<Prepared>, CertificateError> {
+        if **self.files.load() == *files {
+            return Ok(None);
+        }
+        Ok(Some(Prepared { files: files.clone(), certificate: load(files, hosts)? }))
+    }
+
+    /// Goes on with other files.
+    pub fn set_files(&self, prepared: Prepared) {
+        self.files.store(Arc::new(prepared.files));
+        self.current.store(Arc::new(prepared.certificate));
     }
 
     /// Takes over the hosts of a new configuration. Connections already open keep the names that they began with: a
@@ -104,7 +137,8 @@ impl Store {
     #[must_use]
     pub fn stamp(&self) -> (Option<SystemTime>, Option<SystemTime>) {
         let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
-        (modified(&self.files.certificate), modified(&self.files.key))
+        let files = self.files.load();
+        (modified(&files.certificate), modified(&files.key))
     }
 }
 

@@ -62,6 +62,7 @@ fn count(exchange: &Exchange, duration: Duration) {
     if let Some(reason) = exchange.error {
         metrics.request_rejected(reason);
     }
+    exchange.worker.access_log.note(exchange, duration);
 }
 
 /// The lists of a record, gathered before the event borrows them.

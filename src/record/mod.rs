@@ -4,6 +4,7 @@
 //! shows only the classes that a [`Purpose`] opens. Never keeps a body, a credential or a cookie's value, never
 //! touches the disk. Bound: [`event::RECORD_BYTES`] per record, [`wire::TEXT_BYTES`] per field.
 
+pub mod access_log;
 pub mod emit;
 pub mod event;
 pub mod kept;

@@ -7,6 +7,7 @@
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::proxy_status;
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
 use crate::cookies::parse::RequestCookies;
@@ -67,6 +68,7 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
     headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
+    proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
     if is_navigation(exchange, status, fields) {

@@ -1,14 +1,17 @@
 //! The page that a visitor sees when the site does not answer.
 //!
-//! JSON, HTML or plain text, by `Accept`; in kk, ru or en, by `Accept-Language`; with the request id that support can
-//! look up. Never a cause, a version or a host name. Bound: a few KiB.
+//! HTML, JSON (problem details, RFC 9457) or plain text, by `Accept`; in kk, ru or en, by `Accept-Language`; with the
+//! request id that support can look up. Never a cause, a version or a host name. Bound: a few KiB.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use maud::html;
 
+use super::accept::Format;
+use super::error_texts::{sentence, words};
 use super::status;
-use crate::error::{Fault, Reason};
+use crate::clock;
+use crate::error::Reason;
 use crate::pages::{self, language::Language};
 
 /// What of a request decides how its error page looks; kept, since the head itself goes to the site.
@@ -23,14 +26,31 @@ impl Taste {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let value = |name| headers.get(name).map(HeaderValue::as_bytes);
-        Self::of_values(value(header::ACCEPT), value(header::ACCEPT_LANGUAGE))
+        Self::of_values(value(header::ACCEPT), value(header::ACCEPT_LANGUAGE), None)
     }
 
-    /// The same from the values.
+    /// The same from the values; `fallback` is the language of a visitor who asks for none of ours.
     #[must_use]
-    pub fn of_values(accept: Option<&[u8]>, accept_language: Option<&[u8]>) -> Self {
-        let language = accept_language.and_then(Language::from_accept_language).unwrap_or(Language::En);
+    pub fn of_values(
+        accept: Option<&[u8]>,
+        accept_language: Option<&[u8]>,
+        fallback: Option<Language>,
+    ) -> Self {
+        let wanted = accept_language.and_then(Language::from_accept_language);
+        let language = wanted.or(fallback).unwrap_or(Language::En);
         Self { format: accept.map_or(Format::Text, Format::of), language }
+    }
+
+    /// The same from the bytes of an HTTP/1 head that may be malformed: the first line of each name counts.
+    #[must_use]
+    pub fn of_bytes(head: &[u8]) -> Self {
+        let value = |name: &[u8]| {
+            head.split(|&b| b == b'\n').skip(1).find_map(|line| {
+                let at = memchr::memchr(b':', line)?;
+                line[..at].eq_ignore_ascii_case(name).then(|| line[at + 1..].trim_ascii())
+            })
+        };
+        Self::of_values(value(b"accept"), value(b"accept-language"), None)
     }
 }
 
@@ -39,15 +59,16 @@ impl Taste {
 pub fn answer(reason: Reason, taste: Taste, id: &HeaderValue) -> Response<Bytes> {
     let code = status::status(reason);
     let id_text = id.to_str().unwrap_or_default();
-    let (kind, body) = match taste.format {
-        Format::Html => ("text/html; charset=utf-8", page(code, reason, taste.language, id_text)),
-        Format::Json => ("application/json", json(code, reason, taste.language, id_text)),
-        Format::Text => ("text/plain; charset=utf-8", text(code, reason, taste.language, id_text)),
+    let body = match taste.format {
+        Format::Html => page(code, reason, taste.language, id_text),
+        Format::Problem | Format::Json => json(code, reason, taste.language, id_text),
+        Format::Text => text(code, reason, taste.language, id_text),
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(taste.format.content_type()));
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(taste.language.tag()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-language"));
@@ -68,32 +89,32 @@ pub fn answer(reason: Reason, taste: Taste, id: &HeaderValue) -> Response<Bytes>
     response
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Format {
-    Html,
-    Json,
-    #[default]
-    Text,
-}
-
-impl Format {
-    /// The first of the media types that we can write; plain text when none is named.
-    fn of(accept: &[u8]) -> Self {
-        for item in accept.split(|&b| b == b',') {
-            let media = item.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-            if media.eq_ignore_ascii_case(b"text/html")
-                || media.eq_ignore_ascii_case(b"application/xhtml+xml")
-            {
-                return Self::Html;
-            }
-            if media.eq_ignore_ascii_case(b"application/json")
-                || media.to_ascii_lowercase().ends_with(b"+json")
-            {
-                return Self::Json;
-            }
-        }
-        Self::Text
+/// The same as HTTP/1.1 bytes, for a head that never became a request; `head` is what came of it. The connection must
+/// be closed after it.
+#[must_use]
+pub fn answer_bytes(reason: Reason, head: &[u8], id: &HeaderValue, now: clock::Timestamp) -> Vec<u8> {
+    let response = answer(reason, Taste::of_bytes(head), id);
+    let code = response.status();
+    let mut out = Vec::with_capacity(ANSWER_BYTES);
+    let reason_phrase = code.canonical_reason().unwrap_or_default();
+    let mut push = |part: &[u8]| out.extend_from_slice(part);
+    push(format!("HTTP/1.1 {} {reason_phrase}\r\n", code.as_u16()).as_bytes());
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONNECTION) {
+        push(name.as_str().as_bytes());
+        push(b": ");
+        push(value.as_bytes());
+        push(b"\r\n");
     }
+    push(b"x-request-id: ");
+    push(id.as_bytes());
+    let since = std::time::Duration::from_secs(now.as_secs().try_into().unwrap_or(0));
+    let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + since);
+    let length = response.body().len();
+    push(format!("\r\nconnection: close\r\ncontent-length: {length}\r\ndate: {date}\r\n\r\n").as_bytes());
+    if !head.starts_with(b"HEAD ") {
+        push(response.body());
+    }
+    out
 }
 
 fn page(code: StatusCode, reason: Reason, language: Language, id: &str) -> String {
@@ -101,19 +122,24 @@ fn page(code: StatusCode, reason: Reason, language: Language, id: &str) -> Strin
     let (title, advice) = sentence(reason, language);
     let body = html! {
         h1 { (title) }
-        p { (advice) }
-        p.quiet { (words.code) " " (code.as_u16()) " · " (words.id) " " code { (id) } }
+        p.lead { (advice) }
+        div.state {
+            p.small { (words.code) " " (code.as_u16()) }
+            p.small { (words.id) " " code { (id) } }
+        }
     };
     pages::shell(language, title, &body).into_string()
 }
 
+/// Problem details (RFC 9457 §3.1) with two members of our own: `error`, the reason's stable name, and `request_id`.
 fn json(code: StatusCode, reason: Reason, language: Language, id: &str) -> String {
     let (title, advice) = sentence(reason, language);
     serde_json::json!({
+        "type": "about:blank",
         "status": code.as_u16(),
-        "error": reason.label(),
         "title": title,
         "detail": advice,
+        "error": reason.label(),
         "request_id": id,
     })
     .to_string()
@@ -125,108 +151,11 @@ fn text(code: StatusCode, reason: Reason, language: Language, id: &str) -> Strin
     format!("{title}\n{advice}\n\n{} {}\n{} {id}\n", words.code, code.as_u16(), words.id)
 }
 
-struct Words {
-    code: &'static str,
-    id: &'static str,
-}
+/// RFC 9209.
+pub(super) const PROXY_STATUS: http::HeaderName = http::HeaderName::from_static("proxy-status");
 
-const fn words(language: Language) -> Words {
-    match language {
-        Language::Kk => Words { code: "Код", id: "Сұрау нөмірі" },
-        Language::Ru => Words { code: "Код", id: "Номер запроса" },
-        Language::En => Words { code: "Code", id: "Request id" },
-    }
-}
-
-/// Title and advice for a person: what happened, and what they can do.
-fn sentence(reason: Reason, language: Language) -> (&'static str, &'static str) {
-    let [kk, ru, en] = match reason {
-        Reason::UnknownHost => MISDIRECTED,
-        Reason::Throttled => THROTTLED,
-        Reason::Denied | Reason::CrossSite => DENIED,
-        Reason::BodyTooLarge => TOO_LARGE,
-        Reason::QueueFull | Reason::Draining | Reason::RecordFailed => BUSY,
-        _ => match reason.fault() {
-            Fault::Client => BAD_REQUEST,
-            Fault::Site => SITE,
-            Fault::Us => OURS,
-        },
-    };
-    match language {
-        Language::Kk => kk,
-        Language::Ru => ru,
-        Language::En => en,
-    }
-}
-
-type Texts = [(&'static str, &'static str); 3];
-
-const BAD_REQUEST: Texts = [
-    ("Сұрау түсініксіз", "Браузер жіберген сұрауды орындау мүмкін емес. Бетті жаңартып, қайталап көріңіз."),
-    (
-        "Запрос непонятен",
-        "Запрос, который отправил браузер, выполнить нельзя. Обновите страницу и попробуйте ещё раз.",
-    ),
-    (
-        "The request cannot be understood",
-        "What the browser sent cannot be served. Reload the page and try again.",
-    ),
-];
-const MISDIRECTED: Texts = [
-    ("Мұнда ондай сайт жоқ", "Мекенжайдың дұрыс жазылғанын тексеріңіз."),
-    ("Здесь нет такого сайта", "Проверьте, правильно ли написан адрес."),
-    ("There is no such site here", "Check that the address is spelled correctly."),
-];
-const THROTTLED: Texts = [
-    ("Сұраулар тым жиі", "Біраз күтіп, қайталап көріңіз."),
-    ("Слишком много запросов", "Подождите немного и попробуйте ещё раз."),
-    ("Too many requests", "Wait a little and try again."),
-];
-const DENIED: Texts = [
-    (
-        "Сұрау қабылданбады",
-        "Сұрау қауіпсіздік ережелері бойынша қабылданбады. Бұл қате деп ойласаңыз, қолдау қызметіне төмендегі нөмірді айтыңыз.",
-    ),
-    (
-        "Запрос отклонён",
-        "Запрос отклонён по правилам безопасности. Если это ошибка, сообщите службе поддержки номер, указанный ниже.",
-    ),
-    (
-        "The request was refused",
-        "It was refused by the security rules. If you think that this is a mistake, give the number below to support.",
-    ),
-];
-const TOO_LARGE: Texts = [
-    ("Файл тым үлкен", "Сайт мұндай көлемді қабылдамайды. Кішірек файл жіберіп көріңіз."),
-    ("Файл слишком большой", "Сайт не принимает такой объём. Попробуйте отправить файл поменьше."),
-    ("The upload is too large", "The site does not accept this much data. Try a smaller file."),
-];
-const BUSY: Texts = [
-    ("Сайт қазір бос емес", "Бірнеше секундтан кейін қайталап көріңіз."),
-    ("Сайт сейчас перегружен", "Попробуйте ещё раз через несколько секунд."),
-    ("The site is busy", "Try again in a few seconds."),
-];
-const SITE: Texts = [
-    (
-        "Сайт жауап бермеді",
-        "Сайттың сервері қазір жауап бермей тұр. Сәл кейінірек қайталап көріңіз; қайталана берсе, қолдау қызметіне төмендегі нөмірді айтыңыз.",
-    ),
-    (
-        "Сайт не ответил",
-        "Сервер сайта сейчас не отвечает. Попробуйте чуть позже; если это повторится, сообщите службе поддержки номер, указанный ниже.",
-    ),
-    (
-        "The site did not answer",
-        "Its server is not responding at the moment. Try again a little later; if it happens again, give the number below to support.",
-    ),
-];
-const OURS: Texts = [
-    ("Ішкі қате", "Қате біздің тарапымыздан шықты. Қолдау қызметіне төмендегі нөмірді айтыңыз."),
-    ("Внутренняя ошибка", "Ошибка на нашей стороне. Сообщите службе поддержки номер, указанный ниже."),
-    ("An internal error", "The fault is ours. Please give the number below to support."),
-];
-
-const PROXY_STATUS: http::HeaderName = http::HeaderName::from_static("proxy-status");
+/// Enough for nearly every answer.
+const ANSWER_BYTES: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -244,7 +173,7 @@ mod tests {
         for (accept, kind) in [
             ("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
             ("application/json", "application/json"),
-            ("application/problem+json", "application/json"),
+            ("application/problem+json", "application/problem+json"),
             ("*/*", "text/plain; charset=utf-8"),
         ] {
             let response = shown(accept, "en");
@@ -263,6 +192,66 @@ mod tests {
             String::from_utf8_lossy(shown("text/html", "kk-KZ,ru;q=0.5").body())
                 .contains("Сайт жауап бермеді")
         );
+    }
+
+    #[test]
+    fn a_visitor_without_a_wish_gets_the_sites_language() {
+        let taste = Taste::of_values(None, Some(b"de"), Some(Language::Kk));
+        let response = answer(Reason::QueueFull, taste, &HeaderValue::from_static("x"));
+        assert_eq!(response.headers()[header::CONTENT_LANGUAGE], "kk");
+    }
+
+    /// The table of the design's §9, for every reason, in every form and language.
+    #[test]
+    fn every_reason_has_a_page_that_tells_no_secret() {
+        let id = HeaderValue::from_static("id-1");
+        for &reason in Reason::ALL {
+            for format in [Format::Html, Format::Problem, Format::Json, Format::Text] {
+                for language in Language::ALL {
+                    let response = answer(reason, Taste { format, language }, &id);
+                    let (headers, code) = (response.headers(), response.status());
+                    let body = String::from_utf8(response.body().to_vec()).unwrap();
+                    assert!(body.contains("id-1") && body.contains(code.as_str()), "{reason:?}: {body}");
+                    assert!(!body.contains(env!("CARGO_PKG_VERSION")) && !body.contains("example"), "{body}");
+                    assert_eq!(headers[header::CONTENT_TYPE], format.content_type());
+                    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+                    assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+                    assert!(headers[PROXY_STATUS].to_str().unwrap().starts_with("kelisim; error="));
+                    assert_eq!(headers.contains_key(header::ALLOW), code == 405, "{reason:?}");
+                    let waits = code == 429 || code == 503;
+                    assert_eq!(headers.contains_key(header::RETRY_AFTER), waits, "{reason:?}");
+                    assert_eq!(headers.contains_key(header::CONTENT_SECURITY_POLICY), format == Format::Html);
+                    if format == Format::Html {
+                        assert!(body.contains(&format!("<html lang=\"{}\">", language.tag())));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_that_never_became_a_request_is_answered_in_bytes() {
+        let id = HeaderValue::from_static("id-1");
+        let now = clock::Timestamp::from_secs(1_795_341_600);
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\naccept: application/json\r\nAccept-Language: ru\r\n bad : x\r\n\r\n";
+        let said = String::from_utf8(answer_bytes(Reason::AmbiguousFraming, head, &id, now)).unwrap();
+        let (fields, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(fields.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{fields}");
+        for field in [
+            "content-type: application/json",
+            "content-language: ru",
+            "connection: close",
+            "x-request-id: id-1",
+            "date: Sun, 22 Nov 2026 10:00:00 GMT",
+            &format!("content-length: {}", body.len()),
+            "proxy-status: kelisim; error=http_request_error",
+        ] {
+            assert_eq!(fields.matches(field).count(), 1, "{field} in {fields}");
+        }
+        assert!(body.contains("ambiguous_framing"));
+        let to_head = answer_bytes(Reason::Malformed, b"HEAD / HTTP/1.1\r\nbad", &id, now);
+        assert!(to_head.ends_with(b"\r\n\r\n"));
+        assert!(answer_bytes(Reason::Malformed, b"", &id, now).starts_with(b"HTTP/1.1 400 "));
     }
 
     #[test]

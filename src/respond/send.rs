@@ -11,7 +11,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
@@ -19,39 +19,67 @@ use super::answer::{self, Owed};
 use super::body::Body;
 use super::error_page::{self, Taste};
 use crate::admin::labels::{ConnectionState, MethodLabel};
+use crate::clock;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward::{Answer, AnswerBody, tunnel as tunnels};
 use crate::ingress::request_id;
 use crate::listen::connection::Connection;
+use crate::pages::language::Language;
 use crate::record::emit;
 use crate::worker::Worker;
 
 /// `OPTIONS *` asks the server, not a site; other methods have no business with `*`.
 pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
-    let id = worker.ids.of_request(None);
     if parts.method != Method::OPTIONS {
-        let mut response =
-            error_page::answer(Reason::BadTarget, Taste::of(&parts.headers), &id).map(Body::whole);
-        response.headers_mut().insert(request_id::NAME, id);
-        return response;
+        return page(worker, parts, Reason::BadTarget);
     }
     let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(request_id::NAME, id);
+    response.headers_mut().insert(request_id::NAME, worker.ids.of_request(None));
     response
 }
 
 /// Refuses a request that belongs to no site: counted, and nothing is recorded about a visit.
 pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reason: Reason) -> Response<Body> {
+    count(worker, connection.listener, MethodLabel::of(&parts.method), reason);
+    page(worker, parts, reason)
+}
+
+/// The same for the bytes of an HTTP/1 head that never became a request: the answer as bytes, after which the connection
+/// must be closed. `head` is what came of it; only its method and what it accepts are looked at.
+pub fn unparsed(worker: &Worker, listener: usize, head: &[u8], reason: Reason) -> Vec<u8> {
+    let method = head.split(|&b| b == b' ').next().unwrap_or_default();
+    let method = Method::from_bytes(method).map_or(MethodLabel::Other, |method| MethodLabel::of(&method));
+    count(worker, listener, method, reason);
+    error_page::answer_bytes(reason, head, &worker.ids.of_request(None), clock::now())
+}
+
+fn count(worker: &Worker, listener: usize, method: MethodLabel, reason: Reason) {
     worker.metrics.request_rejected(reason);
     let status = super::status::status(reason).as_u16();
-    let method = MethodLabel::of(&parts.method);
-    worker.metrics.request(connection.listener, None, method, status, std::time::Duration::ZERO);
+    worker.metrics.request(listener, None, method, status, std::time::Duration::ZERO);
+}
+
+/// An error page for nobody's visit.
+fn page(worker: &Worker, parts: &Parts, reason: Reason) -> Response<Body> {
     let id = worker.ids.of_request(None);
-    let mut response = error_page::answer(reason, Taste::of(&parts.headers), &id).map(Body::whole);
-    response.headers_mut().insert(request_id::NAME, id);
-    response
+    let (mut head, body) = error_page::answer(reason, Taste::of(&parts.headers), &id).into_parts();
+    head.headers.insert(request_id::NAME, id);
+    if parts.version == Version::HTTP_2 {
+        head.headers.remove(header::CONNECTION);
+    }
+    let body = unless_head(parts.method == Method::HEAD, &mut head.headers, body);
+    Response::from_parts(head, Body::whole(body))
+}
+
+/// The body; for `HEAD` none, with the length that it would have had.
+fn unless_head(to_head: bool, fields: &mut HeaderMap, body: Bytes) -> Bytes {
+    if !to_head || body.is_empty() {
+        return body;
+    }
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Bytes::new()
 }
 
 /// Refuses a request of a site.
@@ -59,7 +87,9 @@ pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<
     let reason = refusal.reason();
     exchange.error = Some(reason);
     log(&exchange, refusal);
-    let taste = Taste::of_values(exchange.kept.accept(), exchange.kept.accept_language());
+    let site = exchange.state.config.sites.get(exchange.admitted.served.site);
+    let language = site.and_then(|site| Language::from_tag(&site.policy.as_ref()?.default_language));
+    let taste = Taste::of_values(exchange.kept.accept(), exchange.kept.accept_language(), language);
     let mut response = error_page::answer(reason, taste, &exchange.admitted.id);
     // How long a throttled or denied client has to wait is for the risk policy to say.
     if matches!(reason, Reason::Throttled | Reason::Denied)
@@ -74,6 +104,7 @@ pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<
 pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     exchange.status = head.status.as_u16();
+    let body = unless_head(exchange.method == MethodLabel::Head, &mut head.headers, body);
     exchange.sent.set(body.len() as u64);
     head.headers.insert(request_id::NAME, exchange.admitted.id.clone());
     if exchange.is_multiplexed() {

@@ -81,11 +81,13 @@ pub const fn closes(reason: Reason) -> bool {
     )
 }
 
-/// Seconds after which trying again makes sense, if it does. What the risk policy refuses has its own answer to that.
+/// Seconds after which trying again makes sense, if it does: on every 429 and 503.
 #[must_use]
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
         Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
+        // The risk policy's own wait takes this one's place where it names one.
+        Reason::Throttled => Some(60),
         _ => None,
     }
 }
@@ -106,6 +108,32 @@ mod tests {
                 ),
                 Fault::Site | Fault::Us => assert!(status.is_server_error(), "{reason:?} {status}"),
             }
+        }
+    }
+
+    /// The design's §9: which statuses go with which error type of RFC 9209 §2.3.
+    #[test]
+    fn the_error_type_fits_the_status() {
+        for &reason in Reason::ALL {
+            let error = proxy_status(reason).strip_prefix("kelisim; error=").unwrap();
+            let allowed: &[&str] = match status(reason).as_u16() {
+                403 | 429 => &["http_request_denied"],
+                400..=499 | 501 => &["http_request_error"],
+                500 => &["proxy_internal_error"],
+                502 => &[
+                    "connection_refused",
+                    "connection_terminated",
+                    "http_response_incomplete",
+                    "http_protocol_error",
+                    "http_response_header_section_size",
+                    "tls_certificate_error",
+                    "tls_protocol_error",
+                ],
+                503 => &["destination_unavailable", "connection_limit_reached", "proxy_internal_error"],
+                504 => &["connection_timeout", "dns_timeout", "http_response_timeout"],
+                other => panic!("{reason:?} has the status {other}, which the table does not know"),
+            };
+            assert!(allowed.contains(&error), "{reason:?}: {error}");
         }
     }
 

@@ -11,9 +11,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::select;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::Phase;
+use super::handover::{self, Offer};
 use crate::admin;
 use crate::admin::health::Readiness;
 use crate::clock;
@@ -32,6 +33,10 @@ pub struct Background {
     pub admin: Option<TcpListener>,
     /// The certificates of the listeners.
     pub certificates: Vec<Option<Arc<Store>>>,
+    /// The traffic sockets, for the process that takes this one's place.
+    pub traffic: Vec<TcpListener>,
+    /// Comes when the workers run: from then on a successor may ask.
+    pub ready: oneshot::Receiver<()>,
 }
 
 /// Starts the thread; it ends with [`Phase::Stopping`].
@@ -48,20 +53,36 @@ pub fn spawn(background: Background, phase: watch::Receiver<Phase>) -> io::Resul
 }
 
 async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
-    let Background { shared, readiness, admin, certificates } = background;
+    let Background { shared, readiness, admin, certificates, traffic, ready } = background;
     let metrics = Arc::clone(&shared.metrics);
+    let (resting, rest) = watch::channel(false);
+    let data = shared.snapshot.load().config.records.dir.clone();
+    // Without a descriptor to spare nothing is handed over, and the rest works as before.
+    let offer = Offer { traffic, admin: admin.as_ref().and_then(|socket| socket.try_clone().ok()) };
     let serving = async {
         match admin {
             Some(socket) => {
-                if let Err(error) = admin::server::serve(socket, metrics, readiness).await {
+                if let Err(error) = admin::server::serve(socket, metrics, readiness, rest).await {
                     tracing::error!(%error, "the admin listener ended");
                 }
             }
             None => std::future::pending().await,
         }
     };
+    let mut ending = phase.clone();
+    let handing_over = async {
+        // Without a word the start failed, and the process ends.
+        if ready.await.is_ok() {
+            select! {
+                () = handover::serve(&data, &offer, &resting) => {}
+                // Sockets that are kept beyond this would be a queue that nobody serves.
+                _ = ending.wait_for(|now| *now != Phase::Running) => {}
+            }
+        }
+        drop(offer);
+    };
     select! {
-        () = async { tokio::join!(serving, watch_certificates(&certificates), watch_geo(&shared)); } => {}
+        () = async { tokio::join!(serving, watch_certificates(&certificates), watch_geo(&shared), handing_over); } => {}
         _ = phase.wait_for(|now| *now == Phase::Stopping) => {}
     }
 }
@@ -91,10 +112,20 @@ async fn watch_certificates(certificates: &[Option<Arc<Store>>]) {
 }
 
 async fn watch_geo(shared: &Shared) {
-    let config = shared.snapshot.load().config.geoip.clone();
+    let mut config = shared.snapshot.load().config.geoip.clone();
     let mut watcher = Watcher::new(&config);
+    let mut looked = clock::monotonic();
     loop {
-        tokio::time::sleep(config.check_every).await;
+        tokio::time::sleep(config.check_every.min(CONFIG_EVERY)).await;
+        let now = &shared.snapshot.load().config.geoip;
+        if *now != config {
+            config = now.clone();
+            watcher = Watcher::new(&config);
+        }
+        if clock::monotonic().duration_since(looked) < config.check_every {
+            continue;
+        }
+        looked = clock::monotonic();
         let outcome = watcher.check(&shared.geo.load(), clock::now());
         for reload in &outcome.reloads {
             match &reload.result {
@@ -109,11 +140,16 @@ async fn watch_geo(shared: &Shared) {
                 }
             }
         }
-        if let Some(databases) = outcome.databases {
+        // A reload in the meantime has opened its own.
+        if let Some(databases) = outcome.databases
+            && shared.snapshot.load().config.geoip == config
+        {
             shared.geo.store(Arc::new(databases));
         }
     }
 }
 
+/// How often it is looked whether a reload named other location databases.
+const CONFIG_EVERY: Duration = Duration::from_secs(2);
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);

@@ -1,14 +1,16 @@
 //! The life of the process: start, reload, drain.
 //!
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
-//! ([`worker`]), one for the background ([`background`]) and two for the journal. [`rehearsal`] is a worker without the
-//! rest. Never handles a request. Bound: a
-//! fixed number of threads.
+//! ([`worker`]), one for the background ([`background`]), two for the journal and one for the access log if there is
+//! one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a worker without the rest. Never
+//! handles a request. Bound: a fixed number of threads.
 
 pub mod background;
+pub mod handover;
 pub mod rehearsal;
 pub mod signals;
 pub mod start;
+pub mod watchdog;
 pub mod worker;
 
 use std::net::SocketAddr;
@@ -20,7 +22,9 @@ use tokio::sync::watch;
 
 pub use start::{Source, StartError, start};
 
+use self::watchdog::Watchdog;
 use crate::admin::health::{NotReady, Readiness};
+use crate::record::access_log;
 use crate::snapshot::Shared;
 use crate::store::Journal;
 
@@ -49,7 +53,8 @@ pub struct Server {
     workers: Vec<JoinHandle<usize>>,
     background: Option<JoinHandle<()>>,
     journal: Option<Journal>,
-    drain: Duration,
+    access_log: Option<access_log::Writer>,
+    watchdog: Watchdog,
 }
 
 /// How a gateway ended.
@@ -64,10 +69,22 @@ pub enum Ended {
 impl Server {
     /// Reads the configuration again and swaps it in if it is good; keeps the old one otherwise.
     ///
-    /// Listeners, worker count, data folder and admin address stay as they were at start: a change there needs a new
-    /// process, and is told in the log.
+    /// The keys of [`crate::config::fixed`] stay as they were at start: a change there needs a new process, and is told
+    /// in the log.
     pub fn reload(&self) {
         start::reload(&self.source, &self.shared);
+    }
+
+    /// Opens log files again, after they were renamed.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
+    }
+
+    /// Tells the service manager that the workers turn, as often as it wants.
+    fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
     }
 
     /// Ends a drain before its deadline: what is open is cut, and its records are written.
@@ -91,7 +108,7 @@ impl Server {
             }
             running
         });
-        let deadline = crate::clock::monotonic() + self.drain;
+        let deadline = crate::clock::monotonic() + self.shared.snapshot.load().config.timeouts.drain;
         while crate::clock::monotonic() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
             std::thread::sleep(POLL);
         }
@@ -122,6 +139,9 @@ impl Server {
             && !journal.stop()
         {
             tracing::error!("the journal did not stop cleanly; the next start will say so");
+        }
+        if let Some(log) = self.access_log.take() {
+            log.stop();
         }
         if cut == 0 { Ended::Clean } else { Ended::Cut(cut) }
     }

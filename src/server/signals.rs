@@ -1,10 +1,11 @@
 //! What the operator's signals mean.
 //!
-//! HUP reloads, TERM and QUIT drain, INT and a second TERM end at once, USR1 changes nothing. Never touches a
-//! request. Bound: one waiting thread.
+//! HUP reloads, TERM and QUIT drain, INT and any of the three during a drain end at once, USR1 opens log files again.
+//! The service manager is told of each (`sd_notify`). Never touches a request. Bound: one waiting thread.
 
 use std::io;
 
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,14 +34,22 @@ impl Listener {
     ///
     /// # Errors
     /// The thread that drains cannot be waited for.
-    pub fn serve(mut self, server: Server) -> io::Result<Ended> {
+    pub fn serve(self, server: Server) -> io::Result<Ended> {
+        let watching = self.runtime.spawn(server.watchdog().watch(|| notify(&[NotifyState::Watchdog])));
+        let ended = self.follow(server);
+        watching.abort();
+        ended
+    }
+
+    fn follow(mut self, server: Server) -> io::Result<Ended> {
         loop {
             match self.runtime.block_on(self.signals.next()) {
                 Wish::Reload => {
-                    notify(&[sd_notify::NotifyState::Reloading]);
+                    notify_reloading();
                     server.reload();
-                    notify(&[sd_notify::NotifyState::Ready]);
+                    notify(&[NotifyState::Ready]);
                 }
+                Wish::Reopen => server.reopen_logs(),
                 Wish::Drain => return self.drain(server),
                 Wish::End => return Ok(server.stop()),
             }
@@ -48,7 +57,7 @@ impl Listener {
     }
 
     fn drain(mut self, server: Server) -> io::Result<Ended> {
-        notify(&[sd_notify::NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
         tracing::info!("draining");
         self.runtime.block_on(async {
             let cut = server.cutter();
@@ -67,10 +76,18 @@ impl Listener {
 
 /// Tells systemd that the gateway is ready; without systemd it does nothing.
 pub fn notify_ready() {
-    notify(&[sd_notify::NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+/// With the time that `Type=notify-reload` asks for.
+fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager cannot be told");
     }
@@ -78,6 +95,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 
 enum Wish {
     Reload,
+    Reopen,
     Drain,
     End,
 }
@@ -108,8 +126,7 @@ impl Signals {
                 _ = self.term.recv() => return Wish::Drain,
                 _ = self.quit.recv() => return Wish::Drain,
                 _ = self.int.recv() => return Wish::End,
-                // Logs go to standard error, which the service manager owns: there is no file to open again.
-                _ = self.usr1.recv() => {}
+                _ = self.usr1.recv() => return Wish::Reopen,
             }
         }
     }
@@ -117,6 +134,7 @@ impl Signals {
     async fn impatient(&mut self) {
         select! {
             _ = self.term.recv() => {}
+            _ = self.quit.recv() => {}
             _ = self.int.recv() => {}
         }
     }

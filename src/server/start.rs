@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::worker::{self, Listening};
-use super::{Phase, Server, background};
+use super::watchdog::Watchdog;
+use super::worker::{self, Listening, Seat};
+use super::{Phase, Server, background, handover};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -29,7 +30,8 @@ use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
 use crate::listen::socket;
-use crate::listen::tls::{CertificateError, Store};
+use crate::listen::tls::{CertificateError, Prepared, Store};
+use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::{self, Journal, JournalOptions};
@@ -90,6 +92,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The access log.
+    #[error("the access log cannot be opened")]
+    AccessLog(#[source] io::Error),
     /// The table of metrics contradicts itself.
     #[error("the metrics cannot be set up")]
     Metrics(#[from] prometheus::Error),
@@ -123,11 +128,16 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!("{warning}");
     }
     let certificates = certificates(config)?;
-    let listening = listen(config, &certificates)?;
-    let addresses = listening.first().map_or(Vec::new(), |sockets| {
-        sockets.iter().filter_map(|l: &Listening| l.socket.local_addr().ok()).collect()
+    let access_log = access_log::Writer::start(&config.log, config.workers).map_err(StartError::AccessLog)?;
+    let (access_log, access_logs) =
+        access_log.map_or((None, Vec::new()), |(writer, ends)| (Some(writer), ends));
+    let mut given = handover::ask(&data).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
+        handover::Given::default()
     });
-    let admin = admin_socket(config)?;
+    let listening = listen(config, &certificates, &mut given)?;
+    let addresses = addresses(config, &listening);
+    let admin = admin_socket(config, &mut given)?;
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
@@ -140,8 +150,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         limit_bytes: config.records.max_bytes,
     }));
     metrics.add_source(Arc::new(StateSource::new(&shared)));
+    if let Some(log) = &access_log {
+        metrics.add_source(Arc::clone(&log.stats) as Arc<dyn crate::admin::source::Source>);
+    }
     let readiness = Arc::new(Readiness::starting());
     let (phase, watched) = watch::channel(Phase::Running);
+    let (accept_successors, accepting) = oneshot::channel();
     let mut server = Server {
         addresses,
         admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
@@ -150,7 +164,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         workers: Vec::with_capacity(config.workers),
         background: None,
         journal: Some(journal),
-        drain: config.timeouts.drain,
+        access_log,
+        watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
         phase,
     };
@@ -159,15 +174,25 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
+        traffic: clones(&listening),
+        ready: accepting,
     };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
-    for (index, ((listening, recorder), metrics)) in
-        listening.into_iter().zip(recorders).zip(handles).enumerate()
-    {
-        let worker = worker::spawn(index, Arc::clone(&shared), listening, recorder, metrics, watched.clone());
+    let access_logs = access_logs.into_iter().chain(std::iter::repeat_with(AccessLog::default));
+    let seats = listening.into_iter().zip(recorders).zip(handles).zip(access_logs);
+    for (index, (((listening, recorder), metrics), access_log)) in seats.enumerate() {
+        let watchdog = server.watchdog.clone();
+        let seat = Seat { index, listening, recorder, access_log, metrics, watchdog };
+        let worker = worker::spawn(seat, Arc::clone(&shared), watched.clone());
         server.workers.push(worker.map_err(StartError::Thread)?);
     }
     readiness.clear(NotReady::Starting);
+    if given.is_from_another() {
+        tracing::info!("the listening sockets of another process were taken over; it can be told to end");
+    }
+    given.ready();
+    // Only now: until here a successor had better ask the gateway before.
+    let _ = accept_successors.send(());
     Ok(server)
 }
 
@@ -216,34 +241,79 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
             return;
         }
     };
-    let cookies = match cookie_policy(&config) {
-        Ok(cookies) => cookies,
+    match Fresh::open(&config, shared) {
+        Ok(fresh) => fresh.put_in_force(config, shared),
         Err(error) => {
-            tracing::error!(%error, "the old configuration stays in force");
+            tracing::error!(error = %crate::error::chain(&error), "the old configuration stays in force");
             shared.status.refused();
-            return;
         }
-    };
-    let old = shared.snapshot.load();
-    let until = match observe_until(&config, &old.config.records.dir, clock::now()) {
-        Ok(until) => until,
-        Err(error) => {
-            tracing::error!(%error, "the old configuration stays in force");
-            shared.status.refused();
-            return;
+    }
+}
+
+/// What a new configuration needs and what can fail about it: all of it is there before anything changes.
+struct Fresh {
+    cookies: CookiePolicy,
+    observe_until: Option<Timestamp>,
+    /// Location databases, if other ones are configured.
+    geo: Option<Databases>,
+    /// One for each listener with TLS, in their order; `None` where the files are the same.
+    certificates: Vec<Option<Prepared>>,
+}
+
+impl Fresh {
+    fn open(config: &Config, shared: &Shared) -> Result<Self, StartError> {
+        let old = shared.snapshot.load();
+        let geo = if config.geoip == old.config.geoip {
+            None
+        } else {
+            let (databases, warnings) = Databases::open(&config.geoip, clock::now())?;
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Some(databases)
+        };
+        // Certificates belong to listeners, which stay: where other listeners are configured, nothing fits.
+        let mut certificates = Vec::new();
+        if listeners(config) == listeners(&old.config) {
+            let with_tls = config.listeners.iter().filter_map(|l| Some((l.address, l.tls.as_ref()?)));
+            for ((address, files), store) in with_tls.zip(&shared.certificates) {
+                let prepared = store.prepare(files, &hosts(config));
+                certificates.push(prepared.map_err(|source| StartError::Certificate { address, source })?);
+            }
         }
-    };
-    warn_of_fixed(&old.config, &config);
-    let hosts = hosts(&config);
-    shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
-    shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
-    let assessor = old.assessor.reconfigured(&config.risk, until);
-    // The data folder stays where it was at start, whatever the file says now.
-    let mut config = config;
-    config.records.dir.clone_from(&old.config.records.dir);
-    shared.snapshot.store(Arc::new(Snapshot::new(config, cookies, assessor, &shared.metrics)));
-    shared.status.reloaded(clock::now());
-    tracing::info!("configuration reloaded");
+        Ok(Self {
+            cookies: cookie_policy(config)?,
+            observe_until: observe_until(config, &old.config.records.dir, clock::now())?,
+            geo,
+            certificates,
+        })
+    }
+
+    fn put_in_force(self, mut config: Config, shared: &Shared) {
+        let old = shared.snapshot.load();
+        warn_of_fixed(&old.config, &config);
+        crate::log::set_level(&config.log.level);
+        let hosts = hosts(&config);
+        for (store, prepared) in shared.certificates.iter().zip(self.certificates) {
+            if let Some(prepared) = prepared {
+                store.set_files(prepared);
+            }
+        }
+        shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
+        shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
+        if let Some(geo) = self.geo {
+            shared.geo.store(Arc::new(geo));
+        }
+        let assessor = old.assessor.reconfigured(&config.risk, self.observe_until);
+        // The data folder stays where it was at start, whatever the file says now.
+        config.records.dir.clone_from(&old.config.records.dir);
+        shared.snapshot.store(Arc::new(Snapshot::new(config, self.cookies, assessor, &shared.metrics)));
+        shared.status.reloaded(clock::now());
+        tracing::info!("configuration reloaded");
+    }
+}
+
+/// What of a listener a reload cannot change.
+fn listeners(config: &Config) -> Vec<(SocketAddr, bool)> {
+    config.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect()
 }
 
 /// Until when `deny` only observes: from the first start, or the first reload, with it.
@@ -258,31 +328,18 @@ fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<
 
 /// Tells which changes need a new process.
 fn warn_of_fixed(old: &Config, new: &Config) {
-    let listeners = |c: &Config| c.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect::<Vec<_>>();
-    if listeners(old) != listeners(new)
-        || old.workers != new.workers
-        || old.admin.address != new.admin.address
-    {
-        tracing::warn!("listeners, workers and the admin address change only with a new process");
+    let keys = config::fixed::changed(old, new);
+    if !keys.is_empty() {
+        tracing::warn!(keys = keys.join(", "), "these keys change only with a new process");
     }
-    // What a start opens once, told by section. Comparing what is printed spares an `Eq` that nothing else needs.
-    let fixed = |c: &Config| {
-        let records = (&c.records.dir, c.records.durability, c.records.group_commit, c.records.file_bytes);
-        let sizes =
-            (c.records.ring_bytes, c.records.max_bytes, c.records.hold, &c.records.node, c.risk.memory_bytes);
-        format!("{records:?} {sizes:?} {:?} {:?}", c.geoip, c.timeouts.drain)
-    };
-    if fixed(old) != fixed(new) {
-        tracing::warn!(
-            "records (but query_values), geoip, risk.memory_bytes and timeouts.drain change only with a new process"
-        );
+    if listeners(old) != listeners(new) {
+        tracing::warn!("listeners and whether they have TLS change only with a new process");
     }
     let names =
         |c: &Config| c.sites.iter().filter_map(|site| site.hosts.first().cloned()).collect::<Vec<_>>();
     if names(old) != names(new) {
         tracing::warn!(
-            "consent is bound to the first host of a site: visitors of a site whose first host changed choose again; \
-             figures of new hosts stand under _other until a new process"
+            "consent is bound to the first host of a site: visitors of a site whose first host changed choose again"
         );
     }
 }
@@ -318,20 +375,29 @@ fn hosts(config: &Config) -> Vec<String> {
     config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect()
 }
 
-/// The listening sockets of each worker, in the order of the configuration.
-fn listen(config: &Config, certificates: &[Option<Arc<Store>>]) -> Result<Vec<Vec<Listening>>, StartError> {
+/// The listening sockets of each worker: those that systemd handed over, then those of the gateway whose place is taken,
+/// then new ones.
+fn listen(
+    config: &Config,
+    certificates: &[Option<Arc<Store>>],
+    given: &mut handover::Given,
+) -> Result<Vec<Vec<Listening>>, StartError> {
     let mut workers: Vec<Vec<Listening>> = (0..config.workers).map(|_| Vec::new()).collect();
     let mut inherited = socket::inherited()
         .map_err(|source| StartError::Listen { address: config.listeners[0].address, source })?;
-    for (listener, tls) in config.listeners.iter().zip(certificates) {
-        let failed = |source| StartError::Listen { address: listener.address, source };
-        let given = inherited.iter().position(|(address, _)| *address == listener.address);
-        let sockets = match given {
-            Some(index) => socket::share(&inherited.swap_remove(index).1, config.workers),
-            None => socket::bind_all(listener.address, config.workers),
-        };
-        for (worker, socket) in workers.iter_mut().zip(sockets.map_err(failed)?) {
-            worker.push(Listening { socket, tls: tls.clone() });
+    for (index, (listener, tls)) in config.listeners.iter().zip(certificates).enumerate() {
+        let address = listener.address;
+        let (mut mine, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|(at, _)| *at == address);
+        inherited = others;
+        if mine.is_empty() {
+            mine = given.take(address).into_iter().map(|socket| (address, socket)).collect();
+        }
+        let mine = mine.into_iter().map(|(_, socket)| socket).collect();
+        let sockets = socket::spread(mine, address, config.workers)
+            .map_err(|source| StartError::Listen { address, source })?;
+        for (worker, sockets) in workers.iter_mut().zip(sockets) {
+            let listening = |socket| Listening { listener: index, socket, tls: tls.clone() };
+            worker.extend(sockets.into_iter().map(listening));
         }
     }
     for (address, _) in inherited {
@@ -340,9 +406,28 @@ fn listen(config: &Config, certificates: &[Option<Arc<Store>>]) -> Result<Vec<Ve
     Ok(workers)
 }
 
-fn admin_socket(config: &Config) -> Result<Option<std::net::TcpListener>, StartError> {
+/// The addresses of the listeners, with real ports.
+fn addresses(config: &Config, workers: &[Vec<Listening>]) -> Vec<SocketAddr> {
+    let of = |listener| {
+        let mut sockets = workers.iter().flatten().filter(|l| l.listener == listener);
+        sockets.find_map(|l| l.socket.local_addr().ok())
+    };
+    (0..config.listeners.len()).filter_map(of).collect()
+}
+
+/// Every traffic socket once more, for a successor. Without descriptors to spare there is none to hand over.
+fn clones(workers: &[Vec<Listening>]) -> Vec<std::net::TcpListener> {
+    workers.iter().flatten().filter_map(|listening| listening.socket.try_clone().ok()).collect()
+}
+
+fn admin_socket(
+    config: &Config,
+    given: &mut handover::Given,
+) -> Result<Option<std::net::TcpListener>, StartError> {
     let Some(address) = config.admin.address else { return Ok(None) };
-    // Shared like the others, so that a second process can take over during an upgrade.
+    if let Some(socket) = given.take_admin(address) {
+        return Ok(Some(socket));
+    }
     socket::bind(address).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 

@@ -8,24 +8,46 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Phase;
+use super::watchdog::Watchdog;
 use crate::admin::worker::WorkerMetrics;
-use crate::listen::accept::accept;
+use crate::clock;
+use crate::listen::accept;
 use crate::listen::tls::Store;
+use crate::record::access_log::AccessLog;
 use crate::snapshot::Shared;
 use crate::store::RecorderHandle;
 use crate::worker::Worker;
 
-/// One listener as a worker sees it.
+/// A socket that a worker accepts on.
 #[derive(Debug)]
 pub struct Listening {
-    /// Its own socket.
+    /// Index of its listener in the configuration.
+    pub listener: usize,
+    /// The socket. Usually one per listener; more when a process with more workers handed them over.
     pub socket: TcpListener,
     /// The certificate, on TLS listeners.
     pub tls: Option<Arc<Store>>,
+}
+
+/// What a worker brings to its thread.
+pub struct Seat {
+    /// Its place among the workers.
+    pub index: usize,
+    /// The sockets that it accepts on.
+    pub listening: Vec<Listening>,
+    /// Its end of the journal.
+    pub recorder: RecorderHandle,
+    /// Its end of the access log.
+    pub access_log: AccessLog,
+    /// Its counters.
+    pub metrics: WorkerMetrics,
+    /// Where it shows that it turns.
+    pub watchdog: Watchdog,
 }
 
 /// Starts a worker. The thread returns how many connections were cut at its end.
@@ -33,14 +55,11 @@ pub struct Listening {
 /// # Errors
 /// The operating system gives no thread.
 pub fn spawn(
-    index: usize,
+    seat: Seat,
     shared: Arc<Shared>,
-    listening: Vec<Listening>,
-    recorder: RecorderHandle,
-    metrics: WorkerMetrics,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<JoinHandle<usize>> {
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    std::thread::Builder::new().name(format!("worker-{}", seat.index)).spawn(move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -49,25 +68,27 @@ pub fn spawn(
             }
         };
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, run(shared, listening, recorder, metrics, phase))
+        local.block_on(&runtime, run(seat, shared, phase))
     })
 }
 
-async fn run(
-    shared: Arc<Shared>,
-    listening: Vec<Listening>,
-    recorder: RecorderHandle,
-    metrics: WorkerMetrics,
-    mut phase: watch::Receiver<Phase>,
-) -> usize {
-    let recorder = recorder.attach();
+async fn run(seat: Seat, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) -> usize {
+    let recorder = seat.recorder.attach();
     tokio::task::spawn_local(recorder.run());
-    let worker = Rc::new(Worker::new(shared, recorder, metrics));
+    let mut worker = Worker::new(shared, recorder, seat.metrics);
+    worker.access_log = seat.access_log;
+    let worker = Rc::new(worker);
+    tokio::task::spawn_local(seat.watchdog.turn(seat.index));
     let mut accepting = Vec::new();
-    for (index, Listening { socket, tls }) in listening.into_iter().enumerate() {
+    let mut last = Vec::new();
+    for Listening { listener, socket, tls } in seat.listening {
+        // A second handle on the socket, for what is in its queue at the end.
+        let queue = socket.try_clone();
         match tokio::net::TcpListener::from_std(socket) {
             Ok(socket) => {
-                accepting.push(tokio::task::spawn_local(accept(Rc::clone(&worker), socket, index, tls)));
+                let task = accept::accept(Rc::clone(&worker), socket, listener, tls.clone());
+                accepting.push(tokio::task::spawn_local(task));
+                last.extend(queue.map(|queue| (queue, listener, tls)));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
@@ -81,10 +102,22 @@ async fn run(
     for task in accepting {
         task.abort();
     }
-    worker.close_connections();
+    for (queue, listener, tls) in last {
+        accept::drain_queue(&worker, &queue, listener, tls.as_ref());
+    }
+    worker.drain();
     tokio::select! {
-        () = worker.all_closed() => 0,
+        () = drained(&worker) => 0,
         () = reached(&mut phase, Phase::Stopping) => worker.open_connections(),
+    }
+}
+
+/// Gives connections without a request a moment to send one, then closes them; waits for the others.
+async fn drained(worker: &Worker) {
+    let begun = clock::monotonic();
+    while tokio::time::timeout(IDLE_GRACE, worker.all_closed()).await.is_err() {
+        let then = clock::monotonic().checked_sub(IDLE_GRACE).unwrap_or(begun);
+        worker.close_idle(then.max(begun));
     }
 }
 
@@ -92,3 +125,8 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     // The sender is gone only when the server was dropped: then there is nothing to wait for either.
     let _ = phase.wait_for(|now| *now >= wanted).await;
 }
+
+/// For how long an idle connection stays open in a drain. A client may have sent a request that has not arrived yet, and
+/// cannot tell whether it was read when the connection is closed under it; within this time the request is answered with
+/// `Connection: close`. After it an idle connection is closed.
+const IDLE_GRACE: Duration = Duration::from_secs(1);

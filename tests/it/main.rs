@@ -10,7 +10,10 @@
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
+//! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
+//! | [`lifecycle`] | upgrades without a lost request, systemd |
+//! | [`access_log`] | the log of requests for other tools |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
 //! | [`test_request`] | does `kelisim test-request` tell what the gateway really does? |
@@ -25,15 +28,18 @@
 // Helpers are for tests: they may fail as tests do, and nothing is exported from this binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod access_log;
 mod admin;
 mod browser;
 mod cli;
 mod consent;
 mod crash;
 mod differential;
+mod errors;
 mod forwarding;
 mod front_door;
 mod life;
+mod lifecycle;
 mod policy;
 mod real_app;
 mod records;

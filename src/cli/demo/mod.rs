@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::guide::Guide;
 use super::check::is_coloured;
-use super::run::chain;
+use crate::error::chain;
 use super::{OWN_FAULT, log_to_stderr};
 use crate::clock;
 use crate::server::{Source, start};

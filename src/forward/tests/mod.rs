@@ -1,8 +1,11 @@
 //! The upstream side against hostile origins: raw sockets on loopback, byte for byte.
 
+mod conformance;
+mod corpus;
 mod exchange;
 mod framing;
 mod origin;
+mod play;
 mod pool;
 mod retry;
 mod tunnel;

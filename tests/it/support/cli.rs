@@ -30,6 +30,21 @@ pub fn command() -> Command {
     command
 }
 
+/// The program as another one starts it: that one's words come first.
+pub fn command_through(starter: &[String]) -> Command {
+    let [program, arguments @ ..] = starter else { return command() };
+    let plain = command();
+    let mut command = Command::new(program);
+    command.args(arguments).arg(plain.get_program());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// Runs the program with these arguments.
 pub fn kelisim<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Said {
     let output = run(command().args(arguments));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -31,6 +32,17 @@ pub struct Builder {
     listeners: Vec<String>,
     site: Vec<String>,
     tables: String,
+    first: Option<SocketAddr>,
+    start: Start,
+}
+
+/// How the process is started, besides its configuration.
+#[derive(Default)]
+struct Start {
+    environment: Vec<(String, String)>,
+    /// Another program, with its arguments, that starts the gateway.
+    starter: Vec<String>,
+    stdin: Option<OwnedFd>,
 }
 
 /// A running gateway. Dropping it kills it and looks for panics.
@@ -82,6 +94,30 @@ impl Builder {
         self
     }
 
+    /// Another address for the first listener than a port of the kernel's choice.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.first = Some(address);
+        self
+    }
+
+    /// A variable of the process's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.start.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Has the gateway started by another program, which gets the gateway's command after its own arguments.
+    pub fn started_by(mut self, starter: &[&str]) -> Self {
+        self.start.starter = starter.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// What the process gets as standard input.
+    pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Self {
+        self.start.stdin = Some(stdin.into());
+        self
+    }
+
     /// Where files that the configuration names can be put.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -103,14 +139,17 @@ impl Builder {
             writeln!(out, "[[listen]]\naddress = \"127.0.0.1:0\"\n{lines}").unwrap();
         }
         writeln!(out, "[[site]]\n{}\n{}", self.site.join("\n"), self.tables).unwrap();
-        out
+        match self.first {
+            Some(address) => with_address(&out, address),
+            None => out,
+        }
     }
 
     /// Starts the gateway and waits until it tells its ports.
     pub fn start(self) -> Gateway {
         let listeners = self.listeners.len();
         std::fs::write(self.folder.path().join("kelisim.toml"), self.toml()).expect("a configuration");
-        Gateway::launch(self.folder, listeners)
+        Gateway::launch(self.folder, listeners, self.start)
     }
 }
 
@@ -143,14 +182,17 @@ impl Gateway {
             listeners: vec![String::new()],
             site: vec![format!("hosts = [{HOST:?}, \"www.kz.example\"]"), format!("upstream = {urls:?}")],
             tables: String::new(),
+            first: None,
+            start: Start::default(),
         }
     }
 
-    fn launch(folder: Arc<TempDir>, listeners: usize) -> Self {
-        let mut process = cli::command()
+    fn launch(folder: Arc<TempDir>, listeners: usize, start: Start) -> Self {
+        let mut process = cli::command_through(&start.starter)
             .args(["run", "--config"])
             .arg(folder.path().join("kelisim.toml"))
-            .stdin(Stdio::null())
+            .envs(start.environment)
+            .stdin(start.stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -314,7 +356,7 @@ impl Gateway {
     /// Drains the gateway and starts another on the same folder.
     pub fn end_and_restart(self) -> Self {
         let listeners = self.addresses.len();
-        Self::launch(self.finish_and_keep(), listeners)
+        Self::launch(self.finish_and_keep(), listeners, Start::default())
     }
 
     /// Kills the process with no chance to do anything, and starts another on the same folder.
@@ -329,7 +371,7 @@ impl Gateway {
         self.wait();
         drop(self);
         edit();
-        Self::launch(folder, listeners)
+        Self::launch(folder, listeners, Start::default())
     }
 
     /// A second process on the same folder and the same ports, as during an upgrade.
@@ -337,14 +379,15 @@ impl Gateway {
         let path = self.folder.path().join("kelisim.toml");
         let mut text = std::fs::read_to_string(&path).expect("the configuration");
         for address in &self.addresses {
-            text = text.replacen(
-                "[[listen]]\naddress = \"127.0.0.1:0\"",
-                &format!("[[listen]]\naddress = \"{address}\""),
-                1,
-            );
+            text = with_address(&text, *address);
         }
+        text = text.replacen(
+            "admin.address = \"127.0.0.1:0\"",
+            &format!("admin.address = \"{}\"", self.admin),
+            1,
+        );
         std::fs::write(&path, text).expect("written");
-        let next = Self::launch(Arc::clone(&self.folder), self.addresses.len());
+        let next = Self::launch(Arc::clone(&self.folder), self.addresses.len(), Start::default());
         assert_eq!(next.addresses, self.addresses);
         next
     }
@@ -411,6 +454,15 @@ impl Drop for Gateway {
             assert!(panics.is_empty(), "the gateway panicked:\n{}", panics.join("\n"));
         }
     }
+}
+
+/// The configuration with this address for the first listener that has none yet.
+fn with_address(toml: &str, address: SocketAddr) -> String {
+    toml.replacen(
+        "[[listen]]\naddress = \"127.0.0.1:0\"",
+        &format!("[[listen]]\naddress = \"{address}\""),
+        1,
+    )
 }
 
 /// Sends a process what Ctrl-C sends.

@@ -1,0 +1,280 @@
+//! The head of an answer: from bytes to fields, and what follows it.
+//!
+//! The syntax is `httparse`'s, as in hyper; how the body ends is decided here, and only one way of saying it is
+//! accepted. Names and values share the memory that was read. Never looks at a body byte. Bound: [`HEAD_BYTES`] and
+//! [`HEAD_FIELDS`].
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use httparse::{Error, ParserConfig, Status};
+use smallvec::SmallVec;
+
+use super::{HEAD_BYTES, HEAD_FIELDS};
+use crate::error::Reason;
+
+/// What the first bytes of an answer are.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// Not yet a whole head.
+    Partial,
+    /// An interim answer, which is gone now.
+    Interim,
+    /// The answer.
+    Answer(Head),
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Status, version and fields as they came.
+    pub(super) response: Response<()>,
+    /// Where the body ends.
+    pub(super) follows: Follows,
+    /// Whether the endpoint will take another request on this connection.
+    pub(super) keeps: bool,
+}
+
+/// What follows a head (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// Everything until the connection ends.
+    UntilClose,
+}
+
+/// Reads a head from the start of `input` and takes it out. `bodiless`: the request was a HEAD.
+///
+/// # Errors
+/// `UpstreamHeadTooLarge`, or `UpstreamProtocol` for anything that is not one clear answer.
+pub(super) fn parse(input: &mut BytesMut, bodiless: bool) -> Result<Parsed, Reason> {
+    let mut room = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let length =
+        match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, input, &mut room) {
+            Ok(Status::Complete(length)) if length <= HEAD_BYTES => length,
+            Ok(Status::Partial) if input.len() < HEAD_BYTES => return Ok(Parsed::Partial),
+            Ok(_) | Err(Error::TooManyHeaders) => return Err(Reason::UpstreamHeadTooLarge),
+            Err(_) => return Err(Reason::UpstreamProtocol),
+        };
+    let status =
+        StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| Reason::UpstreamProtocol)?;
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        input.advance(length);
+        return Ok(Parsed::Interim);
+    }
+    let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let mut facts = Facts::default();
+    let mut spans = SmallVec::<[Span; 24]>::new();
+    let base = input.as_ptr() as usize;
+    for field in parsed.headers.iter() {
+        facts.note(field.name.as_bytes(), field.value);
+        spans.push(Span::new(base, field));
+    }
+    let follows = facts.follows(status, version, bodiless)?;
+    let mut response = Response::new(());
+    *response.headers_mut() = fields(input, length, &spans)?;
+    *response.status_mut() = status;
+    *response.version_mut() = version;
+    let keeps = version == Version::HTTP_11
+        && !facts.close
+        && follows != Follows::UntilClose
+        && !(facts.codings > 0 && facts.lengths);
+    Ok(Parsed::Answer(Head { response, follows, keeps }))
+}
+
+/// Takes the head out of `input` and makes its fields.
+fn fields(input: &mut BytesMut, length: usize, spans: &[Span]) -> Result<HeaderMap, Reason> {
+    let block = input.split_to(length).freeze();
+    let mut fields = HeaderMap::with_capacity(spans.len());
+    for span in spans {
+        let name = HeaderName::from_bytes(&block[span.name_from..span.name_to]);
+        let value = HeaderValue::from_maybe_shared(block.slice(span.value_from..span.value_to));
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(Reason::UpstreamProtocol) };
+        fields.append(name, value);
+    }
+    Ok(fields)
+}
+
+/// Where a field lies in the head. Kept while the bytes move from the buffer to the fields.
+struct Span {
+    name_from: usize,
+    name_to: usize,
+    value_from: usize,
+    value_to: usize,
+}
+
+impl Span {
+    fn new(base: usize, field: &httparse::Header<'_>) -> Self {
+        let name_from = field.name.as_ptr() as usize - base;
+        let name_to = name_from + field.name.len();
+        // An empty value need not point into the head.
+        let value_from = if field.value.is_empty() { name_to } else { field.value.as_ptr() as usize - base };
+        Self { name_from, name_to, value_from, value_to: value_from + field.value.len() }
+    }
+}
+
+/// What the fields say about the end of the body and of the connection.
+#[derive(Default)]
+struct Facts {
+    close: bool,
+    /// `Transfer-Encoding` fields.
+    codings: usize,
+    other_coding: bool,
+    /// Whether there is a `Content-Length`.
+    lengths: bool,
+    length: Option<u64>,
+    bad_length: bool,
+}
+
+impl Facts {
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        // The lengths of the three names differ, and most names have another.
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let mut tokens = value.split(|byte| *byte == b',');
+                self.close |= tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = decimal(value);
+                self.bad_length |= length.is_none() || (self.lengths && self.length != length);
+                self.lengths = true;
+                self.length = length;
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.codings += 1;
+                self.other_coding |= !value.eq_ignore_ascii_case(b"chunked");
+            }
+            _ => {}
+        }
+    }
+
+    fn follows(&self, status: StatusCode, version: Version, bodiless: bool) -> Result<Follows, Reason> {
+        let never = matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
+        );
+        if bodiless || never {
+            return Ok(Follows::Length(0));
+        }
+        match (self.codings, self.length) {
+            (1, _) if !self.other_coding && version == Version::HTTP_11 => Ok(Follows::Chunked),
+            (0, Some(length)) if !self.bad_length => Ok(Follows::Length(length)),
+            (0, None) if !self.lengths => Ok(Follows::UntilClose),
+            _ => Err(Reason::UpstreamProtocol),
+        }
+    }
+}
+
+/// Digits only, and a number that a file can have.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit).filter(|sum| *sum <= MAX_LENGTH)
+    })
+}
+
+/// Bytes that a body may announce.
+const MAX_LENGTH: u64 = u64::MAX >> 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(head: &str, bodiless: bool) -> Result<Head, Reason> {
+        let mut input = BytesMut::from(head);
+        match parse(&mut input, bodiless)? {
+            Parsed::Answer(head) => Ok(head),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn with(fields: &str) -> Result<Head, Reason> {
+        answer(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), false)
+    }
+
+    #[test]
+    fn one_way_to_end_is_accepted() {
+        for (fields, follows, keeps) in [
+            ("content-length: 5\r\n", Follows::Length(5), true),
+            ("Content-Length: 5\r\ncontent-length: 5\r\n", Follows::Length(5), true),
+            ("content-length: 5\r\nconnection: keep-alive, Close\r\n", Follows::Length(5), false),
+            ("content-length: 9223372036854775807\r\n", Follows::Length(MAX_LENGTH), true),
+            ("transfer-encoding: Chunked\r\n", Follows::Chunked, true),
+            ("transfer-encoding: chunked\r\ncontent-length: 5\r\n", Follows::Chunked, false),
+            ("", Follows::UntilClose, false),
+        ] {
+            let head = with(fields).unwrap();
+            assert_eq!((head.follows, head.keeps), (follows, keeps), "{fields}");
+        }
+    }
+
+    #[test]
+    fn unclear_ends_are_refused() {
+        for fields in [
+            "content-length:\r\n",
+            "content-length: +5\r\n",
+            "content-length: 5, 5\r\n",
+            "content-length: 5\r\ncontent-length: 6\r\n",
+            "content-length: 0x5\r\n",
+            "content-length: 9223372036854775808\r\n",
+            "content-length: 99999999999999999999999\r\n",
+            "transfer-encoding: gzip\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: chunked, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: \x0bchunked\r\n",
+            "transfer-encoding:\r\n",
+        ] {
+            assert_eq!(with(fields).unwrap_err(), Reason::UpstreamProtocol, "{fields:?}");
+        }
+        let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(answer(old, false).unwrap_err(), Reason::UpstreamProtocol);
+    }
+
+    #[test]
+    fn nothing_follows_where_nothing_may() {
+        let head =
+            |status| format!("HTTP/1.1 {status} X\r\ncontent-length: 5\r\ntransfer-encoding: x\r\n\r\n");
+        for (status, bodiless) in [(200, true), (204, false), (304, false), (101, false)] {
+            assert_eq!(answer(&head(status), bodiless).unwrap().follows, Follows::Length(0), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for head in [
+            "HTTP/1.1 200 OK\r\na: b\r\n c: d\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n a: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na : b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\0c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nab\r\n\r\n",
+            "HTTP/1.1 99 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+        ] {
+            assert_eq!(answer(head, false).unwrap_err(), Reason::UpstreamProtocol, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_share_the_head() {
+        let head = with("B: 1\r\nA: 2\r\nb:  3 \r\nEmpty:\r\ncontent-length: 0\r\n").unwrap();
+        let fields: Vec<_> =
+            head.response.headers().iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let wanted: [(&str, &[u8]); 5] =
+            [("b", b"1"), ("b", b"3"), ("a", b"2"), ("empty", b""), ("content-length", b"0")];
+        assert_eq!(fields, wanted);
+    }
+}

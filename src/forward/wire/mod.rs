@@ -1,0 +1,99 @@
+//! What the pool needs of a connection to an endpoint.
+//!
+//! [`Wire`] is the seam: everything above it stays when another client takes the place of the one in use. It never
+//! retries and never decides on reuse; it tells what happened. Bound: one exchange at a time.
+//!
+//! | file | job |
+//! |---|---|
+//! | `http1` | HTTP/1.1 by this crate: what is in use |
+//! | `sending` | the request, from fields and frames to bytes |
+//! | `input`, `head`, `decode` | the answer, from bytes to fields and frames |
+//! | `transport` | the byte stream below: what can be connected to |
+//! | `reference` | hyper's client, which the tests hold `http1` against |
+
+mod decode;
+mod head;
+mod http1;
+mod input;
+#[cfg(any(test, fuzzing))]
+pub(super) mod reference;
+mod sending;
+mod transport;
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+
+pub(super) use self::http1::Http1;
+pub use self::transport::Switched;
+pub(super) use self::transport::Transport;
+use super::body::RequestBody;
+use crate::error::Refusal;
+
+/// The connection in use. Another [`Wire`] takes its place by changing this line.
+pub(super) type Active = Box<Http1<Transport>>;
+
+/// Whether a connection can take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Now.
+    Ready,
+    /// Not yet: the last exchange is being put away.
+    Busy,
+    /// Never again.
+    Closed,
+}
+
+/// An exchange without an answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Why, and what caused it.
+    pub(super) refusal: Refusal,
+    /// Whether the request is untouched: not a byte of it was written, and its body is whole.
+    pub(super) unwritten: bool,
+}
+
+/// A connection over `T` that carries one exchange at a time. Dropping it closes it, whatever is under way.
+pub(super) trait Wire<T>: Sized {
+    /// Takes over a connected transport.
+    async fn open(transport: T) -> Result<Self, Refusal>;
+
+    /// Whether a request can be sent. Bytes or an end of input that came between exchanges close the connection.
+    fn state(&mut self) -> State;
+
+    /// Waits for `Ready` or `Closed`; true if it is ready.
+    async fn settled(&mut self) -> bool;
+
+    /// Sends a request and gives the head of the answer; 1xx but 101 are dropped.
+    ///
+    /// The head of the request is only read, so that the caller can send it again. The body is taken, unless the
+    /// failure says `unwritten`.
+    async fn exchange(&mut self, request: &mut Request<RequestBody>) -> Result<Response<()>, Failure>;
+
+    /// The next frame of the answer's body; goes on with the request's body if the answer was early. `None` only when
+    /// all of it was read: a cut body is an error.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>>;
+
+    /// Whether the body of the answer has ended.
+    fn is_end_stream(&self) -> bool;
+
+    /// How much of the body is to come.
+    fn size_hint(&self) -> SizeHint;
+
+    /// Whether a byte arrived since the last exchange began.
+    fn heard(&self) -> bool;
+
+    /// Gives memory back that only an exchange needs.
+    fn rest(&mut self);
+
+    /// After a 101: the transport, with what was read of the other protocol.
+    async fn switch(self) -> Result<Switched<T>, Refusal>;
+}
+
+/// Fields of an answer's head: hyper's own limit, too.
+pub(super) const HEAD_FIELDS: usize = 100;
+
+/// Bytes of the head of an answer.
+pub(super) const HEAD_BYTES: usize = 64 * 1024;

@@ -1,0 +1,63 @@
+//! The access log: a line per request of a site, for tools that read logs.
+//!
+//! Off unless `log.access` says otherwise: the journal is the record of what happened, and this is less. A line has the
+//! visitor's network instead of the address, the path without its query, and no cookie, credential or field that is not
+//! in [`line`]. Requests that belong to no site leave no line. A worker hands its lines to [`writer`] and never waits:
+//! when `log.access_queue` lines wait already, further ones are dropped and counted. Bound: that queue.
+
+pub mod line;
+pub mod writer;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rtrb::{Producer, PushError};
+
+use crate::config::AccessFormat;
+use crate::exchange::Exchange;
+
+pub use writer::{Stats, Writer};
+
+/// One worker's end of the access log.
+#[derive(Default)]
+pub struct AccessLog(Option<Lines>);
+
+struct Lines {
+    format: AccessFormat,
+    queue: RefCell<Producer<Box<[u8]>>>,
+    stats: Arc<Stats>,
+}
+
+impl AccessLog {
+    fn new(format: AccessFormat, queue: Producer<Box<[u8]>>, stats: Arc<Stats>) -> Self {
+        Self(Some(Lines { format, queue: RefCell::new(queue), stats }))
+    }
+
+    /// Notes a finished exchange. `duration` is the time from its head to the end of its answer.
+    pub fn note(&self, exchange: &Exchange, duration: Duration) {
+        if let Some(lines) = &self.0 {
+            lines.push(line::of(lines.format, exchange, duration));
+        }
+    }
+}
+
+impl Lines {
+    fn push(&self, line: Vec<u8>) {
+        match self.queue.borrow_mut().push(line.into_boxed_slice()) {
+            Ok(()) => {}
+            Err(PushError::Full(_)) => {
+                self.stats.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// Redacted: lines are about people.
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AccessLog").field(&self.0.is_some()).finish()
+    }
+}
