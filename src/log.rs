@@ -11,10 +11,8 @@ use tracing_subscriber::reload::Handle;
 
 /// Begins to log at a level. A second call changes nothing: the first one wins, which is what tests and the demo want.
 pub fn to_stderr(level: &str) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
-        .with_writer(io::stderr)
-        .with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_target(false);
     if io::stderr().is_terminal() {
         let builder = builder.compact().with_filter_reloading();
         let handle = builder.reload_handle();
@@ -51,4 +49,7 @@ fn filter(level: &str) -> EnvFilter {
     EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level))
 }
 
-static SET: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+/// Sets a level; what it holds depends on the form of the log.
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+
+static SET: OnceLock<SetLevel> = OnceLock::new();

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::Notify;
 
 use crate::admin::labels::{
@@ -33,6 +33,7 @@ use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
 use crate::listen::connection::{Connection, Phase};
 use crate::record::access_log::AccessLog;
+use crate::respond::Body;
 use crate::risk::{self, Assessed, Visit};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::Recorder;
@@ -255,10 +256,16 @@ impl Worker {
         }
     }
 
-    /// Whether a connection is to be closed with its next answer.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// In a drain: tells the client in the answer itself that its connection ends with it. One that is closed without a word
+    /// fails the client's next request.
+    pub fn announce_end(&self, connection: &Connection, response: &mut Response<Body>) {
+        if !self.draining.get() {
+            return;
+        }
+        connection.ask_to_close();
+        if !connection.multiplexed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 
     /// In a drain: closes connections that have waited for a request since `then` or longer, and no longer waits for

@@ -26,29 +26,32 @@ use crate::Fallible;
 pub(crate) fn start() -> Fallible<SocketAddr> {
     let (tell, told) = mpsc::channel();
     std::thread::Builder::new().name("origin".into()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-            // Who asked has gone only when the run has ended.
-            let _ = tell.send(listener.local_addr()?);
-            loop {
-                let (stream, _) = listener.accept().await?;
-                tokio::task::spawn_local(async move {
-                    let _ = stream.set_nodelay(true);
-                    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .keep_alive(true)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .with_upgrades();
-                    // The gateway closes connections in the middle of what its own clients gave up.
-                    let _ = connection.await;
-                });
-            }
-        })
-        .inspect_err(|error: &std::io::Error| eprintln!("the origin ended: {error}"))
+        if let Err(error) = run(&tell) {
+            eprintln!("the origin ended: {error}");
+        }
     })?;
     Ok(told.recv()?)
+}
+
+fn run(tell: &mpsc::Sender<SocketAddr>) -> Fallible<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        tell.send(listener.local_addr()?)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::task::spawn_local(serve(stream));
+        }
+    })
+}
+
+async fn serve(stream: tokio::net::TcpStream) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
+    let mut builder = http1::Builder::new();
+    let connection =
+        builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).with_upgrades();
+    // The gateway closes connections in the middle of what its own clients gave up.
+    let _ = connection.await;
 }
 
 async fn answer(mut request: Request<Incoming>) -> Response<Answer> {

@@ -256,20 +256,12 @@ labels! {
 
     /// A signal of fraud.
     RiskSignal {
-        /// Two places too far apart in too short a time.
-        ImpossibleTravel = "impossible-travel",
         /// Another country within the hour.
         CountryHop = "country-hop",
         /// One session from many networks.
         SessionSpread = "session-spread",
-        /// Another kind of network within a session.
-        NetworkShift = "network-shift",
-        /// Another program within a session.
-        ClientShift = "client-shift",
         /// Too many logins.
         Velocity = "velocity",
-        /// A network with a reputation.
-        NetworkReputation = "network-reputation",
         /// First time from this country.
         NewCountry = "new-country",
         /// First time from this network.

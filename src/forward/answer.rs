@@ -27,6 +27,10 @@ pub struct AnswerBody {
     upload: Option<Rc<Upload>>,
     reusable: bool,
     waiting_since: Option<Instant>,
+    /// A frame was handed on, and whoever took it has not been made to wait since.
+    handed: bool,
+    /// Why the body broke, to be told next.
+    broke: Option<Refusal>,
 }
 
 /// Where the frames come from.
@@ -76,7 +80,7 @@ impl Source {
 impl AnswerBody {
     /// The body of an exchange that runs on `lease`.
     pub(super) fn new(lease: Lease, upload: Option<Rc<Upload>>, reusable: bool) -> Self {
-        let mut body = Self { source: Source::Wire(lease), upload, reusable, waiting_since: None };
+        let mut body = Self { source: Source::Wire(lease), upload, reusable, ..Self::empty() };
         if body.source.is_end_stream() {
             body.complete();
         }
@@ -85,7 +89,14 @@ impl AnswerBody {
 
     /// No body.
     pub(super) const fn empty() -> Self {
-        Self { source: Source::Over, upload: None, reusable: false, waiting_since: None }
+        Self {
+            source: Source::Over,
+            upload: None,
+            reusable: false,
+            waiting_since: None,
+            handed: false,
+            broke: None,
+        }
     }
 
     /// The answer has ended.
@@ -109,6 +120,17 @@ impl AnswerBody {
         }
     }
 
+    /// Tells that the body broke. What was handed on just now is sent first: hyper drops what it has not written when
+    /// it hears of an error, and a client whose answer never begins takes it for a lost connection.
+    fn poll_broken(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> Poll<Refusal> {
+        if mem::take(&mut self.handed) {
+            self.broke = Some(refusal);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(refusal)
+    }
+
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.waiting_since.get_or_insert_with(clock::monotonic);
         self.source.poll_timeout(cx, since)
@@ -121,9 +143,13 @@ impl Body for AnswerBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let this = self.get_mut();
+        if let Some(refusal) = this.broke.take() {
+            return Poll::Ready(Some(Err(refusal)));
+        }
         match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.waiting_since = None;
+                this.handed = true;
                 if let Some(fields) = frame.trailers_mut() {
                     trailers::clean_answer(fields);
                     this.complete();
@@ -133,23 +159,29 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(refusal))) => Poll::Ready(Some(Err(this.broken(refusal)))),
+            Poll::Ready(Some(Err(refusal))) => {
+                let refusal = this.broken(refusal);
+                this.poll_broken(cx, refusal).map(|refusal| Some(Err(refusal)))
+            }
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)
             }
             Poll::Pending => match this.poll_timeout(cx) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(this.broken(Reason::UpstreamBodyTimeout.into())))),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => {
+                    this.handed = false;
+                    Poll::Pending
+                }
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_end_stream()
+        self.broke.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.size_hint()
+        if self.broke.is_some() { SizeHint::new() } else { self.source.size_hint() }
     }
 }

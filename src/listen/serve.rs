@@ -39,7 +39,10 @@ pub async fn serve(
         service_fn(move |request: http::Request<Incoming>| {
             let context = Rc::clone(&context);
             async move {
-                Ok::<http::Response<Body>, Infallible>(gateway::handle(&context.0, &context.1, request).await)
+                let (worker, connection) = &*context;
+                let mut response = gateway::handle(worker, connection, request).await;
+                worker.announce_end(connection, &mut response);
+                Ok::<http::Response<Body>, Infallible>(response)
             }
         })
     };

@@ -155,7 +155,7 @@ fn open(data: &Path) -> io::Result<UnixListener> {
     let path = data.join(NAME);
     // What lies there belongs to a gateway that has ended, or that has just handed over to this one.
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => UnixListener::bind(path),
     }
 }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     /// Runs `newcomer` against a gateway that offers; returns whether that one's admin listener rests afterwards.
-    fn meeting(offer: Offer, newcomer: impl FnOnce(&Path) + Send + 'static) -> bool {
+    fn meeting(offer: &Offer, newcomer: impl FnOnce(&Path) + Send + 'static) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -276,7 +276,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             };
             tokio::select! {
-                () = serve(folder.path(), &offer, &resting) => {}
+                () = serve(folder.path(), offer, &resting) => {}
                 () = newcomer => {}
             }
             *resting.borrow()
@@ -299,7 +299,7 @@ mod tests {
         let address = offer.traffic[0].local_addr().unwrap();
         let admin = offer.admin.as_ref().unwrap().local_addr().unwrap();
         let waiting = std::net::TcpStream::connect(address).unwrap();
-        let rests = meeting(offer, move |data| {
+        let rests = meeting(&offer, move |data| {
             let mut given = ask(data).unwrap();
             assert!(given.take_admin("127.0.0.1:1".parse().unwrap()).is_none());
             assert!(given.take_admin(admin).is_some());
@@ -317,7 +317,7 @@ mod tests {
     fn a_newcomer_that_does_not_get_ready_changes_nothing() {
         let offer = offer(1);
         let admin = offer.admin.as_ref().unwrap().local_addr().unwrap();
-        let rests = meeting(offer, move |data| {
+        let rests = meeting(&offer, move |data| {
             for _ in 0..2 {
                 let mut given = ask(data).unwrap();
                 assert!(given.take_admin(admin).is_some());

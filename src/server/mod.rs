@@ -2,13 +2,15 @@
 //!
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
 //! ([`worker`]), one for the background ([`background`]), two for the journal and one for the access log if there is
-//! one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a worker without the rest. Never
-//! handles a request. Bound: a fixed number of threads.
+//! one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a worker without the rest.
+//! Never handles a request. Bound: a fixed number of threads.
 
 pub mod background;
 pub mod handover;
 pub mod rehearsal;
+mod reload;
 pub mod signals;
+mod sockets;
 pub mod start;
 pub mod watchdog;
 pub mod worker;
@@ -72,7 +74,7 @@ impl Server {
     /// The keys of [`crate::config::fixed`] stay as they were at start: a change there needs a new process, and is told
     /// in the log.
     pub fn reload(&self) {
-        start::reload(&self.source, &self.shared);
+        reload::reload(&self.source, &self.shared);
     }
 
     /// Opens log files again, after they were renamed.

@@ -120,14 +120,12 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Wish {
-        loop {
-            select! {
-                _ = self.hup.recv() => return Wish::Reload,
-                _ = self.term.recv() => return Wish::Drain,
-                _ = self.quit.recv() => return Wish::Drain,
-                _ = self.int.recv() => return Wish::End,
-                _ = self.usr1.recv() => return Wish::Reopen,
-            }
+        select! {
+            _ = self.hup.recv() => Wish::Reload,
+            _ = self.term.recv() => Wish::Drain,
+            _ = self.quit.recv() => Wish::Drain,
+            _ = self.int.recv() => Wish::End,
+            _ = self.usr1.recv() => Wish::Reopen,
         }
     }
 

@@ -1,7 +1,6 @@
-//! Opens everything that can fail, in order, then starts the threads; and reads the configuration again.
+//! Opens everything that can fail, in order, then starts the threads.
 //!
-//! Nothing is accepted before all of it worked. On reload the new configuration is compiled completely before it is
-//! swapped in, and the old one stays on any mistake. Never retries. Bound: the configuration.
+//! Nothing is accepted before all of it worked. Never retries. Bound: the configuration.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +11,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
 use super::watchdog::Watchdog;
-use super::worker::{self, Listening, Seat};
-use super::{Phase, Server, background, handover};
+use super::worker::{self, Seat};
+use super::{Phase, Server, background, handover, sockets};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -29,8 +28,7 @@ use crate::cookies::rules::RuleProblem;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::listen::admission::Admission;
-use crate::listen::socket;
-use crate::listen::tls::{CertificateError, Prepared, Store};
+use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
@@ -135,9 +133,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
         handover::Given::default()
     });
-    let listening = listen(config, &certificates, &mut given)?;
-    let addresses = addresses(config, &listening);
-    let admin = admin_socket(config, &mut given)?;
+    let listening = sockets::listen(config, &certificates, &mut given)?;
+    let addresses = sockets::addresses(config, &listening);
+    let admin = sockets::admin(config, &mut given)?;
     let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
@@ -174,7 +172,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
-        traffic: clones(&listening),
+        traffic: sockets::clones(&listening),
         ready: accepting,
     };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
@@ -224,100 +222,12 @@ pub(super) fn shared(
     })
 }
 
-/// Reads the configuration again; on any mistake the one in force stays.
-pub(super) fn reload(source: &Source, shared: &Shared) {
-    let Source::File(path) = source else {
-        tracing::info!("there is no configuration file to read again");
-        return;
-    };
-    let config = match config::read(path, config::environment()) {
-        Ok(config) => config,
-        Err(problems) => {
-            tracing::error!(
-                "the configuration has mistakes; the old one stays in force\n{}",
-                problems.render(false)
-            );
-            shared.status.refused();
-            return;
-        }
-    };
-    match Fresh::open(&config, shared) {
-        Ok(fresh) => fresh.put_in_force(config, shared),
-        Err(error) => {
-            tracing::error!(error = %crate::error::chain(&error), "the old configuration stays in force");
-            shared.status.refused();
-        }
-    }
-}
-
-/// What a new configuration needs and what can fail about it: all of it is there before anything changes.
-struct Fresh {
-    cookies: CookiePolicy,
-    observe_until: Option<Timestamp>,
-    /// Location databases, if other ones are configured.
-    geo: Option<Databases>,
-    /// One for each listener with TLS, in their order; `None` where the files are the same.
-    certificates: Vec<Option<Prepared>>,
-}
-
-impl Fresh {
-    fn open(config: &Config, shared: &Shared) -> Result<Self, StartError> {
-        let old = shared.snapshot.load();
-        let geo = if config.geoip == old.config.geoip {
-            None
-        } else {
-            let (databases, warnings) = Databases::open(&config.geoip, clock::now())?;
-            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            Some(databases)
-        };
-        // Certificates belong to listeners, which stay: where other listeners are configured, nothing fits.
-        let mut certificates = Vec::new();
-        if listeners(config) == listeners(&old.config) {
-            let with_tls = config.listeners.iter().filter_map(|l| Some((l.address, l.tls.as_ref()?)));
-            for ((address, files), store) in with_tls.zip(&shared.certificates) {
-                let prepared = store.prepare(files, &hosts(config));
-                certificates.push(prepared.map_err(|source| StartError::Certificate { address, source })?);
-            }
-        }
-        Ok(Self {
-            cookies: cookie_policy(config)?,
-            observe_until: observe_until(config, &old.config.records.dir, clock::now())?,
-            geo,
-            certificates,
-        })
-    }
-
-    fn put_in_force(self, mut config: Config, shared: &Shared) {
-        let old = shared.snapshot.load();
-        warn_of_fixed(&old.config, &config);
-        crate::log::set_level(&config.log.level);
-        let hosts = hosts(&config);
-        for (store, prepared) in shared.certificates.iter().zip(self.certificates) {
-            if let Some(prepared) = prepared {
-                store.set_files(prepared);
-            }
-        }
-        shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
-        shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
-        if let Some(geo) = self.geo {
-            shared.geo.store(Arc::new(geo));
-        }
-        let assessor = old.assessor.reconfigured(&config.risk, self.observe_until);
-        // The data folder stays where it was at start, whatever the file says now.
-        config.records.dir.clone_from(&old.config.records.dir);
-        shared.snapshot.store(Arc::new(Snapshot::new(config, self.cookies, assessor, &shared.metrics)));
-        shared.status.reloaded(clock::now());
-        tracing::info!("configuration reloaded");
-    }
-}
-
-/// What of a listener a reload cannot change.
-fn listeners(config: &Config) -> Vec<(SocketAddr, bool)> {
-    config.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect()
-}
-
 /// Until when `deny` only observes: from the first start, or the first reload, with it.
-fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<Timestamp>, StartError> {
+pub(super) fn observe_until(
+    config: &Config,
+    data: &Path,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StartError> {
     if !config.risk.actions.denies() {
         return Ok(None);
     }
@@ -326,24 +236,7 @@ fn observe_until(config: &Config, data: &Path, now: Timestamp) -> Result<Option<
     Ok(config.risk.observe_days.map(|days| risk::observe::until(since, days)))
 }
 
-/// Tells which changes need a new process.
-fn warn_of_fixed(old: &Config, new: &Config) {
-    let keys = config::fixed::changed(old, new);
-    if !keys.is_empty() {
-        tracing::warn!(keys = keys.join(", "), "these keys change only with a new process");
-    }
-    if listeners(old) != listeners(new) {
-        tracing::warn!("listeners and whether they have TLS change only with a new process");
-    }
-    let names =
-        |c: &Config| c.sites.iter().filter_map(|site| site.hosts.first().cloned()).collect::<Vec<_>>();
-    if names(old) != names(new) {
-        tracing::warn!(
-            "consent is bound to the first host of a site: visitors of a site whose first host changed choose again"
-        );
-    }
-}
-
+/// The catalogue with the operator's rules, and what is done by category.
 pub(super) fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
     let catalogue = match &config.cookies.rules {
         None => Catalogue::builtin(),
@@ -371,64 +264,9 @@ pub(super) fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, S
     config.listeners.iter().map(open).collect()
 }
 
-fn hosts(config: &Config) -> Vec<String> {
+/// The hosts of all sites.
+pub(super) fn hosts(config: &Config) -> Vec<String> {
     config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect()
-}
-
-/// The listening sockets of each worker: those that systemd handed over, then those of the gateway whose place is taken,
-/// then new ones.
-fn listen(
-    config: &Config,
-    certificates: &[Option<Arc<Store>>],
-    given: &mut handover::Given,
-) -> Result<Vec<Vec<Listening>>, StartError> {
-    let mut workers: Vec<Vec<Listening>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let mut inherited = socket::inherited()
-        .map_err(|source| StartError::Listen { address: config.listeners[0].address, source })?;
-    for (index, (listener, tls)) in config.listeners.iter().zip(certificates).enumerate() {
-        let address = listener.address;
-        let (mut mine, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|(at, _)| *at == address);
-        inherited = others;
-        if mine.is_empty() {
-            mine = given.take(address).into_iter().map(|socket| (address, socket)).collect();
-        }
-        let mine = mine.into_iter().map(|(_, socket)| socket).collect();
-        let sockets = socket::spread(mine, address, config.workers)
-            .map_err(|source| StartError::Listen { address, source })?;
-        for (worker, sockets) in workers.iter_mut().zip(sockets) {
-            let listening = |socket| Listening { listener: index, socket, tls: tls.clone() };
-            worker.extend(sockets.into_iter().map(listening));
-        }
-    }
-    for (address, _) in inherited {
-        tracing::warn!(%address, "a socket was handed over that no listener in the configuration uses");
-    }
-    Ok(workers)
-}
-
-/// The addresses of the listeners, with real ports.
-fn addresses(config: &Config, workers: &[Vec<Listening>]) -> Vec<SocketAddr> {
-    let of = |listener| {
-        let mut sockets = workers.iter().flatten().filter(|l| l.listener == listener);
-        sockets.find_map(|l| l.socket.local_addr().ok())
-    };
-    (0..config.listeners.len()).filter_map(of).collect()
-}
-
-/// Every traffic socket once more, for a successor. Without descriptors to spare there is none to hand over.
-fn clones(workers: &[Vec<Listening>]) -> Vec<std::net::TcpListener> {
-    workers.iter().flatten().filter_map(|listening| listening.socket.try_clone().ok()).collect()
-}
-
-fn admin_socket(
-    config: &Config,
-    given: &mut handover::Given,
-) -> Result<Option<std::net::TcpListener>, StartError> {
-    let Some(address) = config.admin.address else { return Ok(None) };
-    if let Some(socket) = given.take_admin(address) {
-        return Ok(Some(socket));
-    }
-    socket::bind(address).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
 pub(super) fn labels(config: &Config) -> LabelSpace {

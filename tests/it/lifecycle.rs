@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use crate::support::client::Client;
 use crate::support::h2::Http2;
 use crate::support::server::free_port;
-use crate::support::{Gateway, Origin, PATIENCE, ask, program, wait_for};
+use crate::support::tls::Certificate;
+use crate::support::{Gateway, HOST, Origin, PATIENCE, ask, program, wait_for};
 
 /// Asks until told to stop, over whatever way `fetch` goes; returns the paths asked for. Any failure fails the test.
 fn load(stop: &AtomicBool, name: &str, mut fetch: impl FnMut(&str, &str)) -> Vec<String> {
@@ -216,6 +217,44 @@ fn the_log_level_follows_a_reload_and_fixed_keys_are_named() {
     assert!(said.contains("\"records.retention.diagnostics\"") && !said.contains("log.level"), "{said}");
     gateway.client().fetch(&ask("TRACE", "/debugged"));
     gateway.wait_for_log(before, "an event of level debug", |line| debug(&line.to_owned()));
+}
+
+#[test]
+fn a_reload_takes_other_certificate_files_if_they_are_good() {
+    let origin = Origin::pages();
+    let builder = Gateway::build(&[&origin]).key("workers", "1");
+    let old = Certificate::write(builder.folder(), &[HOST]);
+    let gateway = builder.listener(&old.config()).start();
+    let folder = gateway.folder().join("new");
+    std::fs::create_dir(&folder).unwrap();
+    let new = Certificate::write(&folder, &[HOST]);
+    let trusts = |certificate: &Certificate| {
+        Client::connect_tls(gateway.addresses[1], certificate.client(&["http/1.1"]), HOST).is_ok()
+    };
+    assert!(trusts(&old) && !trusts(&new));
+    // Half written: everything stays as it was, also what else the file says.
+    let whole = std::fs::read(&new.certificate).unwrap();
+    std::fs::write(&new.certificate, &whole[..whole.len() / 2]).unwrap();
+    let (from, to) = (old.config(), new.config());
+    let said = gateway.reload(|text| text.replace(&from, &to).replace("www.kz.example", "new.kz.example"));
+    assert!(said.contains("stays in force"), "{said}");
+    assert!(trusts(&old));
+    assert_eq!(gateway.client().fetch(&ask("GET", "/").host("www.kz.example")).status, 200);
+    std::fs::write(&new.certificate, whole).unwrap();
+    assert!(gateway.reload(|text| text).contains("reloaded"));
+    assert!(trusts(&new) && !trusts(&old));
+}
+
+#[test]
+fn a_reload_switches_location_databases() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let has = || gateway.metrics().contains("kelisim_geo_db_build_timestamp_seconds{database=\"country\"}");
+    assert!(has());
+    gateway.reload(|text| format!("{text}\n[geoip]\ncountry = \"off\"\n"));
+    assert!(!has());
+    gateway.reload(|text| text.replace("\"off\"", "\"shipped\""));
+    assert!(has());
 }
 
 impl Gateway {

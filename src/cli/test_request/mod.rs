@@ -35,10 +35,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::logs::terminal::Terminal;
-use super::run::chain;
 use super::{BAD_CONFIGURATION, OWN_FAULT};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
+use crate::error::chain;
 use crate::listen::connection::{Connection, TlsFacts};
 use crate::server::rehearsal::Rehearsal;
 use crate::server::start::StartError;
@@ -157,7 +157,7 @@ fn rehearse(
         } else {
             door::by_http1(&stage.worker, bytes, |request| steps::walk(&stage, request)).await
         };
-        read.map(|done| done.unwrap_or_else(|unread| steps::unread(&stage, unread)))
+        read.map(|done| done.unwrap_or_else(|unread| steps::unread(&stage, &unread)))
     })
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
 }
 
 /// A head that hyper refused.
-pub(super) fn unread(stage: &Stage, unread: Unread) -> Report {
+pub(super) fn unread(stage: &Stage, unread: &Unread) -> Report {
     let mut report = refused(stage, "read", unread.reason, None);
     let status = unread.status.and_then(|status| StatusCode::from_u16(status).ok());
     report.answer = status.map(|status| Answer { status: status.as_u16(), proxy_status: None, fields: Vec::new() });

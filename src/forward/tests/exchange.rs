@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -102,6 +103,37 @@ fn an_answer_that_is_let_go_closes_the_connection() {
         closed.notified().await;
         let stats = upstreams.stats().next().unwrap();
         assert_eq!((stats.connections_active, stats.connections_idle), (0, 0));
+    });
+}
+
+#[test]
+fn a_body_that_breaks_lets_what_came_before_be_sent_first() {
+    local(async {
+        let origin = Origin::start(|_, mut peer| async move {
+            peer.head().await;
+            peer.say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
+        })
+        .await;
+        let upstreams = upstreams(&[&origin]);
+        let mut body = upstreams.send(get("/")).await.unwrap().response.into_body();
+        sleep(SHORT).await;
+        let mut waits = Vec::new();
+        let error = loop {
+            let mut waited = false;
+            let frame = std::future::poll_fn(|cx| {
+                let polled = std::pin::Pin::new(&mut body).poll_frame(cx);
+                waited |= polled.is_pending();
+                polled
+            })
+            .await;
+            waits.push(waited);
+            match frame.unwrap() {
+                Ok(_) => assert!(!body.is_end_stream()),
+                Err(refusal) => break refusal,
+            }
+        };
+        assert_eq!(error.reason(), Reason::UpstreamBodyBroken);
+        assert_eq!(waits.last(), Some(&true), "hyper was not given the time to write");
     });
 }
 

@@ -7,6 +7,7 @@ mod framing;
 mod origin;
 mod play;
 mod pool;
+mod random;
 mod retry;
 mod tunnel;
 mod upload;

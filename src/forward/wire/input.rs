@@ -28,7 +28,7 @@ impl Input {
 
     /// An exchange begins. It is expected to bring as much as the last one did.
     pub(super) fn begin(&mut self) {
-        self.appetite = self.seen.clamp(SMALLEST_READ, LARGEST_READ).next_power_of_two();
+        self.appetite = self.seen.next_multiple_of(SMALLEST_READ).clamp(SMALLEST_READ, LARGEST_READ);
         self.seen = 0;
     }
 

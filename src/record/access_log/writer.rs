@@ -169,7 +169,7 @@ impl Pump {
         match self.output.reopen() {
             Ok(()) => tracing::info!("the access log was opened again"),
             Err(error) => {
-                tracing::error!(%error, "the access log cannot be opened again; the old file stays")
+                tracing::error!(%error, "the access log cannot be opened again; the old file stays");
             }
         }
     }

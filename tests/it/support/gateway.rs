@@ -458,11 +458,7 @@ impl Drop for Gateway {
 
 /// The configuration with this address for the first listener that has none yet.
 fn with_address(toml: &str, address: SocketAddr) -> String {
-    toml.replacen(
-        "[[listen]]\naddress = \"127.0.0.1:0\"",
-        &format!("[[listen]]\naddress = \"{address}\""),
-        1,
-    )
+    toml.replacen("[[listen]]\naddress = \"127.0.0.1:0\"", &format!("[[listen]]\naddress = \"{address}\""), 1)
 }
 
 /// Sends a process what Ctrl-C sends.
