@@ -72,6 +72,10 @@ reasons! {
     Expectation = "expectation", Client;
     /// A transfer coding other than `chunked`.
     TransferCoding = "transfer_coding", Client;
+    /// A version of HTTP that cannot be served on this connection.
+    UnsupportedVersion = "unsupported_version", Client;
+    /// The head took longer than `timeouts.request_head`.
+    HeadTimeout = "head_timeout", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.

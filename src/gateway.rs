@@ -22,10 +22,10 @@ use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::{Answer, RequestBody};
 use crate::ingress::{self, Normalised, target};
-use crate::listen::connection::Connection;
+use crate::listen::connection::{Connection, OpenRequest};
 use crate::respond::{self, Body, Owed, own};
 use crate::risk::Action;
-use crate::worker::Worker;
+use crate::worker::{State, Worker};
 
 /// Answers one request.
 pub async fn handle(
@@ -35,18 +35,30 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    if connection.requests() >= state.config.limits.requests_per_connection {
-        connection.ask_to_close();
+    let last = connection.requests() >= state.config.limits.requests_per_connection || connection.is_last();
+    let mut response = answer_to(worker, state, open, request).await;
+    if last {
+        worker.end_with(connection, &mut response);
     }
+    response
+}
+
+/// The answer to one request, with its record.
+async fn answer_to(
+    worker: &Rc<Worker>,
+    state: Rc<State>,
+    open: OpenRequest,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     if target::is_asterisk(&parts.uri) {
         return respond::to_asterisk(worker, &parts);
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let admitted = match ingress::admit(&mut parts, connection, &state, &worker.ids, &mut dropped) {
+    let admitted = match ingress::admit(&mut parts, open.connection(), &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
-        Err(reason) => return respond::unrecorded(worker, connection, &parts, reason),
+        Err(reason) => return respond::unrecorded(worker, open.connection(), &parts, reason),
     };
     let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
     match answer(&mut exchange, parts, body).await {

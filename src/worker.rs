@@ -256,12 +256,16 @@ impl Worker {
         }
     }
 
-    /// In a drain: tells the client in the answer itself that its connection ends with it. One that is closed without a word
-    /// fails the client's next request.
+    /// In a drain, every answer is the last one of its connection.
     pub fn announce_end(&self, connection: &Connection, response: &mut Response<Body>) {
-        if !self.draining.get() {
-            return;
+        if self.draining.get() {
+            self.end_with(connection, response);
         }
+    }
+
+    /// Ends a connection with this answer, and tells the client in it: one that is closed without a word fails the
+    /// client's next request.
+    pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) {
         connection.ask_to_close();
         if !connection.multiplexed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

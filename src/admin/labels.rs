@@ -146,6 +146,16 @@ labels! {
         Trailer = "trailer",
     }
 
+    /// What was let through in a request head although strictness would have refused it.
+    Tolerated {
+        /// `Content-Length` beside `Transfer-Encoding`; the latter counted.
+        TwoFramings = "two_framings",
+        /// Two equal `Content-Length` fields, made one.
+        RepeatedLength = "repeated_length",
+        /// A line end without CR.
+        BareLf = "bare_lf",
+    }
+
     /// How an exchange with an endpoint ended.
     UpstreamResult {
         /// A whole head of an answer came.
@@ -400,6 +410,7 @@ mod tests {
         consistent::<ConnectionState>();
         consistent::<ConnReason>();
         consistent::<DropReason>();
+        consistent::<Tolerated>();
         consistent::<RiskSignal>();
         consistent::<Reason>();
         consistent::<Category>();

@@ -35,6 +35,8 @@ families! {
         = "Requests that the site did not answer, by the reason.";
     DROPPED_HEADERS: Counter "kelisim_ingress_dropped_headers_total" ["reason"]
         = "Fields of requests that were not passed on.";
+    TOLERATED: Counter "kelisim_ingress_tolerated_total" ["reason"]
+        = "Request heads let through that ingress.strict would refuse, by what was wrong with them.";
 
     // Upstream. An endpoint is its place in the configuration, from 0.
     UPSTREAM_REQUESTS: Counter "kelisim_upstream_requests_total" ["upstream", "endpoint", "result"]

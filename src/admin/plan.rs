@@ -14,7 +14,7 @@ use super::family::{Family, Spec};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
     CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
+    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated, UpstreamResult,
 };
 use super::metrics::{self as table, HOSTS_MAX, LabelSpace, OTHER};
 use super::source::Samples;
@@ -36,6 +36,7 @@ pub(super) struct Plan {
     pub(super) connections_rejected: Block<1>,
     pub(super) request_rejected: Block<1>,
     pub(super) dropped_headers: Block<1>,
+    pub(super) tolerated: Block<1>,
     pub(super) upstream_requests: Block<2>,
     pub(super) upstream_seconds: Block<1>,
     pub(super) upstream_connect_errors: Block<2>,
@@ -77,6 +78,7 @@ impl Plan {
             connections_rejected: b.dense(table::CONNECTIONS_REJECTED, [&axis::<ConnReason>()]),
             request_rejected: b.dense(table::REQUEST_REJECTED, [&axis::<Reason>()]),
             dropped_headers: b.dense(table::DROPPED_HEADERS, [&axis::<DropReason>()]),
+            tolerated: b.dense(table::TOLERATED, [&axis::<Tolerated>()]),
             upstream_requests: b.dense(table::UPSTREAM_REQUESTS, [endpoint, &axis::<UpstreamResult>()]),
             upstream_seconds: b.dense(table::UPSTREAM_SECONDS, [upstream]),
             upstream_connect_errors: b

@@ -15,7 +15,7 @@ use super::family::{Family, Histogram};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
     CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, UpstreamResult,
+    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated, UpstreamResult,
 };
 use super::metrics as table;
 use super::plan::Plan;
@@ -86,6 +86,11 @@ impl WorkerMetrics {
     /// A field was not passed on.
     pub fn dropped_header(&self, reason: DropReason) {
         self.add(self.plan.dropped_headers.cell([reason.index()]), 1);
+    }
+
+    /// So many heads were let through with this in them.
+    pub fn tolerated(&self, what: Tolerated, n: u64) {
+        self.add(self.plan.tolerated.cell([what.index()]), n);
     }
 
     /// An exchange with an endpoint ended.

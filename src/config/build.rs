@@ -33,6 +33,7 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
         records: records(&root.table("records"))?,
         timeouts: timeouts(&root.table("timeouts"))?,
         ingress: Ingress {
+            strict: root.take("ingress.strict")?,
             underscores: match root.word("ingress.underscores")? {
                 "reject" => Underscores::Reject,
                 "pass" => Underscores::Pass,
@@ -205,6 +206,7 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         head_fields: table.take("head_fields")?,
         uri_bytes: table.take("uri_bytes")?,
         body_bytes: table.take("body_bytes")?,
+        linger_bytes: table.take("linger_bytes")?,
         connections: table.take("connections")?,
         connections_per_client: table.take("connections_per_client")?,
         requests_per_connection: table.take("requests_per_connection")?,
@@ -223,6 +225,7 @@ fn timeouts(table: &View<'_>) -> Result<Timeouts, Missing> {
         request_body: table.take("request_body")?,
         response_write: table.take("response_write")?,
         keep_alive: table.take("keep_alive")?,
+        linger: table.take("linger")?,
         upstream_connect: table.take("upstream_connect")?,
         upstream_head: table.take("upstream_head")?,
         upstream_body: table.take("upstream_body")?,

@@ -315,6 +315,8 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body, unless the site says otherwise.
     pub body_bytes: u64,
+    /// Bytes read and thrown away after an early answer.
+    pub linger_bytes: u64,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).
@@ -346,6 +348,8 @@ pub struct Timeouts {
     pub response_write: Duration,
     /// Idle connection.
     pub keep_alive: Duration,
+    /// Reading and throwing away after an early answer.
+    pub linger: Duration,
     /// Connecting to an endpoint.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.
@@ -367,6 +371,8 @@ pub struct Timeouts {
 /// How requests are made unambiguous.
 #[derive(Clone, Debug)]
 pub struct Ingress {
+    /// Whether a head that can be made unambiguous is refused all the same.
+    pub strict: bool,
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
 }

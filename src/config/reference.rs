@@ -373,7 +373,8 @@ pub static KEYS: &[Key] = &[
     key("limits.head_fields", integer(16, 1000), Value("200"), "Fields of a request head; beyond it 431."),
     key("limits.uri_bytes", size(256, MIB), Value("\"16KiB\""), "Request target; beyond it 414."),
     key("limits.body_bytes", size(0, TIB), Value("\"100MiB\""), "Request body; beyond it 413."),
-    later("limits.linger_bytes", "Read and thrown away after an early answer."),
+    key("limits.linger_bytes", size(0, GIB), Value("\"256KiB\""),
+        "Read and thrown away after an answer that came before the end of the request; then the connection is cut."),
     key("limits.connections", integer(1, 10_000_000), Value("20000"), "Connections over all threads; then accepting stops."),
     key("limits.connections_per_client", integer(1, 10_000_000), Value("256"),
         "Connections of one peer address (/64 for IPv6); then new ones are closed."),
@@ -390,7 +391,7 @@ pub static KEYS: &[Key] = &[
     key("timeouts.request_body", duration(100, HOUR), Value("\"30s\""), "Between two reads of a request body; then 408."),
     key("timeouts.response_write", duration(100, HOUR), Value("\"1m\""), "Between two writes of a response."),
     key("timeouts.keep_alive", duration(100, DAY), Value("\"1m\""), "Idle connection."),
-    later("timeouts.linger", "Reading and throwing away after an early answer."),
+    key("timeouts.linger", duration(1, 60), Value("\"2s\""), "Reading and throwing away after such an answer."),
     key("timeouts.upstream_connect", duration(10, 600), Value("\"3s\""), "Connecting to a server; then the next, or 504."),
     key("timeouts.upstream_head", duration(100, DAY), Value("\"1m\""), "From the request written to the head of the answer; then 504."),
     key("timeouts.upstream_body", duration(100, DAY), Value("\"1m\""), "Between two reads of an answer's body."),
@@ -402,7 +403,8 @@ pub static KEYS: &[Key] = &[
 
     key("ingress.underscores", word(&["drop", "reject", "pass"]), Value("\"drop\""),
         "What is done with header names that contain `_`."),
-    later("ingress.strict", "Byte-level scan of request heads."),
+    key("ingress.strict", Kind::Bool, Value("true"),
+        "Heads with two framings, a repeated Content-Length or bare LF line ends get 400; else they are made unambiguous and counted."),
 
     key("log.level", word(&["error", "warn", "info", "debug", "trace"]), Value("\"info\""),
         "What of the gateway's own log is written to standard error; KELISIM_LOG (a filter) goes before it."),

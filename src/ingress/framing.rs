@@ -1,39 +1,113 @@
-//! One framing per request (RFC 9112 §6).
+//! One framing per request (RFC 9112 §6): the rule for the two fields that tell where a body ends.
 //!
-//! Refuses what hyper lets through and a site might read differently. What hyper hides (`Content-Length` beside
-//! `Transfer-Encoding`) cannot be seen here; it is forwarded re-framed, never as received. Bound: the head.
+//! The byte-level scan asks it about every HTTP/1.1 head before hyper sees the head; [`check`] asks it again about what
+//! hyper made of the head, and is all there is on HTTP/2, where DATA frames are the framing. Never looks at a body.
+//! Bound: a few words.
 
 use http::{HeaderMap, Version, header};
 
+use crate::admin::labels::Tolerated;
 use crate::error::Reason;
 
-/// Checks the two fields that tell where a body ends.
-///
-/// # Errors
-/// [`Reason::AmbiguousFraming`] for more than one field of a kind, both kinds, a list, or a coding on HTTP/1.0;
-/// [`Reason::TransferCoding`] for a coding other than `chunked`.
-pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Reason> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if let Some(length) = length {
-        let bytes = length.as_bytes();
-        if lengths.next().is_some() || bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
-            return Err(Reason::AmbiguousFraming);
+/// Where a request's body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// After so many bytes; 0 without a framing field.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// What the framing fields seen so far say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields {
+    length: Option<u64>,
+    repeated_length: bool,
+    chunked: bool,
+}
+
+impl Fields {
+    /// Takes the value of a `Content-Length` field.
+    ///
+    /// # Errors
+    /// [`Reason::AmbiguousFraming`] for anything but digits (nothing, a sign, a list), for a number beyond 63 bits, and
+    /// for a second field that says something else.
+    pub fn length(&mut self, value: &[u8]) -> Result<(), Reason> {
+        let value = value.trim_ascii();
+        let mut number = 0_i64;
+        for &byte in value {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return Err(Reason::AmbiguousFraming);
+            }
+            number = number
+                .checked_mul(10)
+                .and_then(|n| n.checked_add(i64::from(digit)))
+                .ok_or(Reason::AmbiguousFraming)?;
+        }
+        let number = number.unsigned_abs();
+        match self.length {
+            _ if value.is_empty() => return Err(Reason::AmbiguousFraming),
+            Some(other) if other != number => return Err(Reason::AmbiguousFraming),
+            Some(_) => self.repeated_length = true,
+            None => self.length = Some(number),
+        }
+        Ok(())
+    }
+
+    /// Takes the value of a `Transfer-Encoding` field.
+    ///
+    /// # Errors
+    /// [`Reason::AmbiguousFraming`] for a second field, a list, or what is no token; [`Reason::TransferCoding`] for one
+    /// coding that is not `chunked`.
+    pub fn coding(&mut self, value: &[u8]) -> Result<(), Reason> {
+        let value = value.trim_ascii();
+        let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+        if self.chunked || value.is_empty() || !value.iter().all(token) {
+            Err(Reason::AmbiguousFraming)
+        } else if value.eq_ignore_ascii_case(b"chunked") {
+            self.chunked = true;
+            Ok(())
+        } else {
+            Err(Reason::TransferCoding)
         }
     }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if length.is_some() || codings.next().is_some() || version != Version::HTTP_11 {
-        return Err(Reason::AmbiguousFraming);
+
+    /// The one framing of a head that is complete, and what was tolerated to get it if `strict` is off.
+    ///
+    /// # Errors
+    /// [`Reason::AmbiguousFraming`] for a transfer coding on anything but HTTP/1.1; if `strict`, for both fields and for
+    /// two equal `Content-Length` fields.
+    pub fn decide(self, http_11: bool, strict: bool) -> Result<(Framing, Option<Tolerated>), Reason> {
+        let tolerated = if self.chunked && self.length.is_some() {
+            Some(Tolerated::TwoFramings)
+        } else if self.repeated_length {
+            Some(Tolerated::RepeatedLength)
+        } else {
+            None
+        };
+        if (self.chunked && !http_11) || (strict && tolerated.is_some()) {
+            return Err(Reason::AmbiguousFraming);
+        }
+        let framing =
+            if self.chunked { Framing::Chunked } else { Framing::Length(self.length.unwrap_or_default()) };
+        Ok((framing, tolerated))
     }
-    let coding = coding.as_bytes().trim_ascii();
-    if coding.contains(&b',') {
-        Err(Reason::AmbiguousFraming)
-    } else if coding.eq_ignore_ascii_case(b"chunked") {
-        Ok(())
-    } else {
-        Err(Reason::TransferCoding)
+}
+
+/// Checks the framing of a head that hyper has read. By then nothing is tolerated: hyper leaves one field of two.
+///
+/// # Errors
+/// Those of [`Fields`].
+pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Reason> {
+    let mut fields = Fields::default();
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        fields.length(value.as_bytes())?;
     }
+    for value in headers.get_all(header::TRANSFER_ENCODING) {
+        fields.coding(value.as_bytes())?;
+    }
+    fields.decide(version == Version::HTTP_11, true).map(|_| ())
 }
 
 #[cfg(test)]
@@ -58,10 +132,13 @@ mod tests {
             &[("content-length", "+5")],
             &[("content-length", "")],
             &[("content-length", "5, 5")],
+            &[("content-length", "9223372036854775808")],
             &[("content-length", "5"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "gzip, chunked")],
             &[("transfer-encoding", ",chunked")],
+            &[("transfer-encoding", "\"chunked\"")],
+            &[("transfer-encoding", "")],
         ] {
             assert_eq!(checked(bad), Err(Reason::AmbiguousFraming), "{bad:?}");
         }
@@ -73,5 +150,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::TRANSFER_ENCODING, "chunked".parse().unwrap());
         assert_eq!(check(&headers, Version::HTTP_10), Err(Reason::AmbiguousFraming));
+    }
+
+    #[test]
+    fn without_strictness_two_that_agree_become_one() {
+        let mut both = Fields::default();
+        both.length(b"5").unwrap();
+        both.coding(b"chunked").unwrap();
+        assert_eq!(both.decide(true, false), Ok((Framing::Chunked, Some(Tolerated::TwoFramings))));
+        let mut twice = Fields::default();
+        twice.length(b"5").unwrap();
+        twice.length(b"05").unwrap();
+        assert_eq!(twice.decide(true, false), Ok((Framing::Length(5), Some(Tolerated::RepeatedLength))));
+        assert_eq!(twice.length(b"6"), Err(Reason::AmbiguousFraming));
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,7 +18,7 @@ use super::connection::{Connection, TlsFacts};
 use super::sniff::{self, Protocol};
 use super::stream::Transport;
 use super::tls::Store;
-use super::{serve, socket, stream};
+use super::{serve, socket};
 use crate::admin::labels::{ConnReason, ConnectionState};
 use crate::clock;
 use crate::identify::ClientAddress;
@@ -115,7 +115,7 @@ async fn connection(
     }
     let (facts, transport, protocol, prefix) = match tls {
         Some(store) => match timeout(timeouts.tls_handshake, handshake(socket, &store)).await {
-            Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, Bytes::new()),
+            Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),
         },
@@ -129,12 +129,10 @@ async fn connection(
         }
     };
     let connection = Arc::new(Connection::new(index, peer, facts, accepted));
-    let stream = stream::Stream::new(prefix, transport, Arc::clone(&connection));
     drop(handshaking);
-    let _open = worker.metrics.hold_connection(ConnectionState::Open);
     let _registered = worker.register(&connection);
     drop(arriving);
-    serve::serve(Rc::clone(worker), stream, protocol, connection).await
+    serve::serve(Rc::clone(worker), transport, prefix, protocol, connection).await
 }
 
 async fn handshake(socket: TcpStream, store: &Store) -> io::Result<(TlsFacts, Transport, Protocol)> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::tls::Certificate;
+use crate::admin::labels::{Label as _, Tolerated};
 use crate::clock;
 
 /// One accepted connection.
@@ -32,7 +33,26 @@ pub struct Connection {
     active: AtomicU32,
     requests: AtomicU64,
     multiplexed: AtomicBool,
+    reading: Reading,
     close: Notify,
+}
+
+/// What the scan tells about the client's bytes, and what it has to know of the answers.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Heads handed to hyper.
+    heads: AtomicU64,
+    /// The request that is the last one; 0 while there is none.
+    last: AtomicU64,
+    /// A head has begun and not ended.
+    in_head: AtomicBool,
+    /// A body has begun and not ended.
+    in_body: AtomicBool,
+    refused: AtomicBool,
+    tunnel: AtomicBool,
+    /// hyper has something to write that is not written.
+    unflushed: AtomicBool,
+    tolerated: [AtomicU64; Tolerated::ALL.len()],
 }
 
 /// What the handshake told.
@@ -73,11 +93,12 @@ impl Connection {
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            reading: Reading::default(),
             close: Notify::new(),
         }
     }
 
-    /// The connection speaks HTTP/2, where bytes may come between requests (PING, SETTINGS) without being a head.
+    /// The connection speaks HTTP/2.
     pub fn set_multiplexed(&self) {
         self.multiplexed.store(true, Relaxed);
     }
@@ -88,11 +109,84 @@ impl Connection {
         self.multiplexed.load(Relaxed)
     }
 
-    /// Bytes came from the client.
-    pub fn received(&self, now: impl FnOnce() -> Instant) {
-        if self.phase.load(Relaxed) == Phase::Idle as u8 && !self.multiplexed() {
+    /// A part of a head came, and its end did not.
+    pub fn head_begins(&self, now: impl FnOnce() -> Instant) {
+        self.reading.in_head.store(true, Relaxed);
+        if self.phase.load(Relaxed) == Phase::Idle as u8 {
             self.enter(Phase::Head, now());
         }
+    }
+
+    /// A whole head goes to hyper. What had to be tolerated to frame its body makes it the connection's last.
+    pub fn head_passed(&self, tolerated: Option<Tolerated>) {
+        let reading = &self.reading;
+        let heads = reading.heads.load(Relaxed) + 1;
+        reading.heads.store(heads, Relaxed);
+        reading.in_head.store(false, Relaxed);
+        if let Some(what) = tolerated {
+            let count = &reading.tolerated[what.index()];
+            count.store(count.load(Relaxed) + 1, Relaxed);
+            if what != Tolerated::BareLf && reading.last.load(Relaxed) == 0 {
+                reading.last.store(heads, Relaxed);
+            }
+        }
+    }
+
+    /// How often something was tolerated.
+    #[must_use]
+    pub fn tolerated(&self, what: Tolerated) -> u64 {
+        self.reading.tolerated[what.index()].load(Relaxed)
+    }
+
+    /// Whether the request that began last has to be the last one of this connection.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        let last = self.reading.last.load(Relaxed);
+        last != 0 && self.requests() >= last
+    }
+
+    /// Tells whether a body has begun and not ended.
+    pub fn set_in_body(&self, in_body: bool) {
+        self.reading.in_body.store(in_body, Relaxed);
+    }
+
+    /// Whether a request's body has not come completely: then an answer that does not wait for it is the last one.
+    #[must_use]
+    pub fn in_body(&self) -> bool {
+        self.reading.in_body.load(Relaxed)
+    }
+
+    /// The next head is refused.
+    pub fn refuse(&self) {
+        self.reading.refused.store(true, Relaxed);
+    }
+
+    /// Whether a refused head is next in turn: all before it are answered, and the answers written.
+    #[must_use]
+    pub fn refusal_due(&self) -> bool {
+        self.reading.refused.load(Relaxed) && self.all_answered() && !self.reading.unflushed.load(Relaxed)
+    }
+
+    /// Whether every head that went to hyper has been answered.
+    #[must_use]
+    pub fn all_answered(&self) -> bool {
+        self.active.load(Relaxed) == 0 && self.requests() == self.reading.heads.load(Relaxed)
+    }
+
+    /// Tells whether hyper has written everything.
+    pub fn set_flushed(&self, flushed: bool) {
+        self.reading.unflushed.store(!flushed, Relaxed);
+    }
+
+    /// The connection is a tunnel from the answer on that is about to be sent.
+    pub fn becomes_tunnel(&self) {
+        self.reading.tunnel.store(true, Relaxed);
+    }
+
+    /// Whether the connection is a tunnel.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        self.reading.tunnel.load(Relaxed)
     }
 
     /// A write made progress.
@@ -126,7 +220,9 @@ impl Connection {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
         if left == 0 {
-            self.enter(Phase::Idle, now);
+            // The beginning of the next head may be here already.
+            let next = if self.reading.in_head.load(Relaxed) { Phase::Head } else { Phase::Idle };
+            self.enter(next, now);
         }
     }
 
@@ -199,7 +295,7 @@ mod tests {
     #[test]
     fn the_first_head_counts_from_accept() {
         let (c, start) = connection();
-        c.received(|| panic!("the clock is not asked before the first request"));
+        c.head_begins(|| panic!("the clock is not asked before the first request"));
         assert_eq!(c.phase(), (Phase::First, start));
     }
 
@@ -209,17 +305,45 @@ mod tests {
         drop(c.request_started());
         assert_eq!(c.phase().0, Phase::Idle);
         let first_byte = start + Duration::from_secs(9);
-        c.received(|| first_byte);
+        c.head_begins(|| first_byte);
         assert_eq!(c.phase(), (Phase::Head, first_byte));
     }
 
     #[test]
-    fn bytes_between_requests_are_no_head_on_http_2() {
+    fn a_head_that_began_during_an_answer_counts_from_its_end() {
         let (c, _) = connection();
-        c.set_multiplexed();
+        let open = c.request_started();
+        c.head_begins(|| panic!("the clock is not asked"));
+        assert_eq!(c.phase().0, Phase::Busy);
+        drop(open);
+        assert_eq!(c.phase().0, Phase::Head);
+    }
+
+    #[test]
+    fn a_refusal_is_due_when_all_before_it_is_answered_and_written() {
+        let (c, _) = connection();
+        c.head_passed(None);
+        c.refuse();
+        assert!(!c.refusal_due(), "not begun");
+        let open = c.request_started();
+        assert!(!c.refusal_due(), "not answered");
+        c.set_flushed(false);
+        drop(open);
+        assert!(!c.refusal_due(), "not written");
+        c.set_flushed(true);
+        assert!(c.refusal_due());
+    }
+
+    #[test]
+    fn a_tolerated_framing_makes_its_request_the_last() {
+        let (c, _) = connection();
+        c.head_passed(Some(Tolerated::BareLf));
+        c.head_passed(Some(Tolerated::TwoFramings));
         drop(c.request_started());
-        c.received(|| panic!("the clock is not asked"));
-        assert_eq!(c.phase().0, Phase::Idle);
+        assert!(!c.is_last());
+        drop(c.request_started());
+        assert!(c.is_last());
+        assert_eq!((c.tolerated(Tolerated::BareLf), c.tolerated(Tolerated::TwoFramings)), (1, 1));
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod accept;
 pub mod admission;
 pub mod connection;
 pub mod deadline;
+pub mod linger;
+pub mod scan;
 pub mod serve;
 pub mod sniff;
 pub mod socket;

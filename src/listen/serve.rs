@@ -1,41 +1,52 @@
 //! Lets hyper read requests from one connection and hands each to the gateway.
 //!
-//! Sets every hyper switch on purpose (see the design's checklist of pitfalls) and ends the connection at its
-//! deadlines. Decides nothing about a request. Bound: `limits.h2_*`, `limits.head_*`.
+//! Sets every hyper switch on purpose (see the design's checklist of pitfalls), ends the connection at its deadlines,
+//! and answers the heads that the scan kept from hyper, in their turn. Decides nothing about a request. Bound: `limits.h2_*`, `limits.head_*`.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::select;
+use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::deadline::{Deadlines, Overdue};
+use super::linger::{Linger, has_unread};
+use super::scan::{Rules, Scan};
 use super::sniff::Protocol;
-use super::stream::Stream;
-use crate::admin::labels::ConnReason;
+use super::stream::{Remains, Stream, Transport};
+use crate::admin::labels::{ConnReason, ConnectionState, Label as _, Tolerated};
 use crate::config::Limits;
+use crate::error::Reason;
 use crate::gateway;
-use crate::respond::Body;
+use crate::respond::{Body, unparsed};
 use crate::worker::Worker;
 
 /// Serves a connection until it ends. Returns why, if we ended it before its time.
+///
+/// `prefix` are bytes that have been read from `transport` already.
 pub async fn serve(
     worker: Rc<Worker>,
-    stream: Stream,
+    transport: Transport,
+    prefix: BytesMut,
     protocol: Protocol,
     connection: Arc<Connection>,
 ) -> Option<ConnReason> {
+    let open = worker.metrics.hold_connection(ConnectionState::Open);
     let snapshot = worker.snapshot();
-    let deadlines = Deadlines::from(&snapshot.config.timeouts);
+    let config = &snapshot.config;
+    let deadlines = Deadlines::from(&config.timeouts);
     let service = {
-        let context = Rc::new((worker, Arc::clone(&connection)));
+        let context = Rc::new((Rc::clone(&worker), Arc::clone(&connection)));
         service_fn(move |request: http::Request<Incoming>| {
             let context = Rc::clone(&context);
             async move {
@@ -46,18 +57,43 @@ pub async fn serve(
             }
         })
     };
-    let io = TokioIo::new(stream);
     match protocol {
         Protocol::Http1 => {
-            let conn = http1(&snapshot.config.limits).serve_connection(io, service).with_upgrades();
-            drive(pin!(conn), http1::UpgradeableConnection::graceful_shutdown, &connection, deadlines).await
+            let (back, remains) = oneshot::channel();
+            let scan = Scan::new(Rules::from(config));
+            let stream = Stream::scanned(prefix, transport, Arc::clone(&connection), scan, back);
+            let conn = http1(config.limits.head_bytes, config.limits.head_fields)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+            let end = drive(pin!(conn), shut_down, &connection, deadlines).await;
+            drop(open);
+            for &what in Tolerated::ALL {
+                worker.metrics.tolerated(what, connection.tolerated(what));
+            }
+            finish(&worker, &connection, end, remains, Linger::from(config)).await
         }
         Protocol::Http2 => {
             connection.set_multiplexed();
-            let conn = http2(&snapshot.config.limits).serve_connection(io, service);
-            drive(pin!(conn), http2::Connection::graceful_shutdown, &connection, deadlines).await
+            let stream = Stream::new(prefix, transport, Arc::clone(&connection));
+            let conn = http2(&config.limits).serve_connection(TokioIo::new(stream), service);
+            match drive(pin!(conn), http2::Connection::graceful_shutdown, &connection, deadlines).await {
+                End::Closed(ended) => ended.err().and_then(|error| protocol_error(&error, &connection)),
+                End::Overdue(overdue) => reason(overdue),
+                End::Refused => None,
+            }
         }
     }
+}
+
+/// How hyper's part of a connection ended.
+enum End {
+    /// By itself.
+    Closed(hyper::Result<()>),
+    /// By a deadline.
+    Overdue(Overdue),
+    /// By a head that it was not shown.
+    Refused,
 }
 
 /// Polls the connection, its deadlines and the wish to close.
@@ -66,7 +102,7 @@ async fn drive<C>(
     shut_down: impl Fn(std::pin::Pin<&mut C>),
     connection: &Connection,
     deadlines: Deadlines,
-) -> Option<ConnReason>
+) -> End
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -74,16 +110,54 @@ where
     let mut close = pin!(connection.close_asked());
     let mut closing = false;
     loop {
+        // Only polling the connection makes a refusal due, so looking after that is enough.
+        let refused = poll_fn(|_| if connection.refusal_due() { Poll::Ready(()) } else { Poll::Pending });
         select! {
             biased;
-            ended = conn.as_mut() => return ended.err().and_then(|error| protocol_error(&error, connection)),
-            overdue = missed.as_mut() => return reason(overdue),
+            ended = conn.as_mut() => return End::Closed(ended),
+            () = refused => return End::Refused,
+            overdue = missed.as_mut() => return End::Overdue(overdue),
             () = close.as_mut(), if !closing => {
                 closing = true;
                 shut_down(conn.as_mut());
             }
         }
     }
+}
+
+/// What is left to do on HTTP/1.1 when hyper has let go of the transport: our own answer, and a close that lets the
+/// client read it.
+async fn finish(
+    worker: &Worker,
+    connection: &Connection,
+    end: End,
+    mut remains: oneshot::Receiver<Remains>,
+    linger: Linger,
+) -> Option<ConnReason> {
+    // A tunnel has kept it.
+    let Ok(mut remains) = remains.try_recv() else { return None };
+    let (answered, closed) = match (end, remains.refused, remains.waiting) {
+        (End::Refused, Some(reason), _) => {
+            let answer = unparsed(worker, connection.listener, remains.head.trim_ascii_start(), reason);
+            (linger.answer(&mut remains.transport, &answer).await, None)
+        }
+        (End::Overdue(Overdue::Head), _, true) => {
+            let head = remains.head.trim_ascii_start();
+            let answer = unparsed(worker, connection.listener, head, Reason::HeadTimeout);
+            worker.metrics.connection_rejected(ConnReason::HeadTimeout);
+            (linger.answer(&mut remains.transport, &answer).await, None)
+        }
+        // hyper has ended the writing side.
+        (End::Closed(Ok(())), ..) => (remains.unread || has_unread(&remains.transport), None),
+        (End::Closed(Err(error)), ..) => (false, protocol_error(&error, connection)),
+        (End::Overdue(overdue), ..) => (false, reason(overdue)),
+        (End::Refused, None, _) => (false, None),
+    };
+    if answered {
+        let _lingering = worker.metrics.hold_connection(ConnectionState::Lingering);
+        linger.discard(remains.transport).await;
+    }
+    closed
 }
 
 /// An idle connection that is closed has done nothing wrong.
@@ -106,8 +180,9 @@ fn protocol_error(error: &hyper::Error, connection: &Connection) -> Option<ConnR
     }
 }
 
-/// How HTTP/1 is read from clients.
-pub(crate) fn http1(limits: &Limits) -> http1::Builder {
+/// hyper's reader of HTTP/1.1 with our switches. Whatever [`super::scan`] lets through fits into its limits.
+#[must_use]
+pub fn http1(head_bytes: usize, head_fields: usize) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -115,8 +190,8 @@ pub(crate) fn http1(limits: &Limits) -> http1::Builder {
         .header_read_timeout(None)
         .half_close(false)
         .pipeline_flush(false)
-        .max_headers(limits.head_fields)
-        .max_buf_size(limits.head_bytes.max(MIN_BUFFER));
+        .max_headers(head_fields)
+        .max_buf_size(head_bytes.max(MIN_BUFFER) + 1);
     builder
 }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a cleartext connection speaks.
@@ -26,16 +26,16 @@ pub const PREFIX: usize = 1024;
 ///
 /// # Errors
 /// Those of the stream.
-pub async fn protocol(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, Bytes)> {
+pub async fn protocol(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, BytesMut)> {
     let mut prefix = BytesMut::with_capacity(PREFIX);
     loop {
         match compare(&prefix) {
-            Some(protocol) => return Ok((protocol, prefix.freeze())),
-            None if prefix.len() >= PREFIX => return Ok((Protocol::Http1, prefix.freeze())),
+            Some(protocol) => return Ok((protocol, prefix)),
+            None if prefix.len() >= PREFIX => return Ok((Protocol::Http1, prefix)),
             None => {}
         }
         if stream.read_buf(&mut prefix).await? == 0 {
-            return Ok((Protocol::Http1, prefix.freeze()));
+            return Ok((Protocol::Http1, prefix));
         }
     }
 }

@@ -43,7 +43,12 @@ pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
 /// Refuses a request that belongs to no site: counted, and nothing is recorded about a visit.
 pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reason: Reason) -> Response<Body> {
     count(worker, connection.listener, MethodLabel::of(&parts.method), reason);
-    page(worker, parts, reason)
+    let mut response = page(worker, parts, reason);
+    // Not waited for: what follows cannot be the next request.
+    if connection.in_body() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The same for the bytes of an HTTP/1 head that never became a request: the answer as bytes, after which the connection
@@ -52,7 +57,9 @@ pub fn unparsed(worker: &Worker, listener: usize, head: &[u8], reason: Reason) -
     let method = head.split(|&b| b == b' ').next().unwrap_or_default();
     let method = Method::from_bytes(method).map_or(MethodLabel::Other, |method| MethodLabel::of(&method));
     count(worker, listener, method, reason);
-    error_page::answer_bytes(reason, head, &worker.ids.of_request(None), clock::now())
+    let id = worker.ids.of_request(None);
+    tracing::debug!(reason = reason.label(), request.id = id.to_str().unwrap_or_default(), "refused unread");
+    error_page::answer_bytes(reason, head, &id, clock::now())
 }
 
 fn count(worker: &Worker, listener: usize, method: MethodLabel, reason: Reason) {
@@ -109,6 +116,8 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
     head.headers.insert(request_id::NAME, exchange.admitted.id.clone());
     if exchange.is_multiplexed() {
         head.headers.remove(header::CONNECTION);
+    } else if exchange.open.connection().in_body() {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     emit::finish(&mut exchange).await;
     Response::from_parts(head, Body::whole(body))
@@ -173,6 +182,7 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
+    exchange.open.connection().becomes_tunnel();
     emit::finish(&mut exchange).await;
     let worker = Rc::clone(&exchange.worker);
     let registered = worker.register(exchange.open.connection());

@@ -17,7 +17,7 @@ pub fn status(reason: Reason) -> StatusCode {
         }
         R::Denied | R::CrossSite => StatusCode::FORBIDDEN,
         R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        R::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        R::BodyTimeout | R::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
         R::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -27,6 +27,7 @@ pub fn status(reason: Reason) -> StatusCode {
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         R::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+        R::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         R::ConnectRefused
         | R::UpstreamClosed
         | R::UpstreamProtocol
@@ -71,6 +72,8 @@ pub const fn closes(reason: Reason) -> bool {
             | R::BadHost
             | R::BadTarget
             | R::TransferCoding
+            | R::UnsupportedVersion
+            | R::HeadTimeout
             | R::Expectation
             | R::HeadTooLarge
             | R::UriTooLong
@@ -103,7 +106,9 @@ mod tests {
             let status = status(reason);
             match reason.fault() {
                 Fault::Client => assert!(
-                    status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED,
+                    status.is_client_error()
+                        || status == StatusCode::NOT_IMPLEMENTED
+                        || status == StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                     "{reason:?} {status}"
                 ),
                 Fault::Site | Fault::Us => assert!(status.is_server_error(), "{reason:?} {status}"),

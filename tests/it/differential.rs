@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::corpora;
+use crate::corpora;
 use crate::support::real_origin::RealOrigin;
 use crate::support::{Gateway, HOST, PATIENCE, wait_for};
 

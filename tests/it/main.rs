@@ -5,6 +5,8 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`strict`] | is an ambiguous request refused, or made one? |
+//! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
@@ -33,6 +35,7 @@ mod admin;
 mod browser;
 mod cli;
 mod consent;
+mod corpora;
 mod crash;
 mod differential;
 mod errors;
@@ -44,6 +47,7 @@ mod policy;
 mod real_app;
 mod records;
 mod secure;
+mod strict;
 mod support;
 mod test_request;
 mod third_party;

@@ -1,4 +1,5 @@
-//! hyper reads the head from memory, with the switches of a real connection: what it refuses there is refused here.
+//! The scan and hyper read the head from memory, with the rules and switches of a real connection: what they refuse
+//! there is refused here.
 //!
 //! Never interprets a byte itself. Bound: the input, and one answer of hyper's own.
 
@@ -24,17 +25,18 @@ use tokio::sync::Notify;
 use super::report::Report;
 use super::steps::{self, Stage};
 use crate::error::Reason;
+use crate::listen::scan::{Rules, Scan, Step};
 use crate::listen::serve;
-use crate::worker::Worker;
+use crate::respond::unparsed;
 
 /// A head that no step saw.
 #[derive(Debug)]
 pub(super) struct Unread {
     /// Why, in the gateway's terms.
     pub(super) reason: Reason,
-    /// Status of the answer that the reader gives by itself; `None`: it closes without a word.
-    pub(super) status: Option<u16>,
-    /// The reader's own words.
+    /// The answer in bytes; empty: the connection is closed without a word.
+    pub(super) answer: Vec<u8>,
+    /// What else is known.
     pub(super) said: String,
 }
 
@@ -43,11 +45,14 @@ pub(super) struct Unread {
 /// # Errors
 /// The pipe in memory breaks.
 pub(super) async fn by_http1<T, F: Future<Output = T>>(
-    worker: &Worker,
+    stage: &Stage,
     bytes: &[u8],
     then: impl Fn(Request<Incoming>) -> F,
 ) -> io::Result<Result<T, Unread>> {
-    let limits = &worker.snapshot().config.limits;
+    if let Err(unread) = scan(stage, bytes) {
+        return Ok(Err(unread));
+    }
+    let limits = &stage.worker.snapshot().config.limits;
     let (ours, mut theirs) = tokio::io::duplex(bytes.len() + ROOM);
     theirs.write_all(bytes).await?;
     let (slot, started, done) = (RefCell::new(None), Cell::new(false), Notify::new());
@@ -64,7 +69,8 @@ pub(super) async fn by_http1<T, F: Future<Output = T>>(
         }
     });
     let ended = {
-        let connection = serve::http1(limits).serve_connection(TokioIo::new(ours), service).with_upgrades();
+        let connection = serve::http1(limits.head_bytes, limits.head_fields)
+            .serve_connection(TokioIo::new(ours), service).with_upgrades();
         let mut connection = pin!(connection);
         // All bytes are there: a head that does not come up now is not complete, and the end of input tells the reader.
         let mut ended = None;
@@ -98,7 +104,7 @@ pub(super) async fn by_http1<T, F: Future<Output = T>>(
     }
     let mut answer = Vec::new();
     theirs.read_to_end(&mut answer).await?;
-    Ok(Err(unread(ended.and_then(Result::err).as_ref(), &answer)))
+    Ok(Err(unread(ended.and_then(Result::err).as_ref(), answer)))
 }
 
 /// The same by HTTP/2: the head, read as HTTP/1, is sent by a client of that protocol.
@@ -107,7 +113,7 @@ pub(super) async fn by_http1<T, F: Future<Output = T>>(
 /// The pipe in memory breaks.
 pub(super) async fn by_http2(stage: &Stage, bytes: &[u8]) -> io::Result<Result<Report, Unread>> {
     let secure = stage.connection.tls.is_some();
-    let read = by_http1(&stage.worker, bytes, |request| async move { in_http2(request, secure) }).await?;
+    let read = by_http1(stage, bytes, |request| async move { in_http2(request, secure) }).await?;
     let (request, left) = match read {
         Ok(request) => request,
         Err(unread) => return Ok(Err(unread)),
@@ -145,9 +151,10 @@ pub(super) async fn by_http2(stage: &Stage, bytes: &[u8]) -> io::Result<Result<R
         }
         (None, Ok(status)) => {
             let reason = if status == 431 { Reason::HeadTooLarge } else { Reason::Malformed };
-            Err(Unread { reason, status: (status != 0).then_some(status), said: String::new() })
+            let answer = if status == 0 { Vec::new() } else { format!("HTTP/2.0 {status}").into_bytes() };
+            Err(Unread { reason, answer, said: "The HTTP/2 reader refuses it by itself.".to_owned() })
         }
-        (None, Err(error)) => Err(unread(Some(&error), b"")),
+        (None, Err(error)) => Err(unread(Some(&error), Vec::new())),
     })
 }
 
@@ -174,18 +181,38 @@ fn in_http2(request: Request<Incoming>, secure: bool) -> (Request<Pretended>, Ve
     (Request::from_parts(parts, body), left)
 }
 
-/// Says what the reader refused: the words of an answer, if it gave one, count before those of its error.
-fn unread(error: Option<&hyper::Error>, answer: &[u8]) -> Unread {
-    let status =
-        answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok());
+/// The scan of the bytes, which comes before hyper. Nothing comes after them here: a partial head is one that never ends.
+fn scan(stage: &Stage, bytes: &[u8]) -> Result<(), Unread> {
+    let state = stage.worker.snapshot();
+    let mut scan = Scan::new(Rules::from(&state.config));
+    let reason = match scan.step(bytes) {
+        Step::Refused(reason) => reason,
+        Step::Partial => Reason::HeadTimeout,
+        _ => {
+            stage.connection.set_in_body(scan.in_body());
+            return Ok(());
+        }
+    };
+    let said = if reason == Reason::HeadTimeout {
+        "The head is not complete; this is the answer if the rest does not come."
+    } else {
+        "The head is refused as bytes, before it becomes a request."
+    };
+    let answer = unparsed(&stage.worker, stage.connection.listener, bytes.trim_ascii_start(), reason);
+    Err(Unread { reason, answer, said: said.to_owned() })
+}
+
+/// What hyper refused although the scan did not: an answer, if it gave one, counts before its error.
+fn unread(error: Option<&hyper::Error>, answer: Vec<u8>) -> Unread {
     let large = error.is_some_and(hyper::Error::is_parse_too_large);
-    let reason = match status {
-        Some(414) => Reason::UriTooLong,
-        Some(431) => Reason::HeadTooLarge,
+    let reason = match answer.get(9..12) {
+        Some(b"414") => Reason::UriTooLong,
+        Some(b"431") => Reason::HeadTooLarge,
         _ if large => Reason::HeadTooLarge,
         _ => Reason::Malformed,
     };
-    Unread { reason, status, said: error.map_or_else(String::new, ToString::to_string) }
+    let said = error.map_or_else(String::new, |error| format!("The HTTP reader said: {error}."));
+    Unread { reason, answer, said }
 }
 
 /// The body of a request of which only the head is there.

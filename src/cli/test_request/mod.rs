@@ -1,6 +1,6 @@
 //! `kelisim test-request`: what would be done with one request, and why, without sending it anywhere.
 //!
-//! The head goes through the code that serves real requests: hyper reads it from memory, the steps of
+//! The head goes through the code that serves real requests: the scan and hyper read it from memory, the steps of
 //! [`crate::gateway`] judge it, the client of [`crate::forward`] writes what the site would get. Nothing here decides
 //! about a request. It never opens a socket, never writes into the data folder, and knows no earlier request. Bound:
 //! one request of [`input::MOST_BYTES`].
@@ -8,7 +8,7 @@
 //! | file | job |
 //! |---|---|
 //! | `input` | the head as typed, and the options |
-//! | `door` | hyper reads the head |
+//! | `door` | the scan and hyper read the head |
 //! | `steps` | the way of a request, as far as forwarding |
 //! | `facts` | what each step noted, for the report |
 //! | `head` | what came, what the site would get, and the difference |
@@ -155,7 +155,7 @@ fn rehearse(
         let read = if args.http2 {
             door::by_http2(&stage, bytes).await
         } else {
-            door::by_http1(&stage.worker, bytes, |request| steps::walk(&stage, request)).await
+            door::by_http1(&stage, bytes, |request| steps::walk(&stage, request)).await
         };
         read.map(|done| done.unwrap_or_else(|unread| steps::unread(&stage, &unread)))
     })

@@ -47,7 +47,7 @@ pub(super) struct Stage {
     pub(super) missing: Vec<&'static str>,
 }
 
-/// A request that hyper could read.
+/// A request that could be read.
 pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     let worker = &stage.worker;
     let open = stage.connection.request_started();
@@ -78,19 +78,18 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     report
 }
 
-/// A head that hyper refused.
+/// A head that no step saw.
 pub(super) fn unread(stage: &Stage, unread: &Unread) -> Report {
     let mut report = refused(stage, "read", unread.reason, None);
-    let status = unread.status.and_then(|status| StatusCode::from_u16(status).ok());
-    report.answer = status.map(|status| Answer { status: status.as_u16(), proxy_status: None, fields: Vec::new() });
+    report.answer = head_of_bytes(&unread.answer, stage.mask);
     report.closes = true;
     if !unread.said.is_empty() {
-        report.notes.push(format!("The HTTP reader said: {}.", unread.said));
+        report.notes.push(unread.said.clone());
     }
-    report.notes.push(match status {
-        Some(_) => "The HTTP reader answers by itself, and no record is written.".to_owned(),
-        None => "The connection is closed without an answer, and no record is written.".to_owned(),
-    });
+    if report.answer.is_none() {
+        report.notes.push("The connection is closed without an answer.".to_owned());
+    }
+    report.notes.push("No record is written about what is no request.".to_owned());
     report
 }
 
@@ -284,6 +283,20 @@ fn head_of<B>(response: &Response<B>, mask: Mask) -> Answer {
         (name.as_str().to_owned(), mask.field(name.as_str(), value.as_bytes()))
     };
     Answer { status: response.status().as_u16(), proxy_status, fields: fields.iter().map(field).collect() }
+}
+
+/// The same for an answer in bytes; `None` where there is none.
+fn head_of_bytes(bytes: &[u8], mask: Mask) -> Option<Answer> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let status = std::str::from_utf8(lines.next()?.get(9..12)?).ok()?.parse().ok()?;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+        let name = http::HeaderName::from_bytes(name).ok()?;
+        response.headers_mut().append(name, HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?);
+    }
+    Some(head_of(&response, mask))
 }
 
 fn set_cookies(fields: &HeaderMap, mask: Mask) -> Vec<SetCookie> {

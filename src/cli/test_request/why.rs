@@ -27,6 +27,7 @@ pub(super) const fn refused(reason: Reason) -> &'static str {
         Reason::Throttled => "the risk policy throttles this client",
         Reason::Denied => "the risk policy denies this client",
         Reason::CrossSite => "the consent endpoint was called from another site, or without its token",
+        Reason::HeadTimeout => "the head does not come to its end",
         Reason::BodyTimeout | Reason::BodyBroken => "the body is not there as its framing says",
         _ => "see the reason's name in the reference",
     }

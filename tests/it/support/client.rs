@@ -154,6 +154,11 @@ impl Client {
         Self { reader: Reader::new(Box::new(dial(address))) }
     }
 
+    /// Speaks over a connection that is there.
+    pub fn over(wire: Box<dyn Wire>) -> Self {
+        Self { reader: Reader::new(wire) }
+    }
+
     /// Connects by TLS to a name; fails as the handshake fails.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
         let mut stream = dial(address);

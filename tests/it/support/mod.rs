@@ -12,7 +12,6 @@
 //! | [`cli`] | the program's other verbs |
 //! | [`browser`] | headless Chromium, driven by its DevTools protocol |
 //! | [`server`], [`real_origin`] | servers that nobody here wrote |
-//! | [`corpora`] | requests that others collected |
 //!
 //! Nothing here is part of the gateway: it speaks to it by sockets, files and commands only. Waits are bounded by
 //! [`PATIENCE`] and say what they waited for; no test measures time.
@@ -20,7 +19,6 @@
 pub mod browser;
 pub mod cli;
 pub mod client;
-pub mod corpora;
 pub mod gateway;
 pub mod h2;
 pub mod origin;
