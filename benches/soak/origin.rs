@@ -3,8 +3,8 @@
 //! Runs on a thread of its own until the process ends. Never fails a request on purpose. Bound: 1 MiB per answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::future::Future as _;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll};

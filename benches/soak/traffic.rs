@@ -122,7 +122,8 @@ async fn multiplexed(address: SocketAddr, tally: Rc<Tally>) -> Fallible<()> {
         let (mut sender, tally) = (sender.clone(), Rc::clone(&tally));
         open.push(tokio::task::spawn_local(async move {
             patient(sender.ready()).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-            let request = page(if n % 4 == 0 { "/large" } else { "/trickle" }, true).map_err(|e| e.to_string())?;
+            let request =
+                page(if n % 4 == 0 { "/large" } else { "/trickle" }, true).map_err(|e| e.to_string())?;
             let answer = patient(sender.send_request(request)).await.map_err(|e| e.to_string())?;
             let mut response = answer.map_err(|e| e.to_string())?;
             if n % 4 == 0 {
@@ -239,7 +240,9 @@ async fn choice(address: SocketAddr, tally: Rc<Tally>) -> Fallible<()> {
 
 /// What is no request, and half of one.
 async fn nonsense(address: SocketAddr) -> Fallible<()> {
-    for bytes in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET / HTTP/1.1\r\nHost: kz.exa", b"GET / HTTP/1.1\r\n\r\n"] {
+    for bytes in
+        [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET / HTTP/1.1\r\nHost: kz.exa", b"GET / HTTP/1.1\r\n\r\n"]
+    {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(bytes).await?;
         sleep(Duration::from_millis(10)).await;

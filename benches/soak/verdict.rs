@@ -37,9 +37,17 @@ pub(crate) fn judge(samples: &[Sample], smoke: bool, log: &str) -> bool {
             format!("{} {}", last.failures, last.last_failure),
             last.failures == 0,
         ),
-        ("no fault of our own", format!("{}, {panics} panics", last.internal), last.internal == 0.0 && panics == 0),
+        (
+            "no fault of our own",
+            format!("{}, {panics} panics", last.internal),
+            last.internal == 0.0 && panics == 0,
+        ),
         ("no record lost", last.lost.to_string(), last.lost == 0.0),
-        ("traffic and reloads happened", format!("{} answers, {} reloads", last.answers, last.reloads), last.answers > 100 && last.reloads > 0.0),
+        (
+            "traffic and reloads happened",
+            format!("{} answers, {} reloads", last.answers, last.reloads),
+            last.answers > 100 && last.reloads > 0.0,
+        ),
     ];
     for (what, figures, holds) in &demands {
         println!("{} {what}: {figures}", if *holds { "ok  " } else { "FAIL" });

@@ -222,7 +222,8 @@ fn judge(origin: &RealOrigin, records: &[Value]) {
 /// Method and path; paths that records may write otherwise than origins count together.
 fn key(method: &str, target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
-    let plain = path.trim_start_matches('/').bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain =
+        path.trim_start_matches('/').bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if plain { format!("{method} {path}") } else { format!("{method} (other)") }
 }
 
@@ -236,8 +237,10 @@ fn exchange(gateway: &Gateway, bytes: &[u8]) {
     let _ = stream.write_all(bytes).and_then(|()| stream.write_all(second.as_bytes()));
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    let waited = read.is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
-    assert!(!waited, "never closed: {}", bytes.escape_ascii());
+    let waited = read.is_err_and(|error| {
+        matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    });
+    assert!(!waited, "never closed: {}\nanswered so far: {}", bytes.escape_ascii(), answer.escape_ascii());
 }
 
 fn filled(case: &str, number: usize) -> Vec<u8> {

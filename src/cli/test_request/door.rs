@@ -70,7 +70,8 @@ pub(super) async fn by_http1<T, F: Future<Output = T>>(
     });
     let ended = {
         let connection = serve::http1(limits.head_bytes, limits.head_fields)
-            .serve_connection(TokioIo::new(ours), service).with_upgrades();
+            .serve_connection(TokioIo::new(ours), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         // All bytes are there: a head that does not come up now is not complete, and the end of input tells the reader.
         let mut ended = None;
@@ -146,7 +147,9 @@ pub(super) async fn by_http2(stage: &Stage, bytes: &[u8]) -> io::Result<Result<R
     let report = slot.borrow_mut().take();
     Ok(match (report, answered) {
         (Some(mut report), _) => {
-            report.notes.extend(left.into_iter().map(|name| format!("HTTP/2 has no field `{name}`: left out")));
+            report
+                .notes
+                .extend(left.into_iter().map(|name| format!("HTTP/2 has no field `{name}`: left out")));
             Ok(report)
         }
         (None, Ok(status)) => {

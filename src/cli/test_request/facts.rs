@@ -40,7 +40,9 @@ pub(super) fn client(exchange: &Exchange, malformed: bool, mask: Mask) -> Client
         (false, ..) => "the peer is not in trusted_proxies: nobody else is believed",
         (true, true, _) => "the walk ended before a malformed element of X-Forwarded-For",
         (true, false, 1) => "the peer is trusted, but names nobody",
-        (true, false, _) => "walked from the right of X-Forwarded-For to the first address that is not trusted",
+        (true, false, _) => {
+            "walked from the right of X-Forwarded-For to the first address that is not trusted"
+        }
     };
     Client {
         address: mask.address(admitted.client.ip()),
@@ -83,7 +85,12 @@ pub(super) fn consent(decision: &Decision) -> Consent {
 }
 
 /// What became of every cookie.
-pub(super) fn cookies(came: &HeaderMap, policy: &CookiePolicy, decision: &Decision, mask: Mask) -> Vec<Cookie> {
+pub(super) fn cookies(
+    came: &HeaderMap,
+    policy: &CookiePolicy,
+    decision: &Decision,
+    mask: Mask,
+) -> Vec<Cookie> {
     let carried = carried(came, &policy.catalogue);
     let filtered = cookies::request::filter(&carried, policy, &decision.permits);
     let stripped: Vec<usize> = filtered.stripped().collect();
@@ -139,13 +146,20 @@ pub(super) fn risk(assessed: &Assessed, off: &[SignalName]) -> Risk {
 }
 
 /// The columns of an encoded record, by class.
-pub(super) fn record(bytes: &[u8], node: &str, days: &Retention, now: Timestamp, mask: Mask) -> Vec<RecordClass> {
+pub(super) fn record(
+    bytes: &[u8],
+    node: &str,
+    days: &Retention,
+    now: Timestamp,
+    mask: Mask,
+) -> Vec<RecordClass> {
     let Some((encoded, _)) = Encoded::take(bytes) else { return Vec::new() };
     let classes = Class::ALL.into_iter().map(|class| {
         let purposes: Vec<Purpose> = Purpose::ALL.into_iter().filter(|p| p.opens(class)).collect();
         let opened = purposes.first().copied().unwrap_or_default().opened();
         let row = Row::new((0, now), (node.as_bytes(), SCHEMA_VERSION), encoded.sections, opened);
-        let of_class = COLUMNS.iter().filter(|column| column.class == class && !BY_THE_JOURNAL.contains(&column.name));
+        let of_class =
+            COLUMNS.iter().filter(|column| column.class == class && !BY_THE_JOURNAL.contains(&column.name));
         let values = of_class.filter_map(|column| Some((column.name, json(column, &row.get(column)?, mask))));
         RecordClass {
             class: class.label(),

@@ -43,7 +43,8 @@ impl Came {
 
     /// The lines of what the site would get, against what came.
     pub(super) fn lines(&self, sent: &[u8], mask: Mask) -> Vec<HeadLine> {
-        let mut lines = sent.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let mut lines =
+            sent.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let first = lines.next().unwrap_or_default();
         let came = format!("{} {} HTTP/1.1", self.method, self.target);
         let change = if first == came.as_bytes() { Change::Same } else { Change::Changed };
@@ -84,7 +85,11 @@ impl Came {
 
 fn reason(name: &HeaderName, _: &HeaderValue, found: &Found, replaced: bool) -> &'static str {
     if name == header::COOKIE {
-        return if replaced { "some cookies are kept from the site" } else { "every cookie is kept from the site" };
+        return if replaced {
+            "some cookies are kept from the site"
+        } else {
+            "every cookie is kept from the site"
+        };
     }
     if found.advertising.contains(name) {
         return "for advertising, or tells a browser from others: goes on only after consent to advertising";

@@ -60,9 +60,11 @@ mod tests {
     #[test]
     fn line_ends_are_made_crlf_in_the_head_alone() {
         let wanted = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        for typed in
-            [&b"GET / HTTP/1.1\nHost: a\n\n"[..], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\nGET / HTTP/1.1\nHost: a"]
-        {
+        for typed in [
+            &b"GET / HTTP/1.1\nHost: a\n\n"[..],
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"\nGET / HTTP/1.1\nHost: a",
+        ] {
             assert_eq!(with_crlf(typed), wanted, "{}", typed.escape_ascii());
         }
         assert_eq!(with_crlf(b"A\n\nb\nc"), b"A\r\n\r\nb\nc");

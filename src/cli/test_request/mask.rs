@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn values_are_hidden_and_names_are_not() {
         let mask = Mask { show: false };
-        assert_eq!(mask.field("cookie", b"a=secret; secret;b= 12;c="), "a=<6 bytes>; <6 bytes>; b=<3 bytes>; c=");
+        assert_eq!(
+            mask.field("cookie", b"a=secret; secret;b= 12;c="),
+            "a=<6 bytes>; <6 bytes>; b=<3 bytes>; c="
+        );
         assert_eq!(mask.field("set-cookie", b"v=secret; Path=/; HttpOnly"), "v=<6 bytes>; Path=/; HttpOnly");
         assert_eq!(mask.field("authorization", b"Bearer x"), "<8 bytes>");
         assert_eq!(mask.field("accept", b"a\x1b[2J"), "a\\x1b[2J");

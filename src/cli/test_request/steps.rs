@@ -156,7 +156,9 @@ async fn forwarded(
     if first {
         report.notes.push("It is recorded durably before the site sees it.".to_owned());
     }
-    report.notes.push("Status, sizes, times and endpoint are recorded when the site has answered.".to_owned());
+    report
+        .notes
+        .push("Status, sizes, times and endpoint are recorded when the site has answered.".to_owned());
     report
 }
 

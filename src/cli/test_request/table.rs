@@ -182,9 +182,8 @@ impl Page {
 
     /// Rows below their titles. The cell at `action` tells by its colour whether something was taken away.
     fn columns<const N: usize>(&mut self, rows: &[[String; N]], action: usize) {
-        let width = |column: usize| {
-            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).min(WIDEST)
-        };
+        let width =
+            |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).min(WIDEST);
         let widths: Vec<usize> = (0..N).map(width).collect();
         for (index, row) in rows.iter().enumerate() {
             let mut line = String::new();

@@ -20,7 +20,9 @@ pub(super) const fn refused(reason: Reason) -> &'static str {
         Reason::UnknownHost => "the host is no site's, or the listener's certificate does not cover it",
         Reason::MethodNotAllowed => "CONNECT and TRACE are not served",
         Reason::UriTooLong => "the target is longer than limits.uri_bytes",
-        Reason::HeadTooLarge => "the head is larger than limits.head_bytes or has more fields than limits.head_fields",
+        Reason::HeadTooLarge => {
+            "the head is larger than limits.head_bytes or has more fields than limits.head_fields"
+        }
         Reason::BodyTooLarge => "the declared body is larger than the site's body_bytes",
         Reason::Expectation => "it expects something else than 100-continue",
         Reason::TransferCoding => "it has a transfer coding other than chunked",

@@ -138,7 +138,8 @@ const server = http.createServer((request, response) => {
 server.on('clientError', (error, socket) => {
   // A method or target that node does not like is a request all the same: its first line tells.
   const raw = error.rawPacket === undefined ? '' : error.rawPacket.toString('latin1').split('\r\n')[0];
-  if (['HPE_INVALID_METHOD', 'HPE_INVALID_URL'].includes(error.code)) seen(raw);
+  const disliked = !http.METHODS.includes(raw.split(' ')[0]) || error.code === 'HPE_INVALID_URL';
+  if (disliked && / \/\S* HTTP\/1\.1$/.test(raw)) seen(raw);
   else if (error.code !== 'ECONNRESET' && error.code !== 'HPE_INVALID_EOF_STATE') seen(`ERROR ${error.code} ${raw}`);
   socket.destroy();
 });
