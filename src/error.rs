@@ -76,6 +76,8 @@ reasons! {
     UnsupportedVersion = "unsupported_version", Client;
     /// The head took longer than `timeouts.request_head`.
     HeadTimeout = "head_timeout", Client;
+    /// The client asks more often than `site[].rate_limit` allows.
+    RateLimited = "rate_limited", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.

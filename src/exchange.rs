@@ -4,31 +4,35 @@
 //! refused or given up. Each step adds its own facts. Never holds a body, a cookie's value or a credential. Bound: a
 //! head's worth of text.
 
+mod cookies;
+
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use crate::admin::labels::{CookieAction, Direction, MethodLabel};
 use crate::admin::worker::Held;
 use crate::clock::{self, Timestamp};
 use crate::consent::Decision;
 use crate::cookies::Category;
-use crate::cookies::parse::{Cookie, RequestCookies};
+use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
 use crate::ingress::Admitted;
 use crate::listen::connection::OpenRequest;
+use crate::record::emit;
 use crate::record::kept::Kept;
-use crate::record::{ListBuf, emit};
 use crate::respond::status;
 use crate::risk::{Assessed, Visit};
 use crate::worker::{State, Worker};
+
+pub use cookies::CookieFacts;
 
 /// One request being answered.
 pub struct Exchange {
@@ -56,8 +60,12 @@ pub struct Exchange {
     pub consent: Option<Decision>,
     /// What the risk step found.
     pub risk: Option<Assessed>,
+    /// How long the rate limit tells a refused client to wait.
+    pub rate_wait: Option<Duration>,
     /// The visitor, if the browser returned a genuine cookie.
     pub visitor: Option<Visitor>,
+    /// The visitor cookie that the answer is to give, if the browser returned none.
+    pub visitor_cookie: Option<HeaderValue>,
     /// What the site's server did.
     pub upstream: Option<UpstreamFacts>,
     /// State of the request's body.
@@ -74,21 +82,6 @@ pub struct Exchange {
     pub recorded: bool,
     /// Counts it among the active requests until it ends.
     pub active: Held,
-}
-
-/// What the cookie steps did.
-#[derive(Debug, Default)]
-pub struct CookieFacts {
-    /// Names that the browser sent.
-    pub names: ListBuf,
-    /// Their categories.
-    pub categories: ListBuf,
-    /// Names kept from the site.
-    pub stripped: ListBuf,
-    /// Names that the site was not allowed to set.
-    pub blocked: ListBuf,
-    /// Bytes of the browser's `Cookie` fields.
-    pub bytes: u64,
 }
 
 /// What the site's server did.
@@ -125,8 +118,10 @@ impl Exchange {
             version: parts.version,
             kept: Kept::of(parts),
             cookies: CookieFacts::default(),
+            visitor_cookie: None,
             consent: None,
             risk: None,
+            rate_wait: None,
             visitor: None,
             upstream: None,
             upload: None,
@@ -140,21 +135,29 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// Takes this request out of the client's allowance.
+    ///
+    /// # Errors
+    /// [`Reason::RateLimited`], with the wait noted.
+    pub fn check_rate(&mut self) -> Result<(), Refusal> {
+        let site = &self.state.config.sites[self.admitted.served.site];
+        let Some(rate) = site.rate_limit else { return Ok(()) };
+        // The first host stands for the site, whose index a reload may change.
+        let name = site.hosts.first().map_or("", String::as_str);
+        let verdict = self.worker.shared.rates.check(self.started, name, self.admitted.client, rate);
+        if verdict.estimated {
+            self.worker.metrics.rate_estimated();
+        }
+        self.rate_wait = verdict.wait;
+        if verdict.wait.is_some() { Err(Reason::RateLimited.into()) } else { Ok(()) }
+    }
+
     /// Notes which cookies came and which were kept from the site, and counts them.
     pub fn note_cookies(&mut self, carried: &RequestCookies<'_>, filtered: &Outcome) {
         if carried.is_empty() {
             return;
         }
-        self.cookies.bytes = carried.bytes() as u64;
-        for cookie in carried {
-            self.cookies.names.push(recorded_name(cookie));
-            self.cookies.categories.push(cookie.class.category.label().as_bytes());
-        }
-        for index in filtered.stripped() {
-            if let Some(cookie) = carried.iter().nth(index) {
-                self.cookies.stripped.push(recorded_name(cookie));
-            }
-        }
+        self.cookies = CookieFacts::of(carried, filtered);
         if filtered.oversize {
             self.worker.metrics.cookies_oversize();
         }
@@ -188,14 +191,18 @@ impl Exchange {
         self.state.assessor.observe_answer(self.arrived, &visit, status);
     }
 
-    /// Where the configuration demands it: records the request durably before the site sees it.
+    /// Whether the configuration demands that this request is recorded before the site sees it.
+    #[must_use]
+    pub fn is_recorded_first(&self) -> bool {
+        let paths = &self.state.record_first;
+        !paths.is_empty() && paths.requires(&String::from_utf8_lossy(self.kept.path()))
+    }
+
+    /// Records the request durably.
     ///
     /// # Errors
     /// [`Reason::RecordFailed`]: then the site must not see it.
     pub async fn record_before_forward(&self) -> Result<(), Refusal> {
-        if !self.state.record_first.requires(&String::from_utf8_lossy(self.kept.path())) {
-            return Ok(());
-        }
         match emit::submit_open(self).await {
             crate::store::Outcome::Durable => Ok(()),
             crate::store::Outcome::Lost => Err(Reason::RecordFailed.into()),
@@ -240,11 +247,6 @@ impl Drop for Exchange {
             emit::finish_now(self);
         }
     }
-}
-
-/// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.
-fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
-    if cookie.is_named() { cookie.name } else { b"" }
 }
 
 /// Redacted: nearly everything here is about a person.

@@ -9,21 +9,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use crate::admin::labels::ConnReason;
 use crate::admin::upstreams;
 use crate::clock;
 use crate::consent::{self, Decision, decide};
 use crate::cookies;
 use crate::cookies::parse::RequestCookies;
-use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
-use crate::forward::{Answer, RequestBody};
-use crate::ingress::{self, Normalised, target};
+use crate::forward::RequestBody;
+use crate::ingress::{self, target};
 use crate::listen::connection::{Connection, OpenRequest};
-use crate::respond::{self, Body, Owed, own};
+use crate::respond::{self, Body, own};
 use crate::risk::Action;
 use crate::worker::{State, Worker};
 
@@ -35,10 +35,14 @@ pub async fn handle(
 ) -> Response<Body> {
     let open = connection.request_started();
     let state = worker.snapshot();
-    let last = connection.requests() >= state.config.limits.requests_per_connection || connection.is_last();
-    let mut response = answer_to(worker, state, open, request).await;
-    if last {
-        worker.end_with(connection, &mut response);
+    let worn_out = connection.requests() >= state.config.limits.requests_per_connection;
+    let (mut parts, body) = request.into_parts();
+    let mut response = answer_to(worker, state, open, &mut parts, body).await;
+    if worn_out || connection.is_last() {
+        let first = worker.end_with(connection, &mut response);
+        if worn_out && first {
+            worker.metrics.connection_rejected(ConnReason::RequestLimit);
+        }
     }
     response
 }
@@ -48,85 +52,50 @@ async fn answer_to(
     worker: &Rc<Worker>,
     state: Rc<State>,
     open: OpenRequest,
-    request: Request<Incoming>,
+    parts: &mut Parts,
+    mut body: Incoming,
 ) -> Response<Body> {
-    let (mut parts, body) = request.into_parts();
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(worker, &parts);
+        return respond::to_asterisk(worker, parts);
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let admitted = match ingress::admit(&mut parts, open.connection(), &state, &worker.ids, &mut dropped) {
+    let admitted = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
-        Err(reason) => return respond::unrecorded(worker, open.connection(), &parts, reason),
+        Err(reason) => return respond::unrecorded(worker, open.connection(), parts, reason),
     };
-    let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
-    match answer(&mut exchange, parts, body).await {
-        Ok(Reply::Own(response)) => respond::ours(exchange, response).await,
-        Ok(Reply::Site(answer, owed)) => respond::site(exchange, answer, owed).await,
-        Ok(Reply::Tunnel(answer, client)) => respond::tunnel(exchange, answer, client).await,
+    let mut exchange = Exchange::begin(worker, open, state, parts, admitted);
+    match steps(&mut exchange, parts, &mut body).await {
+        Ok(Step::Own(response)) => respond::ours(exchange, *response).await,
+        Ok(Step::Forward { websocket }) => forward(exchange, parts, body, websocket).await,
         Err(refusal) => respond::refuse(exchange, &refusal).await,
     }
 }
 
-/// What the steps came to.
-enum Reply {
-    /// An answer of our own, complete.
-    Own(Response<Bytes>),
-    /// The site's answer, and what is owed to the visitor with it.
-    Site(Answer, Owed),
-    /// The site switched protocols; the client's half of the tunnel.
-    Tunnel(Answer, OnUpgrade),
+/// What the steps before the site came to.
+pub(crate) enum Step {
+    /// An answer of our own, complete. Rare, so that what is not shall be small.
+    Own(Box<Response<Bytes>>),
+    /// The site is asked; whether for a WebSocket.
+    Forward { websocket: bool },
 }
 
-/// Steps 2 to 8.
-async fn answer(exchange: &mut Exchange, mut parts: Parts, body: Incoming) -> Result<Reply, Refusal> {
-    let judged = judge(exchange, &mut parts, &body.size_hint())?;
-
-    // Our own endpoints and the policy gate: the site does not see these requests.
-    let state = Rc::clone(&exchange.state);
-    let site = &state.consent[exchange.admitted.served.site];
-    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
-        return own::endpoint(exchange, &parts, body, path, &judged.owed).await.map(Reply::Own);
-    }
-    if let Some(response) = own::gate(exchange, &parts).await {
-        return Ok(Reply::Own(response));
-    }
-
-    let ready = complete(exchange, &mut parts, judged)?;
-    exchange.record_before_forward().await?;
-
-    // 8: forward. The body is read from here on, and not before.
-    forward(exchange, parts, body, ready.websocket, ready.owed).await
-}
-
-/// What steps 2 to 5 came to.
-pub(crate) struct Judged {
-    /// What the normalised head leaves to later steps.
-    pub(crate) normalised: Normalised,
-    /// What the answer owes the visitor.
-    pub(crate) owed: Owed,
-    /// The `Cookie` field that the site may see.
-    pub(crate) cookies: Output,
-}
-
-/// A request that may be forwarded; its head is final.
-pub(crate) struct Ready {
-    /// Whether the client asked for a WebSocket.
-    pub(crate) websocket: bool,
-    /// What the answer owes the visitor.
-    pub(crate) owed: Owed,
-}
-
-/// Steps 2 to 5. Nothing here waits, and of the body only its size is known.
+/// Steps 2 to 7: everything before the network.
 ///
 /// # Errors
-/// The reason for which the request must not be forwarded.
-pub(crate) fn judge(exchange: &mut Exchange, parts: &mut Parts, body: &SizeHint) -> Result<Judged, Refusal> {
+/// The reason for which the site does not get the request.
+pub(crate) async fn steps(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &mut Incoming,
+) -> Result<Step, Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
     let site = &state.consent[exchange.admitted.served.site];
+
+    // 2: whoever asks too often costs no more than this.
+    exchange.check_rate()?;
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
@@ -139,29 +108,26 @@ pub(crate) fn judge(exchange: &mut Exchange, parts: &mut Parts, body: &SizeHint)
 
     // 4: consent, decided for this one request.
     let copies = carried.values_of(consent::COOKIE.as_bytes());
-    let signals = site.sources.read(copies, &parts.headers, &worker.shared.consent_keys, &site.name);
+    let fields = exchange.kept.has_consent_signal().then_some(&parts.headers);
+    let signals = site.sources.read(copies, fields, &worker.shared.consent_keys, &site.name);
     let decision = decide(&signals, &site.rules, now);
     worker.count_decision(&decision);
 
     // 5: the cookies that the site may see, and those that the browser should not hold.
     let filtered = cookies::request::filter(&carried, &state.cookies, &decision.permits);
     exchange.note_cookies(&carried, &filtered);
-    let owed = Owed::new(&carried, &filtered, exchange.visitor);
+    let cookie_field = filtered.output;
     exchange.consent = Some(decision);
-    Ok(Judged { normalised, owed, cookies: filtered.output })
-}
+    drop(carried);
 
-/// Steps 6 and 7, and the head as the site gets it: after this nothing of the request changes.
-///
-/// # Errors
-/// The risk policy refuses the request.
-pub(crate) fn complete(
-    exchange: &mut Exchange,
-    parts: &mut Parts,
-    judged: Judged,
-) -> Result<Ready, Refusal> {
-    let Judged { normalised, mut owed, cookies } = judged;
-    let (worker, now) = (Rc::clone(&exchange.worker), exchange.arrived);
+    // Our own endpoints and the policy gate: the site does not see these requests.
+    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
+        let response = own::endpoint(exchange, parts, body, path).await?;
+        return Ok(Step::Own(Box::new(response)));
+    }
+    if let Some(response) = own::gate(exchange, parts) {
+        return Ok(Step::Own(Box::new(own::whole(response).await)));
+    }
 
     // 6, 7: location, for the risk signals alone, and what they lead to.
     let assessed = worker.assess(exchange, parts, now);
@@ -173,45 +139,58 @@ pub(crate) fn complete(
         Action::Observe | Action::Tag => {}
     }
 
+    // The head as the site gets it; after this nothing of the request changes.
     if exchange.visitor.is_none() {
-        owed.visitor = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
+        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
-    respond::to_site(exchange, &mut parts.headers, cookies, &normalised);
-    Ok(Ready { websocket: normalised.websocket, owed })
+    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
+    if exchange.is_recorded_first() {
+        exchange.record_before_forward().await?;
+    }
+    Ok(Step::Forward { websocket: normalised.websocket })
 }
 
-/// Step 8.
+/// Step 8: forward, and 9: answer. The body is read from here on, and not before.
 async fn forward(
-    exchange: &mut Exchange,
-    mut parts: Parts,
+    mut exchange: Box<Exchange>,
+    parts: &mut Parts,
     body: Incoming,
     websocket: bool,
-    owed: Owed,
-) -> Result<Reply, Refusal> {
-    let state = Rc::clone(&exchange.state);
+) -> Response<Body> {
     let site = exchange.admitted.served.site;
-    let (pools, label) = (&state.upstreams[site], state.upstream_labels[site]);
+    let pools = Rc::clone(&exchange.state.upstreams[site]);
+    let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-    parts.extensions.clear();
-    let body: RequestBody = pools.request_body(body);
+    let body = pools.request_body(body);
     exchange.upload = body.upload();
-    let sent = pools.send(Request::from_parts(parts, body)).await;
-    let answer = match sent {
+    let answer = match pools.send(to_be_sent(parts, body)).await {
         Ok(answer) => answer,
         Err(error) => {
             upstreams::failed(&exchange.worker.metrics, label, &error);
             exchange.upstream = Some(UpstreamFacts::failed(&error));
-            return Err(error.refusal);
+            return respond::refuse(exchange, &error.refusal).await;
         }
     };
     upstreams::answered(&exchange.worker.metrics, label, &answer);
     exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
     match (answer.response.status(), client) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => Ok(Reply::Tunnel(answer, client)),
-        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(Reason::UpstreamProtocol.into()),
-        _ => Ok(Reply::Site(answer, owed)),
+        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => respond::tunnel(exchange, answer, client).await,
+        (StatusCode::SWITCHING_PROTOCOLS, None) => {
+            respond::refuse(exchange, &Reason::UpstreamProtocol.into()).await
+        }
+        _ => respond::site(exchange, answer).await,
     }
+}
+
+/// The request with this head, which is taken; without extensions, which are about the client's connection.
+pub(crate) fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut parts.method);
+    *request.uri_mut() = std::mem::take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = std::mem::take(&mut parts.headers);
+    request
 }
 
 /// What a decision is, for the steps that show it.

@@ -19,6 +19,7 @@ use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
+use crate::ingress::rate::RateLimiter;
 use crate::listen::admission::Admission;
 use crate::listen::tls::Store;
 use crate::risk::Assessor;
@@ -140,6 +141,8 @@ pub struct Shared {
     pub certificates: Vec<Arc<Store>>,
     /// Open connections.
     pub admission: Arc<Admission>,
+    /// What clients are allowed of `site[].rate_limit`.
+    pub rates: RateLimiter,
     /// All figures.
     pub metrics: Arc<Metrics>,
     /// How reloads went.

@@ -33,6 +33,7 @@ use crate::identify::visitor::{self, VerifyCache, Visitor};
 use crate::ingress::request_id::Ids;
 use crate::listen::connection::{Connection, Phase};
 use crate::record::access_log::AccessLog;
+use crate::record::emit::Scratch;
 use crate::respond::Body;
 use crate::risk::{self, Assessed, Visit};
 use crate::snapshot::{Shared, Snapshot};
@@ -54,6 +55,8 @@ pub struct Worker {
     pub expirer: RefCell<Expirer>,
     /// Visitor cookies verified lately.
     pub visitors: RefCell<VerifyCache>,
+    /// Memory for encoding records.
+    pub scratch: RefCell<Scratch>,
     places: RefCell<Box<[LookupCache]>>,
     /// The last value of `kelisim-consent` and what it says: most requests in a row say the same.
     consent_field: RefCell<Option<(ConsentSays, HeaderValue)>>,
@@ -103,6 +106,7 @@ impl Worker {
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
+            scratch: RefCell::default(),
             consent_field: RefCell::default(),
             places: RefCell::new((0..PLACES).map(|_| LookupCache::default()).collect()),
             state: RefCell::new(state),
@@ -264,12 +268,13 @@ impl Worker {
     }
 
     /// Ends a connection with this answer, and tells the client in it: one that is closed without a word fails the
-    /// client's next request.
-    pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) {
-        connection.ask_to_close();
+    /// client's next request. Whether nobody had ended it before.
+    pub fn end_with(&self, connection: &Connection, response: &mut Response<Body>) -> bool {
+        let first = connection.ask_to_close();
         if !connection.multiplexed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        first
     }
 
     /// In a drain: closes connections that have waited for a request since `then` or longer, and no longer waits for

@@ -141,7 +141,8 @@ pub(crate) fn check(bytes: &[u8], rules: Rules, sizes: &[u8]) -> Scanned {
         assert!(same_target(&ours.line.1, &hypers.line.1), "target: {ours:?} {hypers:?}");
         assert_eq!((ours.body, ours.whole), (hypers.body, hypers.whole), "body of {ours:?}");
     }
-    let ends_early = scanned.requests.iter().zip(0..).any(|(_, n)| n + 1 == read.len() && closes(&scanned, n));
+    let ends_early =
+        scanned.requests.iter().zip(0..).any(|(_, n)| n + 1 == read.len() && closes(&scanned, n));
     assert!(read.len() == scanned.requests.len() || ends_early, "{read:?}\n{:?}", scanned.requests);
     scanned
 }
@@ -154,11 +155,16 @@ fn closes(scanned: &Scanned, _request: usize) -> bool {
 
 /// hyper writes an absolute target without a path with one.
 fn same_target(ours: &[u8], hypers: &[u8]) -> bool {
-    ours == hypers || ours.eq_ignore_ascii_case(hypers) || [ours, b"/"].concat().eq_ignore_ascii_case(hypers) || {
-        // `http://host?query` gets its slash in the middle.
-        let without = |bytes: &[u8]| bytes.iter().filter(|&&b| b != b'/').map(u8::to_ascii_lowercase).collect::<Vec<_>>();
-        !ours.starts_with(b"/") && without(ours) == without(hypers)
-    }
+    ours == hypers
+        || ours.eq_ignore_ascii_case(hypers)
+        || [ours, b"/"].concat().eq_ignore_ascii_case(hypers)
+        || {
+            // `http://host?query` gets its slash in the middle.
+            let without = |bytes: &[u8]| {
+                bytes.iter().filter(|&&b| b != b'/').map(u8::to_ascii_lowercase).collect::<Vec<_>>()
+            };
+            !ours.starts_with(b"/") && without(ours) == without(hypers)
+        }
 }
 
 fn line(head: &[u8]) -> (Vec<u8>, Vec<u8>) {

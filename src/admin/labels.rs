@@ -110,6 +110,12 @@ labels! {
         HeadTimeout = "head_timeout",
         /// `timeouts.response_write` passed.
         WriteTimeout = "write_timeout",
+        /// `timeouts.keep_alive` passed without a request.
+        Idle = "idle",
+        /// `timeouts.upgrade_idle` passed in a tunnel.
+        TunnelIdle = "tunnel_idle",
+        /// `limits.requests_per_connection` was reached.
+        RequestLimit = "request_limit",
         /// A missing or malformed PROXY header.
         ProxyProtocol = "proxy_protocol",
         /// Frames that break HTTP/2, or too many resets.

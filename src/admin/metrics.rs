@@ -33,6 +33,8 @@ families! {
         = "Connections of clients that were closed by a limit, a timeout or an error.";
     REQUEST_REJECTED: Counter "kelisim_request_rejected_total" ["reason"]
         = "Requests that the site did not answer, by the reason.";
+    RATE_ESTIMATED: Counter "kelisim_rate_limit_estimated_total" []
+        = "Requests judged by the shared estimate because the memory of the rate limit was full.";
     DROPPED_HEADERS: Counter "kelisim_ingress_dropped_headers_total" ["reason"]
         = "Fields of requests that were not passed on.";
     TOLERATED: Counter "kelisim_ingress_tolerated_total" ["reason"]

@@ -35,6 +35,7 @@ pub(super) struct Plan {
     pub(super) connections: Block<1>,
     pub(super) connections_rejected: Block<1>,
     pub(super) request_rejected: Block<1>,
+    pub(super) rate_estimated: Block<0>,
     pub(super) dropped_headers: Block<1>,
     pub(super) tolerated: Block<1>,
     pub(super) upstream_requests: Block<2>,
@@ -87,6 +88,7 @@ impl Plan {
             upstream_pool: b.dense(table::UPSTREAM_POOL, [endpoint, &axis::<PoolState>()]),
             upstream_queued: b.dense(table::UPSTREAM_QUEUED, [endpoint]),
             upstream_down: b.block(table::UPSTREAM_HEALTHY, [endpoint], Shown::OneWhileZero),
+            rate_estimated: b.dense(table::RATE_ESTIMATED, []),
             cookies_oversize: b.dense(table::COOKIES_OVERSIZE, []),
             cookies: b.sparse(
                 table::COOKIES,

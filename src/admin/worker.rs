@@ -83,6 +83,11 @@ impl WorkerMetrics {
         self.add(self.plan.request_rejected.cell([reason.index()]), 1);
     }
 
+    /// A request was judged by the estimate of the rate limit, which has no place for its client.
+    pub fn rate_estimated(&self) {
+        self.add(self.plan.rate_estimated.cell([]), 1);
+    }
+
     /// A field was not passed on.
     pub fn dropped_header(&self, reason: DropReason) {
         self.add(self.plan.dropped_headers.cell([reason.index()]), 1);

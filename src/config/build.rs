@@ -80,7 +80,13 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
+        rate_limit: row.present("rate_limit").map(|table| rate_limit(&table)).transpose()?,
     })
+}
+
+fn rate_limit(table: &View<'_>) -> Result<Rate, Missing> {
+    let requests = table.take("requests")?;
+    Ok(Rate::new(requests, table.take("per")?, table.maybe("burst").unwrap_or(requests)))
 }
 
 fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
@@ -207,6 +213,8 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         uri_bytes: table.take("uri_bytes")?,
         body_bytes: table.take("body_bytes")?,
         linger_bytes: table.take("linger_bytes")?,
+        min_body_rate: table.take("min_body_rate")?,
+        rate_memory_bytes: table.take("rate_memory_bytes")?,
         connections: table.take("connections")?,
         connections_per_client: table.take("connections_per_client")?,
         requests_per_connection: table.take("requests_per_connection")?,

@@ -31,6 +31,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
+use crate::ingress::rate::Rate;
 use crate::risk;
 
 pub use environment::environment;
@@ -104,6 +105,8 @@ pub struct Site {
     pub policy: Option<Policy>,
     /// Largest request body in bytes.
     pub body_bytes: u64,
+    /// How often one client may ask; `None`: as often as it likes.
+    pub rate_limit: Option<Rate>,
 }
 
 /// Where the site's own server is.
@@ -317,6 +320,10 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes read and thrown away after an early answer.
     pub linger_bytes: u64,
+    /// Bytes that an upload must bring for each second that it is waited for; 0: any.
+    pub min_body_rate: u64,
+    /// Bytes for the memory of `site[].rate_limit`.
+    pub rate_memory_bytes: usize,
     /// Connections over all threads.
     pub connections: usize,
     /// Connections of one peer address (/64 for IPv6).

@@ -32,13 +32,23 @@ impl Gate {
         Self { prefixes: prefixes.iter().map(segments).collect() }
     }
 
+    /// Whether nothing is gated.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
     /// Whether a raw request path (without its query) lies under a gated prefix.
     #[must_use]
     pub fn requires(&self, path: &str) -> bool {
-        if self.prefixes.is_empty() {
+        if self.is_empty() {
             return false;
         }
         let raw = path.as_bytes();
+        if !raw.iter().any(|b| matches!(b, b'%' | b'\\')) {
+            // All readings are the same.
+            return self.is_on_the_way(raw, Separators::Slash);
+        }
         let once = form::percent_decode(raw);
         // A server that decodes twice is wrong, and exists.
         let twice = form::percent_decode(&once);

@@ -71,6 +71,7 @@ impl SiteConsent {
                 prefix: "/.kelisim/".into(),
                 policy: Some(policy),
                 body_bytes: 0,
+                rate_limit: None,
             },
             &config::Consent {
                 sources: vec![

@@ -37,16 +37,17 @@ impl Sources {
         self.gpc
     }
 
-    /// Reads a request: every raw value of `kelisim_consent`, and the header fields.
+    /// Reads a request: every raw value of `kelisim_consent`, and the header fields; `None` where neither `Sec-GPC` nor
+    /// `DNT` came.
     #[must_use]
     pub fn read<'a>(
         self,
         own_values: impl IntoIterator<Item = &'a [u8]>,
-        headers: &HeaderMap,
+        headers: Option<&HeaderMap>,
         keys: &ConsentKeys,
         site: &str,
     ) -> Signals {
-        let mut signals = self.read_headers(headers);
+        let mut signals = headers.map_or_else(Signals::default, |headers| self.read_headers(headers));
         if self.own {
             for value in own_values {
                 signals.push_own(ConsentRecord::verify(keys, site, value));
@@ -114,7 +115,7 @@ mod tests {
         let mut map = headers("sec-gpc", "1");
         map.insert("dnt", HeaderValue::from_static("1"));
         let read = |configured: &[ConsentSource]| {
-            let signals = Sources::new(configured).read([value.as_bytes()], &map, &keys, "s");
+            let signals = Sources::new(configured).read([value.as_bytes()], Some(&map), &keys, "s");
             (signals.own().len(), signals.others().iter().map(|s| s.source).collect::<Vec<_>>())
         };
         assert_eq!(read(&[]), (0, vec![]));
@@ -127,8 +128,7 @@ mod tests {
     fn a_forged_copy_is_present_and_not_genuine() {
         let keys = ConsentKeys::for_test(1);
         let value = ConsentRecord::for_test().sign(&keys, "s");
-        let signals =
-            Sources::new(&ALL).read([value.as_bytes(), b"v1.forged"], &HeaderMap::new(), &keys, "s");
+        let signals = Sources::new(&ALL).read([value.as_bytes(), b"v1.forged"], None, &keys, "s");
         assert_eq!(signals.own(), [Some(ConsentRecord::for_test()), None]);
     }
 }

@@ -61,6 +61,12 @@ impl<'a> RequestCookies<'a> {
         self.cookies.iter()
     }
 
+    /// The cookie at a position.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Cookie<'a>> {
+        self.cookies.get(index)
+    }
+
     /// The values of every copy of a name (bytes equal), in order.
     pub fn values_of<'s>(&'s self, name: &'s [u8]) -> impl Iterator<Item = &'a [u8]> + 's {
         self.cookies.iter().filter(move |cookie| cookie.name == name).map(|cookie| cookie.value)
@@ -140,8 +146,8 @@ pub(super) struct Reading<'a> {
     pub(super) class: Class,
 }
 
-/// Reads a trimmed piece.
-#[inline]
+/// Reads a trimmed piece. Inline always: it is the body of the loop over the cookies.
+#[inline(always)]
 pub(super) fn read<'a>(raw: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
     let (length, class) = catalogue.read_name(raw);
     let (name, rest) = raw.split_at(length);

@@ -93,7 +93,7 @@ impl Outcome {
         &'s self,
         cookies: &'s RequestCookies<'a>,
     ) -> impl Iterator<Item = &'a [u8]> + 's {
-        let all = self.stripped().filter_map(|index| cookies.iter().nth(index));
+        let all = self.stripped().filter_map(|index| cookies.get(index));
         all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named())
             .map(|cookie| cookie.name)
     }

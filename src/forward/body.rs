@@ -54,6 +54,18 @@ impl Upload {
     }
 }
 
+/// What an upload must keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// Most bytes.
+    pub bytes: u64,
+    /// Longest wait between two reads.
+    pub timeout: Duration,
+    /// Bytes that each second of waiting must have brought, but for the first `timeout`; 0: any. Only the time that the
+    /// client was awaited counts: a slow endpoint is not its fault.
+    pub rate: u64,
+}
+
 /// A request body for the endpoint.
 ///
 /// Its error is a [`Refusal`] with `BodyTimeout`, `BodyTooLarge` or `BodyBroken`.
@@ -72,10 +84,11 @@ enum Source {
 
 struct Watch {
     upload: Rc<Upload>,
-    limit: u64,
-    timeout: Duration,
+    limits: UploadLimits,
     timer: Option<LazyTimer>,
     waiting_since: Option<Instant>,
+    /// How long the client was awaited, but for the wait that is going on.
+    waited: Duration,
 }
 
 impl RequestBody {
@@ -85,13 +98,13 @@ impl RequestBody {
         Self { source: Source::Empty, watch: None }
     }
 
-    /// The client's body, of at most `limit` bytes and with at most `timeout` between two reads.
+    /// The client's body under its limits.
     #[must_use]
-    pub fn new(incoming: Incoming, limit: u64, timeout: Duration) -> Self {
+    pub fn new(incoming: Incoming, limits: UploadLimits) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self::watched(Source::Client(incoming), limit, timeout)
+        Self::watched(Source::Client(incoming), limits)
     }
 
     #[cfg(test)]
@@ -100,10 +113,18 @@ impl RequestBody {
         B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
     {
         let body = http_body_util::combinators::UnsyncBoxBody::new(body);
-        Self::watched(Source::Stub(body), limit, timeout)
+        Self::watched(Source::Stub(body), UploadLimits { bytes: limit, timeout, rate: 0 })
     }
 
-    fn watched(source: Source, limit: u64, timeout: Duration) -> Self {
+    #[cfg(test)]
+    pub(super) fn stub_with<B>(body: B, limits: UploadLimits) -> Self
+    where
+        B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
+    {
+        Self::watched(Source::Stub(http_body_util::combinators::UnsyncBoxBody::new(body)), limits)
+    }
+
+    fn watched(source: Source, limits: UploadLimits) -> Self {
         let upload = Upload {
             bytes: Cell::new(0),
             failure: Cell::new(None),
@@ -111,7 +132,13 @@ impl RequestBody {
             waiting: Cell::new(false),
             progress: Cell::new(clock::monotonic()),
         };
-        let watch = Watch { upload: Rc::new(upload), limit, timeout, timer: None, waiting_since: None };
+        let watch = Watch {
+            upload: Rc::new(upload),
+            limits,
+            timer: None,
+            waiting_since: None,
+            waited: Duration::ZERO,
+        };
         Self { source, watch: Some(watch) }
     }
 
@@ -147,12 +174,15 @@ impl Source {
 impl Watch {
     /// Counts a frame and checks the limit.
     fn took(&mut self, frame: &Frame<Bytes>) -> Result<(), Refusal> {
-        self.waiting_since = None;
+        let now = clock::monotonic();
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
         self.upload.waiting.set(false);
-        self.upload.progress.set(clock::monotonic());
+        self.upload.progress.set(now);
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         let total = self.upload.bytes.get().saturating_add(length);
-        if total > self.limit {
+        if total > self.limits.bytes {
             return Err(self.failed(Refusal::from(Reason::BodyTooLarge)));
         }
         self.upload.bytes.set(total);
@@ -165,10 +195,19 @@ impl Watch {
         refusal
     }
 
+    /// How long the wait that is going on may last.
+    fn patience(&self) -> Duration {
+        let Some(earned) = self.upload.bytes.get().saturating_mul(1000).checked_div(self.limits.rate) else {
+            return self.limits.timeout;
+        };
+        let allowed = self.limits.timeout.saturating_add(Duration::from_millis(earned));
+        self.limits.timeout.min(allowed.saturating_sub(self.waited))
+    }
+
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let since = *self.waiting_since.get_or_insert_with(clock::monotonic);
         self.upload.waiting.set(true);
-        let due = since + self.timeout;
+        let due = since + self.patience();
         let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
         match timer.poll_until(cx, due, |_| due) {
             Poll::Ready(()) => Poll::Ready(Some(Err(self.failed(Refusal::from(Reason::BodyTimeout))))),

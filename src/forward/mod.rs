@@ -42,10 +42,10 @@ use hyper::body::Incoming;
 pub use self::answer::AnswerBody;
 use self::attempt::Job;
 use self::balance::Balancer;
-pub use self::body::{RequestBody, Upload};
+pub use self::body::{RequestBody, Upload, UploadLimits};
 pub use self::pool::EndpointStats;
-pub(crate) use self::rehearsal::head;
 use self::pool::{Pool, Settings, add_one};
+pub(crate) use self::rehearsal::head;
 pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
@@ -55,8 +55,7 @@ use crate::error::{Reason, Refusal};
 pub struct Upstreams {
     pools: Vec<Rc<Pool>>,
     balancer: Balancer,
-    body_bytes: u64,
-    body_wait: Duration,
+    upload: UploadLimits,
 }
 
 /// What the site answered.
@@ -118,15 +117,18 @@ impl Upstreams {
         Rc::new(Self {
             pools: site.upstream.iter().map(|endpoint| Pool::new(endpoint, Rc::clone(&settings))).collect(),
             balancer: Balancer::new(site.balance),
-            body_bytes: site.body_bytes,
-            body_wait: timeouts.request_body,
+            upload: UploadLimits {
+                bytes: site.body_bytes,
+                timeout: timeouts.request_body,
+                rate: limits.min_body_rate,
+            },
         })
     }
 
-    /// The client's body under the site's limit and `timeouts.request_body`.
+    /// The client's body under the site's limit, `timeouts.request_body` and `limits.min_body_rate`.
     #[must_use]
     pub fn request_body(&self, incoming: Incoming) -> RequestBody {
-        RequestBody::new(incoming, self.body_bytes, self.body_wait)
+        RequestBody::new(incoming, self.upload)
     }
 
     /// Sends a request and waits for the head of the answer.

@@ -47,12 +47,10 @@ impl fmt::Debug for Agent<'_> {
 /// The range with the highest weight, the first among equals; `*` and weight 0 do not count (RFC 9110 §12.5.4).
 #[must_use]
 pub fn preferred_language(value: &[u8]) -> Option<&str> {
-    let value = str::from_utf8(value).ok()?;
-    // Nearly every browser names its best first and without a weight, which is the highest there is.
-    let first = value.split(',').next()?;
-    if let Some(tag) = first.trim().split('-').next().filter(|tag| !first.contains(';') && is_primary(tag)) {
+    if let Some(tag) = plain_first(value) {
         return Some(tag);
     }
+    let value = str::from_utf8(value).ok()?;
     let mut best = None;
     let mut best_weight = 0;
     for range in value.split(',').take(MAX_RANGES) {
@@ -65,6 +63,18 @@ pub fn preferred_language(value: &[u8]) -> Option<&str> {
         }
     }
     best
+}
+
+/// Nearly every browser names its best first and without a weight, which is the highest there is: then only that one is
+/// read. `None` says nothing.
+fn plain_first(value: &[u8]) -> Option<&str> {
+    let first = &value[..memchr::memchr(b',', value).unwrap_or(value.len())];
+    let length = first.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    let is_plain = (2..=8).contains(&length)
+        && matches!(first.get(length), None | Some(b'-'))
+        && !first.contains(&b';')
+        && value.is_ascii();
+    if is_plain { str::from_utf8(&first[..length]).ok() } else { None }
 }
 
 fn is_primary(tag: &str) -> bool {
@@ -93,6 +103,10 @@ mod tests {
             ("kk", Some("kk")),
             ("kk-KZ,kk;q=0.9,ru;q=0.8", Some("kk")),
             ("ru;q=0.5, en;q=0.7", Some("en")),
+            ("ru-RU;q=0.5,en", Some("en")),
+            (" ru-RU , en", Some("ru")),
+            ("x, en", Some("en")),
+            ("ruru_RU, en", Some("en")),
             ("*, ru;q=0.1", Some("ru")),
             ("ru;q=0", None),
             ("ru;q=2", None),

@@ -12,12 +12,14 @@ pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod outgoing;
+pub mod rate;
 pub mod request_id;
+pub mod size;
 pub mod target;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Version, header};
-use hyper::body::SizeHint;
+use hyper::body::{Body as _, Incoming};
 
 use crate::admin::labels::DropReason;
 use crate::error::Reason;
@@ -106,14 +108,13 @@ pub fn admit(
 
 /// Makes the rest of the head unambiguous.
 ///
-/// On return `parts` has an origin-form target, no hop-by-hop field, and our own fields. Of the body only its size is
-/// asked for.
+/// On return `parts` has an origin-form target, no hop-by-hop field, and our own fields.
 ///
 /// # Errors
 /// The reason for which the request must not be forwarded.
 pub fn normalise(
     parts: &mut Parts,
-    body: &SizeHint,
+    body: &Incoming,
     admitted: &Admitted,
     snapshot: &Snapshot,
     dropped: &mut impl FnMut(DropReason),
@@ -121,12 +122,13 @@ pub fn normalise(
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Reason::MethodNotAllowed);
     }
+    size::check(parts, &snapshot.config.limits)?;
     target::check(&parts.uri, snapshot.config.limits.uri_bytes)?;
     target::to_origin_form(&mut parts.uri)?;
     framing::check(&parts.headers, parts.version)?;
     expect::check(&parts.headers)?;
     let site = &snapshot.config.sites[admitted.served.site];
-    if body.exact().is_some_and(|length| length > site.body_bytes) {
+    if body.size_hint().exact().is_some_and(|length| length > site.body_bytes) {
         return Err(Reason::BodyTooLarge);
     }
     let found = headers::scan(&parts.headers, snapshot.config.ingress.underscores)?;

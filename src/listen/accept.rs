@@ -113,8 +113,9 @@ async fn connection(
     if socket.set_nodelay(true).is_err() {
         return None;
     }
+    // Boxed: its state is large, and this task keeps the room of its largest part while the connection lives.
     let (facts, transport, protocol, prefix) = match tls {
-        Some(store) => match timeout(timeouts.tls_handshake, handshake(socket, &store)).await {
+        Some(store) => match timeout(timeouts.tls_handshake, Box::pin(handshake(socket, &store))).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),

@@ -61,12 +61,12 @@ impl Admission {
         self.open() >= self.limit.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a connection from `peer`. `exempt` peers (trusted proxies) count in all, not per client.
+    /// Takes a place for a connection from `peer`, counted by its address, for IPv6 by its /64. `exempt` peers (trusted proxies) count in all, not per client.
     ///
     /// # Errors
     /// The client has its share already.
     pub fn enter(self: &Arc<Self>, peer: ClientAddress, exempt: bool) -> Result<Place, TooManyOfClient> {
-        let client = (!exempt).then(|| peer.net());
+        let client = (!exempt).then(|| peer.subscriber());
         if let Some(client) = client {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
             let count = clients.entry(client).or_insert(0);
@@ -91,5 +91,38 @@ impl Drop for Place {
                 clients.remove(&client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> ClientAddress {
+        ClientAddress::from_resolved(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_client_is_an_address_or_an_ipv6_subscriber() {
+        let admission = Admission::new(100, 1);
+        let first = admission.enter(peer("192.0.2.1"), false).unwrap();
+        assert_eq!(admission.enter(peer("::ffff:192.0.2.1"), false).unwrap_err(), TooManyOfClient);
+        let _neighbour = admission.enter(peer("192.0.2.2"), false).unwrap();
+        let _six = admission.enter(peer("2001:db8:1:2::1"), false).unwrap();
+        assert_eq!(admission.enter(peer("2001:db8:1:2:ffff::1"), false).unwrap_err(), TooManyOfClient);
+        let _next = admission.enter(peer("2001:db8:1:3::1"), false).unwrap();
+        let _trusted = admission.enter(peer("192.0.2.1"), true).unwrap();
+        assert_eq!(admission.open(), 5);
+        drop(first);
+        assert!(admission.enter(peer("192.0.2.1"), false).is_ok());
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_leaves_no_trace() {
+        let admission = Admission::new(2, 2);
+        let places: Vec<_> = (0..2).map(|_| admission.enter(peer("192.0.2.1"), false).unwrap()).collect();
+        assert!(admission.full());
+        drop(places);
+        assert!(!admission.full() && admission.clients.lock().unwrap().is_empty());
     }
 }

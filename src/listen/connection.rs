@@ -34,6 +34,7 @@ pub struct Connection {
     requests: AtomicU64,
     multiplexed: AtomicBool,
     reading: Reading,
+    closing: AtomicBool,
     close: Notify,
 }
 
@@ -94,6 +95,7 @@ impl Connection {
             requests: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             reading: Reading::default(),
+            closing: AtomicBool::new(false),
             close: Notify::new(),
         }
     }
@@ -245,9 +247,10 @@ impl Connection {
         (phase, self.accepted + Duration::from_micros(self.since.load(Relaxed)))
     }
 
-    /// Asks for an orderly end: no new request, the open ones are answered.
-    pub fn ask_to_close(&self) {
+    /// Asks for an orderly end: no new request, the open ones are answered. Whether nobody had asked before.
+    pub fn ask_to_close(&self) -> bool {
         self.close.notify_one();
+        !self.closing.swap(true, Relaxed)
     }
 
     /// Resolves after [`Connection::ask_to_close`].

@@ -47,6 +47,15 @@ impl Deadlines {
         }
     }
 
+    /// What is overdue at `now`.
+    #[must_use]
+    pub fn overdue(self, connection: &Connection, now: Instant) -> Option<Overdue> {
+        match self.check(connection, now) {
+            Check::Overdue(overdue) => Some(overdue),
+            Check::Until(_) => None,
+        }
+    }
+
     /// What is overdue at `now`, or when to look again.
     fn check(self, connection: &Connection, now: Instant) -> Check {
         let mut next = now + self.shortest();

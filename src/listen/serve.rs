@@ -25,9 +25,11 @@ use super::scan::{Rules, Scan};
 use super::sniff::Protocol;
 use super::stream::{Remains, Stream, Transport};
 use crate::admin::labels::{ConnReason, ConnectionState, Label as _, Tolerated};
+use crate::clock;
 use crate::config::Limits;
 use crate::error::Reason;
 use crate::gateway;
+use crate::ingress::size;
 use crate::respond::{Body, unparsed};
 use crate::worker::Worker;
 
@@ -49,12 +51,13 @@ pub async fn serve(
         let context = Rc::new((Rc::clone(&worker), Arc::clone(&connection)));
         service_fn(move |request: http::Request<Incoming>| {
             let context = Rc::clone(&context);
-            async move {
+            // Boxed: hyper keeps the room of one request, 7 KiB, while the connection waits for the next.
+            Box::pin(async move {
                 let (worker, connection) = &*context;
                 let mut response = gateway::handle(worker, connection, request).await;
                 worker.announce_end(connection, &mut response);
                 Ok::<http::Response<Body>, Infallible>(response)
-            }
+            })
         })
     };
     match protocol {
@@ -76,9 +79,14 @@ pub async fn serve(
         Protocol::Http2 => {
             connection.set_multiplexed();
             let stream = Stream::new(prefix, transport, Arc::clone(&connection));
-            let conn = http2(&config.limits).serve_connection(TokioIo::new(stream), service);
-            match drive(pin!(conn), http2::Connection::graceful_shutdown, &connection, deadlines).await {
+            // Boxed: else every HTTP/1 connection has room for it too.
+            let mut conn = Box::pin(http2(&config.limits).serve_connection(TokioIo::new(stream), service));
+            match drive(conn.as_mut(), http2::Connection::graceful_shutdown, &connection, deadlines).await {
                 End::Closed(ended) => ended.err().and_then(|error| protocol_error(&error, &connection)),
+                End::Overdue(Overdue::Idle) => {
+                    conn.as_mut().graceful_shutdown();
+                    say_goodbye(conn.as_mut(), &connection, deadlines).await
+                }
                 End::Overdue(overdue) => reason(overdue),
                 End::Refused => None,
             }
@@ -160,11 +168,33 @@ async fn finish(
     closed
 }
 
-/// An idle connection that is closed has done nothing wrong.
+/// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
+async fn say_goodbye<C>(
+    mut conn: std::pin::Pin<&mut C>,
+    connection: &Connection,
+    deadlines: Deadlines,
+) -> Option<ConnReason>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    loop {
+        select! {
+            biased;
+            _ = conn.as_mut() => return Some(ConnReason::Idle),
+            () = tokio::time::sleep(GOODBYE) => {
+                if let Some(overdue) = deadlines.overdue(connection, clock::monotonic()) {
+                    return reason(overdue);
+                }
+            }
+        }
+    }
+}
+
+/// What a missed deadline is counted as.
 const fn reason(overdue: Overdue) -> Option<ConnReason> {
     match overdue {
         Overdue::Head => Some(ConnReason::HeadTimeout),
-        Overdue::Idle => None,
+        Overdue::Idle => Some(ConnReason::Idle),
         Overdue::Write => Some(ConnReason::WriteTimeout),
     }
 }
@@ -203,12 +233,14 @@ pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(limits.h2_streams)
         .initial_stream_window_size(limits.h2_stream_window)
         .initial_connection_window_size(limits.h2_connection_window)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(size::parser_bytes(limits))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024);
     builder
 }
 
+/// How long a client has to acknowledge GOAWAY.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;
 

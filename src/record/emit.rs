@@ -3,13 +3,15 @@
 //! Fills the event from what the steps noted: location only with the evidence that the risk step hands over, campaign
 //! data only with a permit. Never waits. Bound: one record.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use http::Version;
+use smallvec::SmallVec;
 
 use super::kept::Kept;
 use super::redact;
-use super::{Ads, Event, Fraud, Kind, ListBuf};
+use super::{Ads, Event, Fraud, Kind, List, ListSpan, Lists};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::identify::agent::preferred_language;
@@ -65,12 +67,11 @@ fn count(exchange: &Exchange, duration: Duration) {
     exchange.worker.access_log.note(exchange, duration);
 }
 
-/// The lists of a record, gathered before the event borrows them.
-#[derive(Default)]
-struct Lists {
-    query_keys: ListBuf,
-    chain: ListBuf,
-    signals: ListBuf,
+/// Memory for what a record needs only while it is encoded. One per thread, used again for each record.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    lists: Lists,
+    text: Vec<u8>,
 }
 
 /// Fills an event from what the steps noted, and hands it to `then`.
@@ -83,25 +84,23 @@ fn with_event<T>(
     let kept = &exchange.kept;
     let state = &exchange.state;
     let config = &state.config;
-    let mut lists = Lists::default();
+    // Nothing below records anything, so that it is never borrowed twice.
+    let mut scratch = exchange.worker.scratch.borrow_mut();
+    let Scratch { lists, text } = &mut *scratch;
+    lists.clear();
     let query = kept.query().map(redact::strip_click_ids);
-    if let Some(query) = &query {
-        redact::query_keys(query).for_each(|key| lists.query_keys.push(key));
-    }
+    let query_keys = query.as_deref().map(|query| lists.gather(redact::query_keys(query)));
     let allowed =
         query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
-    let origin = kept.referer().and_then(redact::origin);
-    let referer = kept.referer().and_then(redact::without_query);
+    let (origin, referer) = kept.referer().and_then(redact::origin_and_page).unzip();
     let peer = exchange.open.connection().peer;
-    let mut text = Vec::with_capacity(48);
-    for address in exchange.admitted.chain.iter().skip(1) {
-        text.clear();
-        push_ip(&mut text, address.ip());
-        lists.chain.push(&text);
-    }
-    if let Some(risk) = &exchange.risk {
-        risk.assessment.signals.iter().for_each(|(name, _)| lists.signals.push(name.label().as_bytes()));
-    }
+    let chain = chain_of(exchange, lists, text);
+    let signals = exchange
+        .risk
+        .as_ref()
+        .map(|risk| lists.gather(risk.assessment.signals.iter().map(|(name, _)| name.label().as_bytes())));
+    let lists = &*lists;
+    let list = |span: Option<ListSpan>| span.map_or_else(List::default, |span| lists.get(span));
     let receipt = exchange.consent.as_ref().and_then(|c| c.receipt);
     let mut receipt_text = [0; uuid::fmt::Hyphenated::LENGTH];
     let receipt = receipt.map(|r| &*r.hyphenated().encode_lower(&mut receipt_text));
@@ -109,7 +108,7 @@ fn with_event<T>(
     let endpoints = &state.endpoints[exchange.admitted.served.site];
     let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| endpoints.get(index));
     text.clear();
-    exchange.admitted.client.push_masked(&mut text);
+    exchange.admitted.client.push_masked(text);
     let tls = exchange.open.connection().tls.as_ref();
     let path = redact::path(kept.path());
     let mut event = Event {
@@ -119,7 +118,7 @@ fn with_event<T>(
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
         domain: Some(exchange.admitted.domain(state).as_bytes()),
         path: Some(&path),
-        query_keys: lists.query_keys.as_list(),
+        query_keys: list(query_keys),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
         referer_origin: origin,
         http_version: Some(version(exchange.version)),
@@ -134,17 +133,17 @@ fn with_event<T>(
         retries: upstream.map(|u| u64::from(u.retries)).filter(|&n| n > 0),
         error: exchange.error.map(|reason| reason.label().as_bytes()),
         request_id: Some(exchange.admitted.id.as_bytes()),
-        cookie_names: exchange.cookies.names.as_list(),
-        cookie_categories: exchange.cookies.categories.as_list(),
+        cookie_names: exchange.cookies.names(),
+        cookie_categories: exchange.cookies.categories(),
         cookie_bytes: (exchange.cookies.bytes > 0).then_some(exchange.cookies.bytes),
-        cookies_stripped: exchange.cookies.stripped.as_list(),
+        cookies_stripped: exchange.cookies.stripped(),
         set_cookie_blocked: exchange.cookies.blocked.as_list(),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
         client_address: Some(exchange.admitted.client.ip()),
         client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
-        forwarded_chain: lists.chain.as_list(),
-        client_net: Some(&text),
+        forwarded_chain: list(chain),
+        client_net: Some(text),
         visitor_tag: exchange.visitor.as_ref().map(|visitor| &visitor.tag()[..]),
         query: allowed.as_deref(),
         referer,
@@ -165,7 +164,7 @@ fn with_event<T>(
         fraud.asn = place.asn(purpose).map(u64::from);
         fraud.risk_level = Some(risk.assessment.level.label().as_bytes());
         fraud.risk_score = Some(u64::from(risk.assessment.score));
-        fraud.risk_signals = lists.signals.as_list();
+        fraud.risk_signals = list(signals);
         event.fraud = Some(fraud);
     }
     let campaign = Campaign::of(query.as_deref());
@@ -175,6 +174,19 @@ fn with_event<T>(
         event.ads = Some(ads);
     }
     then(&event)
+}
+
+/// The addresses that proxies told, without the client's own.
+fn chain_of(exchange: &Exchange, lists: &mut Lists, text: &mut Vec<u8>) -> Option<ListSpan> {
+    // Each address is a text of its own, so the texts are written first and then cut.
+    text.clear();
+    let mut ends: SmallVec<[usize; 8]> = SmallVec::new();
+    for address in exchange.admitted.chain.iter().skip(1) {
+        push_ip(text, address.ip());
+        ends.push(text.len());
+    }
+    let starts = std::iter::once(&0).chain(&ends);
+    (!ends.is_empty()).then(|| lists.gather(starts.zip(&ends).map(|(start, end)| &text[*start..*end])))
 }
 
 /// What the browser says of itself and of the request.
@@ -197,12 +209,13 @@ fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
 /// Whether this is a `traceparent` (W3C Trace Context §3.2.2): 55 lower-case hexadecimal digits and dashes. Anything else
 /// is a text of the client's choice, which has no place among the facts without a person.
 fn is_trace_context(value: &[u8]) -> bool {
-    let digit = |b: &u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
-    value.len() == 55
-        && value
-            .iter()
-            .enumerate()
-            .all(|(at, b)| if matches!(at, 2 | 35 | 52) { *b == b'-' } else { digit(b) })
+    let Ok(value) = <&[u8; 55]>::try_from(value) else { return false };
+    // Every byte is looked at, without a branch: a few at a time.
+    let digits = |range: Range<usize>| {
+        value[range].iter().fold(true, |so_far, b| so_far & matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let dashes = [value[2], value[35], value[52]] == [b'-'; 3];
+    dashes && digits(3..35) && digits(36..52) && digits(0..2) && digits(53..55)
 }
 
 /// `utm_*`, which only a permit lets into the record.
@@ -246,7 +259,12 @@ mod tests {
     #[test]
     fn a_text_of_the_clients_choice_is_no_trace_context() {
         assert!(is_trace_context(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        for bad in [&b"ivan@mail.kz"[..], b"", b"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"] {
+        for bad in [
+            &b"ivan@mail.kz"[..],
+            b"",
+            b"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333101-",
+        ] {
             assert!(!is_trace_context(bad));
         }
     }

@@ -31,7 +31,7 @@ macro_rules! kept {
                 }
                 for (name, value) in &parts.headers {
                     match name.as_str() {
-                        $($name if !kept.$field.present => kept.$field = kept.push(value.as_bytes()),)*
+                        $($name if !kept.$field.is_present() => kept.$field = kept.push(value.as_bytes()),)*
                         _ => {}
                     }
                 }
@@ -99,14 +99,22 @@ impl Kept {
         self.get(self.query)
     }
 
+    /// Whether the browser sent a field that may refuse consent.
+    #[must_use]
+    pub fn has_consent_signal(&self) -> bool {
+        self.gpc.is_present() || self.dnt.is_present()
+    }
+
+    #[inline]
     fn push(&mut self, text: &[u8]) -> Span {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
-        Span { start, end: self.bytes.len(), present: true }
+        Span::new(start, self.bytes.len())
     }
 
+    #[inline]
     fn get(&self, span: Span) -> Option<&[u8]> {
-        span.present.then(|| &self.bytes[span.start..span.end])
+        self.bytes.get(span.start as usize..span.end as usize)
     }
 }
 
@@ -117,11 +125,33 @@ impl fmt::Debug for Kept {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+/// Where a text lies; small, because there are many and the exchange is moved once. Absent: the start is behind the end.
+#[derive(Clone, Copy)]
 struct Span {
-    start: usize,
-    end: usize,
-    present: bool,
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// A text that begins behind 4 GiB, which no head has, is absent.
+    #[inline]
+    fn new(start: usize, end: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) => Self { start, end },
+            _ => Self::default(),
+        }
+    }
+
+    const fn is_present(self) -> bool {
+        self.start <= self.end
+    }
+}
+
+/// Absent.
+impl Default for Span {
+    fn default() -> Self {
+        Self { start: 1, end: 0 }
+    }
 }
 
 /// Enough for nearly every head.

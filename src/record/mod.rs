@@ -15,7 +15,7 @@ pub mod row;
 pub mod wire;
 
 pub use event::{Ads, COLUMNS, Column, Event, Fraud};
-pub use list::{List, ListBuf};
+pub use list::{List, ListBuf, ListSpan, Lists, Word};
 pub use purpose::{Opened, Purpose};
 pub use row::{Projection, Row, Value};
 

@@ -56,8 +56,10 @@ fn names_a_person(segment: &[u8]) -> bool {
 /// A value that consists of known tokens only (`Sec-Fetch-*`): lower-case letters and `-`.
 #[must_use]
 pub fn token(value: &[u8]) -> Option<&[u8]> {
-    let legal = (1..=24).contains(&value.len()) && value.iter().all(|b| b.is_ascii_lowercase() || *b == b'-');
-    legal.then_some(value)
+    let is_legal = |b: &u8| b.is_ascii_lowercase() || *b == b'-';
+    // Without a branch for each byte.
+    let is_token = || value.iter().fold(true, |so_far, b| so_far & is_legal(b));
+    ((1..=24).contains(&value.len()) && is_token()).then_some(value)
 }
 
 /// The query (without `?`) without click ids, at any depth.
@@ -118,12 +120,14 @@ pub fn origin(url: &[u8]) -> Option<&[u8]> {
     (!url[start..end].contains(&b'@')).then(|| &url[..end])
 }
 
-/// An absolute URL with its path and without its query and fragment, whose values are not ours to keep.
+/// The origin of an absolute URL, and the URL with its path and without its query and fragment, whose values are not
+/// ours to keep.
 #[must_use]
-pub fn without_query(url: &[u8]) -> Option<&[u8]> {
-    origin(url)?;
-    let end = url.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(url.len());
-    Some(&url[..end])
+pub fn origin_and_page(url: &[u8]) -> Option<(&[u8], &[u8])> {
+    let origin = origin(url)?;
+    let rest = &url[origin.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(rest.len());
+    Some((origin, &url[..origin.len() + end]))
 }
 
 /// Where the authority of an `http` or `https` URL begins and ends.

@@ -152,8 +152,11 @@ fn a_referrer_is_kept_without_its_query() {
     assert_eq!(origin(b"https://user:pw@a.example/"), None);
     assert_eq!(origin(b"android-app://x"), None);
     assert_eq!(origin(b"https://"), None);
-    assert_eq!(without_query(b"https://a.example/b?token=1"), Some(&b"https://a.example/b"[..]));
-    assert_eq!(without_query(b"https://user@a.example/b"), None);
+    assert_eq!(
+        origin_and_page(b"https://a.example/b?token=1").map(|(_, page)| page),
+        Some(&b"https://a.example/b"[..])
+    );
+    assert_eq!(origin_and_page(b"https://user@a.example/b").map(|(_, page)| page), None);
 }
 
 #[test]

@@ -26,9 +26,19 @@ impl Writer<'_> {
     }
 
     fn bytes(&mut self, id: u8, value: &[u8]) {
-        self.out.push(id);
-        put_varint(self.out, value.len() as u64);
+        // Nearly every text is this short: its head is written at once.
+        if value.len() < 0x80 {
+            self.out.extend_from_slice(&[id, value.len() as u8]);
+        } else {
+            self.long_head(id, value.len());
+        }
         self.out.extend_from_slice(value);
+    }
+
+    #[cold]
+    fn long_head(&mut self, id: u8, length: usize) {
+        self.out.push(id);
+        put_varint(self.out, length as u64);
     }
 }
 

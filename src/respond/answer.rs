@@ -10,61 +10,24 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::proxy_status;
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
-use crate::cookies::parse::RequestCookies;
-use crate::cookies::request::Outcome;
 use crate::cookies::response::{self, Verdict};
 use crate::cookies::{Category, Mode, expire};
 use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
-use crate::identify::Visitor;
 use crate::ingress::{headers, host, request_id};
-use crate::record::ListBuf;
+use crate::record::List;
 
-/// What the request left for its answer.
-#[derive(Debug, Default)]
-pub struct Owed {
-    /// The visitor cookie to be given, if the visitor has none.
-    pub visitor: Option<HeaderValue>,
-    /// Names of advertising cookies that the request carried and that the browser should not hold.
-    expire: ListBuf,
-    /// Names of all advertising cookies that the request carried, if they were allowed to pass.
-    passed: ListBuf,
-    /// Stands for the visitor in the memory of what was expired; who is not known is told every time.
-    visitor_key: Option<u64>,
-}
-
-impl Owed {
-    /// What the cookies of a request lead to.
-    #[must_use]
-    pub fn new(carried: &RequestCookies<'_>, filtered: &Outcome, visitor: Option<Visitor>) -> Self {
-        let expire: ListBuf = filtered.to_expire(carried).collect();
-        let mut passed = ListBuf::new();
-        if expire.as_list().is_empty() {
-            for cookie in carried {
-                if cookie.class.category == Category::Advertising
-                    && !cookie.class.protected
-                    && cookie.is_named()
-                {
-                    passed.push(cookie.name);
-                }
-            }
-        }
-        let visitor_key = visitor.map(|v| v.id.uuid().as_u64_pair().1);
-        Self { visitor: None, expire, passed, visitor_key }
-    }
-
-    /// The same for the answer to a refusal: what passed until now is expired as well.
-    #[must_use]
-    pub fn every_advertising(&self) -> Self {
-        let mut expire = self.expire.clone();
-        self.passed.as_list().into_iter().for_each(|name| expire.push(name));
-        // No key: who just refused is told again, even if they were told today.
-        Self { visitor: None, expire, passed: ListBuf::new(), visitor_key: None }
-    }
+/// Which advertising cookies the browser is told to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expire {
+    /// Those that the request carried and that were not permitted; a visitor who was told today is not told again.
+    NotPermitted,
+    /// All that the request carried: the answer to a refusal. Who just refused is told again.
+    Every,
 }
 
 /// Makes the site's head fit for the visitor.
-pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap, owed: Owed) {
+pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap) {
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
     headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
@@ -72,8 +35,8 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
     if is_navigation(exchange, status, fields) {
-        private |= expire_advertising(exchange, fields, &owed, now);
-        if let Some(cookie) = owed.visitor {
+        private |= expire_advertising(exchange, fields, Expire::NotPermitted, now);
+        if let Some(cookie) = exchange.visitor_cookie.take() {
             fields.append(header::SET_COOKIE, cookie);
             private = true;
         }
@@ -143,17 +106,33 @@ fn is_navigation(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) ->
 }
 
 /// Tells the browser to forget what it should not hold. Returns whether a field was added.
-pub fn expire_advertising(exchange: &Exchange, fields: &mut HeaderMap, owed: &Owed, now: Timestamp) -> bool {
-    if owed.expire.as_list().is_empty() || exchange.state.cookies.mode == Mode::DryRun {
+pub fn expire_advertising(
+    exchange: &Exchange,
+    fields: &mut HeaderMap,
+    which: Expire,
+    now: Timestamp,
+) -> bool {
+    let cookies = &exchange.cookies;
+    let (passed, visitor) = match which {
+        // Who is not known is told every time.
+        Expire::NotPermitted => (List::default(), exchange.visitor.map(|v| v.id.uuid().as_u64_pair().1)),
+        Expire::Every => (cookies.passed(), None),
+    };
+    let names = cookies.expire().into_iter().chain(passed);
+    if names.clone().next().is_none() || exchange.state.cookies.mode == Mode::DryRun {
+        return false;
+    }
+    let mut expirer = exchange.worker.expirer.borrow_mut();
+    // Most visitors have been told today: nothing else is then looked at.
+    if visitor.is_some_and(|visitor| names.clone().all(|name| expirer.was_told(visitor, name, now))) {
         return false;
     }
     let host = exchange.admitted.host.to_str().unwrap_or_default();
     let host =
         host::parse(host.as_bytes()).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-    let names = owed.expire.as_list().into_iter();
     let secure = exchange.admitted.secure;
-    let expired = match owed.visitor_key {
-        Some(visitor) => exchange.worker.expirer.borrow_mut().expire(visitor, names, host, secure, now),
+    let expired = match visitor {
+        Some(visitor) => expirer.expire(visitor, names, host, secure, now),
         None => expire::plan(names, host, secure, expire::Limits::default()).fields,
     };
     let n = expired.len();

@@ -23,7 +23,7 @@ pub(super) const fn words(language: Language) -> Words {
 pub(super) fn sentence(reason: Reason, language: Language) -> (&'static str, &'static str) {
     let [kk, ru, en] = match reason {
         Reason::UnknownHost => MISDIRECTED,
-        Reason::Throttled => THROTTLED,
+        Reason::Throttled | Reason::RateLimited => THROTTLED,
         Reason::Denied | Reason::CrossSite => DENIED,
         Reason::BodyTooLarge => TOO_LARGE,
         Reason::UriTooLong | Reason::HeadTooLarge => HEAD_TOO_LARGE,

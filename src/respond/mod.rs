@@ -16,7 +16,6 @@ pub mod send;
 pub mod status;
 pub mod to_site;
 
-pub use answer::Owed;
 pub use body::Body;
 pub use send::{ours, refuse, site, to_asterisk, tunnel, unparsed, unrecorded};
 pub use to_site::to_site;

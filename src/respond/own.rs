@@ -9,8 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::Owed;
-use super::answer;
+use super::answer::{self, Expire};
 use crate::admin::labels::ConsentChoice;
 use crate::consent::{self, Event, OwnRequest};
 use crate::error::{Reason, Refusal};
@@ -46,9 +45,8 @@ pub enum Own<'a> {
 pub async fn endpoint(
     exchange: &mut Exchange,
     parts: &Parts,
-    body: Incoming,
+    body: &mut Incoming,
     own: Own<'_>,
-    owed: &Owed,
 ) -> Result<Response<Bytes>, Refusal> {
     let state = std::rc::Rc::clone(&exchange.state);
     let site = &state.consent[exchange.admitted.served.site];
@@ -79,28 +77,22 @@ pub async fn endpoint(
         };
         exchange.worker.metrics.consent_choice(label);
         if choice.expire_advertising {
-            answer::expire_advertising(
-                exchange,
-                response.headers_mut(),
-                &owed.every_advertising(),
-                exchange.arrived,
-            );
+            answer::expire_advertising(exchange, response.headers_mut(), Expire::Every, exchange.arrived);
         }
     }
     Ok(response)
 }
 
 /// The answer to a request for a gated path without acceptance of the policy in force.
-pub async fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Bytes>> {
+pub fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Full<Bytes>>> {
     let site = &exchange.state.consent[exchange.admitted.served.site];
     let decision = exchange.consent.as_ref()?;
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    let response = site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)?;
-    Some(whole(response).await)
+    site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)
 }
 
 /// The body of a choice: one byte more than the limit is enough to see that it is too long.
-async fn read(exchange: &Exchange, mut body: Incoming) -> Result<Bytes, Refusal> {
+async fn read(exchange: &Exchange, body: &mut Incoming) -> Result<Bytes, Refusal> {
     let patience = exchange.state.config.timeouts.request_body;
     let mut read = BytesMut::new();
     while read.len() <= consent::BODY_BYTES {
@@ -119,7 +111,8 @@ async fn read(exchange: &Exchange, mut body: Incoming) -> Result<Bytes, Refusal>
     Ok(read.freeze())
 }
 
-async fn whole(response: Response<Full<Bytes>>) -> Response<Bytes> {
+/// The answer with its body in one piece.
+pub async fn whole(response: Response<Full<Bytes>>) -> Response<Bytes> {
     let (head, body) = response.into_parts();
     // A body that is in memory neither waits nor fails.
     let bytes = body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);

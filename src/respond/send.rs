@@ -15,14 +15,15 @@ use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
-use super::answer::{self, Owed};
+use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
-use crate::admin::labels::{ConnectionState, MethodLabel};
+use crate::admin::labels::{ConnReason, ConnectionState, MethodLabel};
 use crate::clock;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
-use crate::forward::{Answer, AnswerBody, tunnel as tunnels};
+use crate::forward::tunnel::{self as tunnels, TunnelReason};
+use crate::forward::{Answer, AnswerBody};
 use crate::ingress::request_id;
 use crate::listen::connection::Connection;
 use crate::pages::language::Language;
@@ -104,6 +105,10 @@ pub async fn refuse(mut exchange: Box<Exchange>, refusal: &Refusal) -> Response<
     {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
+    if let Some(wait) = exchange.rate_wait {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
     ours(exchange, response).await
 }
 
@@ -124,11 +129,11 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
 }
 
 /// Sends the site's answer.
-pub async fn site(mut exchange: Box<Exchange>, answer: Answer, owed: Owed) -> Response<Body> {
+pub async fn site(mut exchange: Box<Exchange>, answer: Answer) -> Response<Body> {
     let (mut head, mut body) = answer.response.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
-    answer::complete(&mut exchange, head.status, &mut head.headers, owed);
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     if exchange.method == MethodLabel::Head || body.is_end_stream() {
         drop(body);
         emit::finish(&mut exchange).await;
@@ -179,7 +184,7 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     };
     exchange.status = head.status.as_u16();
     let protocol = head.headers.get(header::UPGRADE).cloned();
-    answer::complete(&mut exchange, head.status, &mut head.headers, Owed::default());
+    answer::complete(&mut exchange, head.status, &mut head.headers);
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, protocol.unwrap_or(HeaderValue::from_static("websocket")));
     exchange.open.connection().becomes_tunnel();
@@ -190,7 +195,9 @@ pub async fn tunnel(mut exchange: Box<Exchange>, answer: Answer, client: OnUpgra
     tokio::task::spawn_local(async move {
         let _open = worker.metrics.hold_connection(ConnectionState::Tunnel);
         let _registered = registered;
-        tunnels::tunnel(client, upstream, idle).await;
+        if tunnels::tunnel(client, upstream, idle).await.reason == TunnelReason::Idle {
+            worker.metrics.connection_rejected(ConnReason::TunnelIdle);
+        }
     });
     Response::from_parts(head, Body::whole(Bytes::new()))
 }

@@ -1,7 +1,7 @@
 //! The last changes to a request's head before the site gets it.
 //!
 //! The `Cookie` field that the site may see, what the visitor decided, what the risk signals say. Every field that the
-//! site may trust is set or removed on every request. Never touches the body. Bound: the head.
+//! site may trust is set here, or was removed when the head was normalised. Never touches the body. Bound: the head.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -42,8 +42,10 @@ pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, no
             }
         }
     }
-    let tagged = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag);
-    risk::headers::set_or_remove(headers, tagged.map(|risk| &risk.assessment));
+    // Without an assessment to tell there is nothing to remove: what is normalised has no field of our names left.
+    if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
+        risk::headers::set(headers, &risk.assessment);
+    }
 }
 
 /// Signals of the browser's advertising interfaces; the other names that wait for a permit are client hints.

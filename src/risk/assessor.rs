@@ -93,7 +93,7 @@ impl Assessor {
                 asn: place.asn(&self.purpose),
                 category: place.category(&self.purpose),
                 // Half of the hash is enough to tell nine networks apart.
-                net: self.memory.hash(Kind::Network, visit.address.net()) as u32,
+                net: self.memory.hash_net(Kind::Network, visit.address.net()) as u32,
             },
             login: self.is_login(visit),
         };
@@ -161,7 +161,7 @@ impl Assessor {
     }
 
     fn address_key(&self, visit: &Visit<'_>) -> u64 {
-        self.memory.hash(Kind::Address, visit.address.subscriber())
+        self.memory.hash_net(Kind::Address, visit.address.subscriber())
     }
 
     fn subject_key(&self, visit: &Visit<'_>) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! The two headers that tell the site about risk.
 //!
-//! They are set or removed on every request, never left as the client sent them. Never tell a place. Bound: one short
+//! [`crate::ingress`] removes what the client sent in their names, on every request. Never tell a place. Bound: one short
 //! value each.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -8,17 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::score::Assessment;
 use super::signal::Signals;
 
-/// Sets both headers from an assessment whose action is `tag` or stronger, or removes both.
-pub fn set_or_remove(headers: &mut HeaderMap, assessment: Option<&Assessment>) {
-    match assessment {
-        Some(assessment) => {
-            headers.insert(RISK, risk(assessment));
-        }
-        None => {
-            headers.remove(RISK);
-        }
-    }
-    match assessment.and_then(|assessment| signals(&assessment.signals)) {
+/// Sets both headers from an assessment whose action is `tag` or stronger. Without signals there is no second one.
+pub fn set(headers: &mut HeaderMap, assessment: &Assessment) {
+    headers.insert(RISK, risk(assessment));
+    match signals(&assessment.signals) {
         Some(value) => {
             headers.insert(SIGNALS, value);
         }
@@ -73,7 +66,7 @@ mod tests {
         list.raise(SignalName::CountryHop, Level::Low);
         let assessment = Assessment { level: Level::Medium, score: 45, signals: list };
         let mut headers = forged();
-        set_or_remove(&mut headers, Some(&assessment));
+        set(&mut headers, &assessment);
         assert_eq!(headers.get_all(RISK).iter().collect::<Vec<_>>(), ["medium;score=45"]);
         assert_eq!(headers.get_all(SIGNALS).iter().collect::<Vec<_>>(), ["country-hop, velocity"]);
     }
@@ -81,10 +74,7 @@ mod tests {
     #[test]
     fn what_the_client_sent_never_stays() {
         let mut headers = forged();
-        set_or_remove(&mut headers, None);
-        assert!(headers.is_empty());
-        let mut headers = forged();
-        set_or_remove(&mut headers, Some(&Assessment::default()));
+        set(&mut headers, &Assessment::default());
         assert_eq!(headers.get(RISK).unwrap(), "none;score=0");
         assert!(headers.get(SIGNALS).is_none());
     }

@@ -145,3 +145,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_part_of_a_network_counts_in_its_hash() {
+    let memory = SharedMemory::new(MIN_BYTES, Timestamp::from_secs(1_000_000));
+    let hash = |kind, net: &str| memory.hash_net(kind, net.parse().unwrap());
+    let all = [
+        hash(Kind::Address, "192.0.2.0/24"),
+        hash(Kind::Network, "192.0.2.0/24"),
+        hash(Kind::Address, "192.0.2.0/32"),
+        hash(Kind::Address, "192.0.3.0/24"),
+        hash(Kind::Address, "::c000:200/24"),
+    ];
+    assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len());
+    assert_eq!(all[0], hash(Kind::Address, "192.0.2.0/24"));
+}

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -47,6 +48,7 @@ impl Rehearsal {
         let missing = borrow(&real, folder.path()).map_err(failed)?;
         config.records.dir = folder.path().to_owned();
         config.workers = 1;
+        config.timeouts.request_body = BODY_WAIT;
         let records = &mut config.records;
         (records.file_bytes, records.ring_bytes) = (JOURNAL_BYTES, RING_BYTES);
         let cookies = start::cookie_policy(&config)?;
@@ -92,6 +94,8 @@ fn borrow(real: &Path, folder: &Path) -> std::io::Result<Vec<&'static str>> {
 
 /// What is read once and never written again by a start.
 const BORROWED: [&str; 3] = ["keys/consent.key", "keys/visitor.key", "risk-observe-since"];
+/// A body that is not there does not come: there is no use in waiting for it.
+const BODY_WAIT: Duration = Duration::from_millis(50);
 /// A journal for no record needs no room.
 const JOURNAL_BYTES: u64 = 1 << 20;
 const RING_BYTES: usize = 1 << 20;

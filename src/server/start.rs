@@ -27,6 +27,7 @@ use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
+use crate::ingress::rate::RateLimiter;
 use crate::listen::admission::Admission;
 use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
@@ -215,6 +216,7 @@ pub(super) fn shared(
         consent_keys: ConsentKeys::load_or_create(data)?,
         visitor_keys: VisitorKeys::load_or_create(data)?,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
+        rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
         status: Arc::new(ConfigStatus::new(now)),
         certificates: certificates.iter().flatten().cloned().collect(),
         snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, metrics)),

@@ -15,7 +15,8 @@ use crate::support::{Answer, Gateway, Origin, missing};
 
 /// A folder of the collections, or `None` with a line that says what is skipped.
 fn corpus(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("KELISIM_CORPORA").map_or_else(|| PathBuf::from("../shared/corpora"), PathBuf::from);
+    let root =
+        std::env::var_os("KELISIM_CORPORA").map_or_else(|| PathBuf::from("../shared/corpora"), PathBuf::from);
     let folder = root.join(name);
     if folder.is_dir() {
         return Some(folder);
@@ -128,7 +129,8 @@ fn http_desync_guardian() {
             let tier = case["expected"]["tier"].as_str().unwrap();
             *tiers.entry(tier.to_owned()).or_default() += 1;
             let difference = DESYNC.iter().find(|(case, ..)| *case == name);
-            let expected = difference.map_or(if tier == "Compliant" { Served } else { Refused }, |found| found.1);
+            let expected =
+                difference.map_or(if tier == "Compliant" { Served } else { Refused }, |found| found.1);
             used.extend(difference.map(|found| found.0));
             let (bytes, method, target) = request(case);
             let outcome = bench.send(&[&bytes[..], SECOND].concat());
@@ -138,7 +140,10 @@ fn http_desync_guardian() {
         }
     }
     assert_eq!(count, 159);
-    assert_eq!((tiers["Compliant"], tiers["Acceptable"], tiers["Ambiguous"], tiers["Severe"]), (28, 15, 58, 58));
+    assert_eq!(
+        (tiers["Compliant"], tiers["Acceptable"], tiers["Ambiguous"], tiers["Severe"]),
+        (28, 15, 58, 58)
+    );
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     let unused: Vec<_> = DESYNC.iter().filter(|(case, ..)| !used.contains(case)).collect();
     assert!(unused.is_empty(), "no such case: {unused:?}");
@@ -149,7 +154,9 @@ const SECOND: &[u8] = b"GET /the-second HTTP/1.1\r\nHost: kz.example\r\nConnecti
 /// A case as bytes, with the body that its framing asks for.
 fn request(case: &Yaml<'_>) -> (Vec<u8>, String, String) {
     let text = |node: &Yaml<'_>| match node {
-        Yaml::Value(value) => value.as_str().map_or_else(|| value.as_integer().unwrap_or_default().to_string(), str::to_owned),
+        Yaml::Value(value) => {
+            value.as_str().map_or_else(|| value.as_integer().unwrap_or_default().to_string(), str::to_owned)
+        }
         _ => String::new(),
     };
     let (method, target, version) = (text(&case["method"]), text(&case["uri"]), text(&case["version"]));
@@ -206,7 +213,10 @@ fn judge(outcome: &Outcome, expected: Verdict, method: &str, target: &str) -> Op
     let seen = &outcome.seen[..];
     let statuses = &outcome.statuses[..];
     let good = match expected {
-        Served => matches!(seen, [first, last] if first.0 == method && same(&first.1, target) && *last == second) && statuses == [200, 200],
+        Served => {
+            matches!(seen, [first, last] if first.0 == method && same(&first.1, target) && *last == second)
+                && statuses == [200, 200]
+        }
         Refused => seen.is_empty() && matches!(statuses, [400..=599]),
     };
     (!good).then(|| format!("not {expected:?}"))
@@ -265,7 +275,10 @@ fn llhttp_requests() {
             let ends_well = outcome.statuses.iter().filter(|&&status| status == 200).count() == expected;
             let refused = case.error || case.lenient;
             let last_refused = outcome.statuses.last().is_some_and(|&status| status >= 400);
-            if outcome.seen.len() != expected || !ends_well || (difference.is_none() && refused && !last_refused) {
+            if outcome.seen.len() != expected
+                || !ends_well
+                || (difference.is_none() && refused && !last_refused)
+            {
                 wrong.push(format!("{key:?} {} of {}: {outcome:?}", outcome.seen.len(), expected));
                 continue;
             }

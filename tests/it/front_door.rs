@@ -218,7 +218,10 @@ fn a_head_that_is_no_http_is_refused() {
         let mut client = gateway.client();
         client.try_send(head);
         let answer = String::from_utf8_lossy(&client.read_to_end()).into_owned();
-        assert!(["HTTP/1.1 400 ", "HTTP/1.1 505 "].iter().any(|s| answer.starts_with(s)), "{head:?}: {answer}");
+        assert!(
+            ["HTTP/1.1 400 ", "HTTP/1.1 505 "].iter().any(|s| answer.starts_with(s)),
+            "{head:?}: {answer}"
+        );
     }
     for target in ["/%zz", "/%0", "/a%00b"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: kz.example\r\n\r\n");

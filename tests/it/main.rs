@@ -7,6 +7,8 @@
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
+//! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
+//! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
@@ -41,8 +43,10 @@ mod differential;
 mod errors;
 mod forwarding;
 mod front_door;
+mod h2_abuse;
 mod life;
 mod lifecycle;
+mod limits;
 mod policy;
 mod real_app;
 mod records;

@@ -371,7 +371,9 @@ fn extensions_and_trailers_that_are_well_formed_pass() {
     let mut client = front.gateway.client();
     let body = "5;name=\"a b\";c\r\nhello\r\n0\r\nX-Test: end\r\n\r\n";
     for _ in 0..2 {
-        client.send(post("Transfer-Encoding: Chunked\r\nTrailer: X-Test\r\n", body).replace("/framing", "/good"));
+        client.send(
+            post("Transfer-Encoding: Chunked\r\nTrailer: X-Test\r\n", body).replace("/framing", "/good"),
+        );
         front.good_answer(&mut client);
         assert_eq!(front.origin.last().body, b"hello");
     }

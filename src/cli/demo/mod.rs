@@ -20,9 +20,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::guide::Guide;
 use super::check::is_coloured;
-use crate::error::chain;
 use super::{OWN_FAULT, log_to_stderr};
 use crate::clock;
+use crate::error::chain;
 use crate::server::{Source, start};
 
 /// Arguments of `kelisim demo`.

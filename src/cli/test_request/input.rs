@@ -31,14 +31,6 @@ pub(super) fn with_crlf(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What follows the head.
-pub(super) fn after_head(bytes: &[u8]) -> Vec<u8> {
-    let end = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4);
-    let bare = memchr::memmem::find(bytes, b"\n\n").map(|at| at + 2);
-    let end = end.into_iter().chain(bare).min().unwrap_or(bytes.len());
-    bytes.get(end..).unwrap_or_default().to_vec()
-}
-
 /// An address with or without a port.
 pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -69,13 +61,6 @@ mod tests {
         }
         assert_eq!(with_crlf(b"A\n\nb\nc"), b"A\r\n\r\nb\nc");
         assert_eq!(with_crlf(b"A: \rb\n"), b"A: \rb\r\n\r\n", "a CR inside a line stays for hyper to refuse");
-    }
-
-    #[test]
-    fn the_body_is_what_follows_the_first_empty_line() {
-        assert_eq!(after_head(b"A\r\n\r\nb\r\n\r\nc"), b"b\r\n\r\nc");
-        assert_eq!(after_head(b"A\n\nb"), b"b");
-        assert_eq!(after_head(b"A\r\n"), b"");
     }
 
     #[test]

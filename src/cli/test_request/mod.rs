@@ -146,7 +146,6 @@ fn rehearse(
         worker: Rc::clone(&rehearsal.worker),
         connection,
         now,
-        rest: input::after_head(bytes),
         mask: mask::Mask { show: args.show_values },
         missing: rehearsal.missing.clone(),
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 
 use super::door::Unread;
 use super::facts;
@@ -22,12 +22,12 @@ use crate::clock::Timestamp;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward;
-use crate::gateway::{self, Judged};
+use crate::gateway::{self, Step};
 use crate::identify::visitor;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
 use crate::record::emit;
-use crate::respond::{self, Body, Owed, answer, own, status};
+use crate::respond::{self, Body, answer, own, status};
 use crate::worker::Worker;
 
 /// What a request meets.
@@ -39,8 +39,6 @@ pub(super) struct Stage {
     pub(super) connection: Arc<Connection>,
     /// When.
     pub(super) now: Timestamp,
-    /// The input behind the head.
-    pub(super) rest: Vec<u8>,
     /// What is shown of values.
     pub(super) mask: Mask,
     /// Files of the data folder that could not be read.
@@ -72,7 +70,7 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
     exchange.arrived = stage.now;
     let client = facts::client(&exchange, malformed, stage.mask);
-    let mut report = on_site(stage, exchange, parts, body, &came).await;
+    let mut report = on_site(stage, exchange, &mut parts, body, &came).await;
     report.request = Some(came.line());
     report.client = Some(client);
     report
@@ -97,26 +95,35 @@ pub(super) fn unread(stage: &Stage, unread: &Unread) -> Report {
 async fn on_site(
     stage: &Stage,
     mut exchange: Box<Exchange>,
-    mut parts: Parts,
-    body: Incoming,
+    parts: &mut Parts,
+    mut body: Incoming,
     came: &Came,
 ) -> Report {
-    let judged = match gateway::judge(&mut exchange, &mut parts, &body.size_hint()) {
-        Ok(judged) => judged,
-        Err(refusal) => return refuse(stage, exchange, "normalise", &refusal, came).await,
-    };
     let state = Rc::clone(&exchange.state);
-    let site = &state.consent[exchange.admitted.served.site];
-    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
-        return own_endpoint(stage, exchange, &parts, body, (path, &judged), came).await;
-    }
-    if let Some(response) = own::gate(&exchange, &parts).await {
-        let why = "the path needs acceptance of the policy in force, and the visitor has not accepted it";
-        return answered(stage, exchange, "gate", why, response, came).await;
-    }
-    match gateway::complete(&mut exchange, &mut parts, judged) {
-        Ok(ready) => forwarded(stage, exchange, parts, body, ready.owed, came).await,
-        Err(refusal) => refuse(stage, exchange, "risk", &refusal, came).await,
+    let prefix = &state.consent[exchange.admitted.served.site].prefix;
+    let is_own = own::path(parts.uri.path(), prefix).is_some();
+    match gateway::steps(&mut exchange, parts, &mut body).await {
+        Ok(Step::Forward { .. }) => forwarded(stage, exchange, parts, body, came).await,
+        Ok(Step::Own(response)) if is_own => answered(stage, exchange, "own", OWN, *response, came).await,
+        Ok(Step::Own(response)) => {
+            let why = "the path needs acceptance of the policy in force, and the visitor has not accepted it";
+            answered(stage, exchange, "gate", why, *response, came).await
+        }
+        Err(refusal) if is_own && refusal.reason() == Reason::BodyTimeout => {
+            exchange.recorded = true;
+            let mut report = Report::new(Verdict::Answered, "own", OWN.to_owned());
+            fill(&mut report, stage, &exchange, came, false);
+            report.notes.push("The answer depends on the body, which is not there.".to_owned());
+            report
+        }
+        Err(refusal) => {
+            let step = match (&exchange.consent, &exchange.risk) {
+                (None, _) => "normalise",
+                (Some(_), None) => "own",
+                (Some(_), Some(_)) => "risk",
+            };
+            refuse(stage, exchange, step, &refusal, came).await
+        }
     }
 }
 
@@ -124,21 +131,18 @@ async fn on_site(
 async fn forwarded(
     stage: &Stage,
     mut exchange: Box<Exchange>,
-    mut parts: Parts,
+    parts: &mut Parts,
     body: Incoming,
-    owed: Owed,
     came: &Came,
 ) -> Report {
     let state = Rc::clone(&exchange.state);
-    let first = state.record_first.requires(parts.uri.path());
-    let given = owed.visitor.is_some();
+    let given = exchange.visitor_cookie.is_some();
     // The record of the request: the answer of a page that stands in for the site's is not part of it.
     let record = emit::encoded(&exchange);
     let mut fields = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
-    answer::complete(&mut exchange, StatusCode::OK, &mut fields, owed);
-    parts.extensions.clear();
+    answer::complete(&mut exchange, StatusCode::OK, &mut fields);
     let pools = &state.upstreams[exchange.admitted.served.site];
-    let sent = forward::head(Request::from_parts(parts, pools.request_body(body))).await;
+    let sent = forward::head(gateway::to_be_sent(parts, pools.request_body(body))).await;
     exchange.recorded = true;
 
     let why = "it is unambiguous, its host is a site's, and no policy stands against it".to_owned();
@@ -153,36 +157,13 @@ async fn forwarded(
     report.set_cookies = set_cookies(&fields, stage.mask);
     fill(&mut report, stage, &exchange, came, given);
     report.record = columns(stage, &exchange, &record);
-    if first {
+    if exchange.is_recorded_first() {
         report.notes.push("It is recorded durably before the site sees it.".to_owned());
     }
     report
         .notes
         .push("Status, sizes, times and endpoint are recorded when the site has answered.".to_owned());
     report
-}
-
-/// We answer by ourselves; the site does not see it.
-async fn own_endpoint(
-    stage: &Stage,
-    mut exchange: Box<Exchange>,
-    parts: &Parts,
-    body: Incoming,
-    (path, judged): (own::Own<'_>, &Judged),
-    came: &Came,
-) -> Report {
-    const WHY: &str = "the path is the gateway's own: the site does not see it";
-    if !body.is_end_stream() && !is_whole(&body, &stage.rest) {
-        exchange.recorded = true;
-        let mut report = Report::new(Verdict::Answered, "own", WHY.to_owned());
-        fill(&mut report, stage, &exchange, came, false);
-        report.notes.push("The answer depends on the body, which is not there.".to_owned());
-        return report;
-    }
-    match own::endpoint(&mut exchange, parts, body, path, &judged.owed).await {
-        Ok(response) => answered(stage, exchange, "own", WHY, response, came).await,
-        Err(refusal) => refuse(stage, exchange, "own", &refusal, came).await,
-    }
 }
 
 async fn answered(
@@ -315,10 +296,5 @@ fn set_cookies(fields: &HeaderMap, mask: Mask) -> Vec<SetCookie> {
     .collect()
 }
 
-/// Whether the input holds the whole body.
-fn is_whole(body: &Incoming, rest: &[u8]) -> bool {
-    match body.size_hint().exact() {
-        Some(length) => rest.len() as u64 >= length,
-        None => rest.ends_with(b"0\r\n\r\n"),
-    }
-}
+/// Why we answer by ourselves.
+const OWN: &str = "the path is the gateway's own: the site does not see it";

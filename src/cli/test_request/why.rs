@@ -26,6 +26,8 @@ pub(super) const fn refused(reason: Reason) -> &'static str {
         Reason::BodyTooLarge => "the declared body is larger than the site's body_bytes",
         Reason::Expectation => "it expects something else than 100-continue",
         Reason::TransferCoding => "it has a transfer coding other than chunked",
+        Reason::UnsupportedVersion => "the request line names a version of HTTP that is not served",
+        Reason::RateLimited => "the client asks more often than the rate limit allows",
         Reason::Throttled => "the risk policy throttles this client",
         Reason::Denied => "the risk policy denies this client",
         Reason::CrossSite => "the consent endpoint was called from another site, or without its token",

@@ -57,6 +57,7 @@ impl Setup {
                 prefix: "/.kelisim/".into(),
                 policy: None,
                 body_bytes: 1 << 20,
+                rate_limit: None,
             },
             limits: config::Limits {
                 head_bytes: 65_536,
@@ -64,6 +65,8 @@ impl Setup {
                 uri_bytes: 16_384,
                 body_bytes: 1 << 20,
                 linger_bytes: 1 << 18,
+                min_body_rate: 0,
+                rate_memory_bytes: 1 << 16,
                 connections: 100,
                 connections_per_client: 100,
                 requests_per_connection: 100,

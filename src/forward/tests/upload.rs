@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::origin::{Origin, ok};
 use super::{Setup, data, feed, fetch, get, local, read, upstreams, with_body};
 use crate::error::{Reason, Refusal};
-use crate::forward::RequestBody;
+use crate::forward::{RequestBody, UploadLimits};
 
 const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(20);
@@ -94,6 +94,27 @@ fn trailers_pass_but_for_what_a_head_decides() {
         feeder.send(Ok(Frame::trailers(fields))).unwrap();
         let seen = fetch(&upstreams(&[&origin]), request).await.unwrap();
         assert_eq!(seen, "1\r\na\r\n0\r\nx-sum: 1\r\n\r\n");
+    });
+}
+
+#[test]
+fn a_client_that_sends_too_slowly_is_a_408_although_it_sends() {
+    local(async {
+        let origin = mirror().await;
+        let (feeder, stub) = feed(None);
+        // A byte every 75 ms, where each may take 10 ms beyond the first 150 ms.
+        let limits = UploadLimits { bytes: 1 << 20, timeout: SHORT, rate: 100 };
+        let request = with_body(Method::POST, "/", RequestBody::stub_with(stub, limits));
+        let upload = request.body().upload().unwrap();
+        let trickle = async move {
+            while feeder.send(data("x")).is_ok() {
+                sleep(SHORT / 2).await;
+            }
+        };
+        let upstreams = upstreams(&[&origin]);
+        let (sent, ()) = tokio::join!(upstreams.send(request), trickle);
+        assert_eq!(sent.err().unwrap().refusal.reason(), Reason::BodyTimeout);
+        assert!(upload.bytes() > 1);
     });
 }
 

@@ -70,7 +70,8 @@ fn target_is_good(target: &[u8]) -> Result<(), Reason> {
     if target.is_empty() || target.iter().any(|&b| b <= b' ' || b == 0x7f) {
         return Err(Reason::Malformed);
     }
-    if target.contains(&b'#') || std::str::from_utf8(target).is_err() || http::Uri::try_from(target).is_err() {
+    if target.contains(&b'#') || std::str::from_utf8(target).is_err() || http::Uri::try_from(target).is_err()
+    {
         return Err(Reason::BadTarget);
     }
     Ok(())

@@ -137,7 +137,8 @@ fn request() -> impl Strategy<Value = String> {
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "transfer-encoding:CHUNKED\r\n\r\n5;x\r\nhello\r\n2\r\nab\r\n0\r\nT: u\r\n\r\n",
     ]);
-    (line, prop::collection::vec(field, 0..6), body).prop_map(|(line, fields, body)| line.to_owned() + &fields.concat() + body)
+    (line, prop::collection::vec(field, 0..6), body)
+        .prop_map(|(line, fields, body)| line.to_owned() + &fields.concat() + body)
 }
 
 proptest! {

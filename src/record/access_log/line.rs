@@ -39,7 +39,7 @@ pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<
         request: text(exchange.admitted.id.as_bytes()),
         error: exchange.error.map(crate::error::Reason::label),
         consent: exchange.consent.as_ref().map(|decision| decision.result.label()),
-        cookies_dropped: exchange.cookies.stripped.as_list().into_iter().count(),
+        cookies_dropped: exchange.cookies.stripped().into_iter().count(),
         upstream: endpoint.map(|endpoint| &**endpoint),
         retry: upstream.map_or(0, |u| u.retries),
     };

@@ -159,6 +159,17 @@ impl Client {
         Self { reader: Reader::new(wire) }
     }
 
+    /// Connects in cleartext from another loopback address.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("a source address");
+        socket.connect(&address.into()).expect("connected");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).expect("options");
+        Self { reader: Reader::new(Box::new(stream)) }
+    }
+
     /// Connects by TLS to a name; fails as the handshake fails.
     pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
         let mut stream = dial(address);

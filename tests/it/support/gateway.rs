@@ -270,6 +270,40 @@ impl Gateway {
             .sum()
     }
 
+    /// How many requests were rejected for a reason.
+    pub fn rejected(&self, reason: &str) -> u64 {
+        self.count_of("kelisim_request_rejected_total", reason)
+    }
+
+    /// How many connections were closed for a reason.
+    pub fn cut(&self, reason: &str) -> u64 {
+        self.count_of("kelisim_connections_rejected_total", reason)
+    }
+
+    /// Waits until so many connections were closed for a reason: exactly so many.
+    pub fn wait_for_cut(&self, reason: &str, count: u64) {
+        wait_for("connections cut", || (self.cut(reason) >= count).then_some(()));
+        assert_eq!(self.cut(reason), count, "connections cut for {reason}");
+    }
+
+    fn count_of(&self, name: &str, reason: &str) -> u64 {
+        self.metric(name, &[&format!("reason=\"{reason}\"")]) as u64
+    }
+
+    /// Bytes of memory that the process has, from the kernel.
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number");
+        kib << 10
+    }
+
+    /// How many files and sockets the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("its descriptors").count()
+    }
+
     /// The folder with the configuration and everything else.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -7,6 +7,7 @@
 //! | [`wire`] | HTTP/1.1 as bytes, for origin and client |
 //! | [`client`] | a socket that sends bytes and reads exactly one answer |
 //! | [`h2`] | the same questions over HTTP/2 |
+//! | [`frames`] | HTTP/2 as frames, for clients that break its rules |
 //! | [`visitor`] | a browser's cookie jar over either protocol, with its choice of consent |
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
@@ -19,6 +20,7 @@
 pub mod browser;
 pub mod cli;
 pub mod client;
+pub mod frames;
 pub mod gateway;
 pub mod h2;
 pub mod origin;
