@@ -318,5 +318,5 @@ const SUSPECTS: &[&[u8]] = &[
 /// Connections at the same time.
 const CLIENTS: usize = 12;
 /// Mutated requests, unless `KELISIM_MUTATIONS` says otherwise.
-const MUTATIONS: usize = 400;
+const MUTATIONS: usize = 2000;
 const SEED: u64 = 0x6b65_6c69_7369_6d21;

@@ -168,7 +168,8 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def answer(self):
-        seen(f"{self.command} {self.path}")
+        # Not self.path, where two slashes at the begin have become one.
+        seen(self.requestline)
         try:
             self.body()
         except ValueError:
