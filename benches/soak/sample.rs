@@ -76,7 +76,7 @@ impl Sample {
     }
 }
 
-/// All samples, one a line; of many, every so-manieth.
+/// All samples, one a line; of many, only some.
 pub(crate) fn table(samples: &[Sample]) -> String {
     let mut out = String::from(
         "  time phase  rss MiB  fds threads conns  pool   answers 5xx failed internal lost reloads\n",
@@ -114,7 +114,8 @@ fn sum(page: &str, name: &str, labels: &[&str]) -> f64 {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
             && labels.iter().all(|label| line.contains(label))
     });
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    // Folded from 0, since the sum of nothing would be printed as -0.
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, n| sum + n)
 }
 
 fn of_status(status: &str, name: &str) -> Fallible<u64> {
