@@ -92,6 +92,12 @@ reasons! {
     ConnectTimeout = "connect_timeout", Site;
     /// The endpoint's name does not resolve.
     Dns = "dns", Site;
+    /// Looking the endpoint's name up took longer than `timeouts.upstream_connect`.
+    DnsTimeout = "dns_timeout", Site;
+    /// The endpoint's certificate is not one that is trusted for its name.
+    UpstreamCertificate = "upstream_certificate", Site;
+    /// The TLS handshake with the endpoint failed, or it does not speak the protocol that is asked for.
+    UpstreamTls = "upstream_tls", Site;
     /// The endpoint closed or reset the connection before an answer.
     UpstreamClosed = "upstream_closed", Site;
     /// The endpoint's answer is not HTTP, or is not one that may follow.

@@ -224,14 +224,15 @@ impl UpstreamFacts {
             endpoint: Some(answer.endpoint),
             status: Some(answer.response.status().as_u16()),
             time: answer.upstream_time,
-            retries: answer.retries,
+            retries: u8::try_from(answer.failed_before.len()).unwrap_or(u8::MAX),
         }
     }
 
     /// It did not.
     #[must_use]
     pub fn failed(error: &SendError) -> Self {
-        Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries: error.retries }
+        let retries = u8::try_from(error.failed_before.len()).unwrap_or(u8::MAX);
+        Self { endpoint: error.endpoint, status: None, time: Duration::ZERO, retries }
     }
 }
 

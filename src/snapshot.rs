@@ -17,6 +17,7 @@ use crate::admin::source::ConfigStatus;
 use crate::config::Config;
 use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
+use crate::forward::SiteUpstream;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
 use crate::ingress::rate::RateLimiter;
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub endpoints: Vec<Vec<Box<str>>>,
     /// Which metric label each site's upstream has.
     pub upstream_labels: Vec<usize>,
+    /// What all threads share of each site's upstream side.
+    pub upstreams: Vec<Arc<SiteUpstream>>,
     hosts: HashMap<Box<str>, Served, RandomState>,
     trusted: Vec<IpNet>,
 }
@@ -57,9 +60,15 @@ pub struct Served {
 }
 
 impl Snapshot {
-    /// Compiles a configuration.
+    /// Compiles a configuration. `upstreams` belong to its sites, one to one.
     #[must_use]
-    pub fn new(config: Config, cookies: CookiePolicy, assessor: Assessor, metrics: &Metrics) -> Self {
+    pub fn new(
+        config: Config,
+        cookies: CookiePolicy,
+        assessor: Assessor,
+        upstreams: Vec<Arc<SiteUpstream>>,
+        metrics: &Metrics,
+    ) -> Self {
         let mut hosts = HashMap::default();
         for (site, of) in config.sites.iter().enumerate() {
             for (index, host) in of.hosts.iter().enumerate() {
@@ -89,7 +98,18 @@ impl Snapshot {
             .map(|site| site.upstream.iter().map(|endpoint| endpoint.to_string().into()).collect())
             .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
-        Self { config, consent, cookies, assessor, endpoints, record_first, upstream_labels, hosts, trusted }
+        Self {
+            config,
+            consent,
+            cookies,
+            assessor,
+            endpoints,
+            record_first,
+            upstream_labels,
+            upstreams,
+            hosts,
+            trusted,
+        }
     }
 
     /// Where a host (lower case, without port) leads.

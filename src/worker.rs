@@ -21,11 +21,12 @@ use crate::admin::labels::{
 use crate::admin::upstreams::Pools;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock::Timestamp;
+use crate::config;
 use crate::consent::{self, Decision, Source, VersionId};
 use crate::cookies::expire::Expirer;
 use crate::cookies::parse::RequestCookies;
 use crate::exchange::Exchange;
-use crate::forward::Upstreams;
+use crate::forward::{SiteUpstream, Upstreams};
 use crate::geo::LookupCache;
 use crate::geo::place::{Lookup, Place};
 use crate::identify::ClientAddress;
@@ -85,10 +86,14 @@ impl Deref for State {
 }
 
 impl State {
-    fn new(snapshot: Arc<Snapshot>) -> Rc<Self> {
-        let config = &snapshot.config;
-        let upstreams =
-            config.sites.iter().map(|site| Upstreams::new(site, &config.limits, &config.timeouts)).collect();
+    /// Pools whose site did not change are taken from `old`, with their connections.
+    fn new(snapshot: Arc<Snapshot>, old: &[Rc<Upstreams>]) -> Rc<Self> {
+        let config::Config { sites, limits, timeouts, .. } = &snapshot.config;
+        let pools = |(site, shared): (&config::Site, &Arc<SiteUpstream>)| {
+            let kept = old.iter().find(|pools| pools.fits(site, shared, limits, timeouts));
+            kept.map_or_else(|| Upstreams::new(site, Arc::clone(shared), limits, timeouts), Rc::clone)
+        };
+        let upstreams = sites.iter().zip(&snapshot.upstreams).map(pools).collect();
         Rc::new(Self { snapshot, upstreams })
     }
 }
@@ -97,7 +102,7 @@ impl Worker {
     /// A worker without connections.
     #[must_use]
     pub fn new(shared: Arc<Shared>, recorder: Recorder, metrics: WorkerMetrics) -> Self {
-        let state = State::new(shared.snapshot.load_full());
+        let state = State::new(shared.snapshot.load_full(), &[]);
         Self {
             shared,
             recorder,
@@ -119,13 +124,14 @@ impl Worker {
         }
     }
 
-    /// The snapshot in force, with the pools for it. After a reload the old pools end with their last request.
+    /// The snapshot in force, with the pools for it. After a reload the pools of a site that changed end with their last
+    /// request; the others stay.
     #[must_use]
     pub fn snapshot(&self) -> Rc<State> {
         let current = self.shared.snapshot.load();
         let mut state = self.state.borrow_mut();
         if !Arc::ptr_eq(&state.snapshot, &current) {
-            *state = State::new(Arc::clone(&current));
+            *state = State::new(Arc::clone(&current), &state.upstreams);
         }
         Rc::clone(&state)
     }
@@ -230,6 +236,7 @@ impl Worker {
             let current = self.snapshot();
             if !Rc::ptr_eq(&state, &current) {
                 for (site, pools) in figures.iter_mut().enumerate() {
+                    pools.update(&self.metrics, state.upstream_labels[site], &state.upstreams[site]);
                     pools.clear(&self.metrics, state.upstream_labels[site]);
                 }
                 figures.clear();

@@ -176,8 +176,10 @@ labels! {
         Refused = "refused",
         /// `timeouts.upstream_connect` passed.
         Timeout = "timeout",
-        /// The name does not resolve.
+        /// The name does not resolve, or not in time.
         Dns = "dns",
+        /// The handshake failed, or the certificate is not trusted.
+        Tls = "tls",
         /// The system would not: no descriptor, no port.
         System = "system",
     }
@@ -188,6 +190,26 @@ labels! {
         Connect = "connect",
         /// A pooled connection turned out to be closed.
         Stale = "stale",
+    }
+
+    /// Why a pooled connection was closed although nothing went wrong on it.
+    PoolClosed {
+        /// `timeouts.upstream_idle`.
+        Idle = "idle",
+        /// `timeouts.upstream_max_age`.
+        MaxAge = "max_age",
+        /// The endpoint closed it or wanted its end.
+        Endpoint = "endpoint",
+        /// It made room for another at the cap.
+        Room = "room",
+    }
+
+    /// How a health check ended.
+    ProbeResult {
+        /// With a good answer.
+        Ok = "ok",
+        /// With another answer, or none.
+        Failed = "failed",
     }
 
     /// What a pooled connection is doing.

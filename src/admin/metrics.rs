@@ -55,6 +55,12 @@ families! {
         = "Requests waiting for a connection to an endpoint.";
     UPSTREAM_HEALTHY: Gauge "kelisim_upstream_healthy" ["upstream", "endpoint"]
         = "1 while every thread sends requests to the endpoint, 0 while any holds it for down.";
+    UPSTREAM_CLOSED: Counter "kelisim_upstream_pool_closed_total" ["upstream", "endpoint", "reason"]
+        = "Pooled connections that were closed although nothing went wrong on them.";
+    UPSTREAM_FAIL_OPEN: Counter "kelisim_upstream_fail_open_total" ["upstream"]
+        = "Requests sent to an endpoint that is held for down because all of them are.";
+    UPSTREAM_PROBES: Counter "kelisim_upstream_health_checks_total" ["upstream", "endpoint", "result"]
+        = "Active health checks.";
 
     // Cookies and consent.
     COOKIES: Counter "kelisim_cookies_total" ["action", "category", "direction", "mode"]

@@ -13,8 +13,9 @@ use super::cells::{Block, Cells, Snapshot, histogram_width};
 use super::family::{Family, Spec};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
-    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated, UpstreamResult,
+    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed,
+    PoolState, ProbeResult, RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated,
+    UpstreamResult,
 };
 use super::metrics::{self as table, HOSTS_MAX, LabelSpace, OTHER};
 use super::source::Samples;
@@ -45,6 +46,9 @@ pub(super) struct Plan {
     pub(super) upstream_pool: Block<2>,
     pub(super) upstream_queued: Block<1>,
     pub(super) upstream_down: Block<1>,
+    pub(super) upstream_closed: Block<2>,
+    pub(super) upstream_fail_open: Block<1>,
+    pub(super) upstream_probes: Block<2>,
     pub(super) cookies: Block<4>,
     pub(super) cookies_oversize: Block<0>,
     pub(super) consent_decisions: Block<2>,
@@ -89,6 +93,9 @@ impl Plan {
             upstream_queued: b.dense(table::UPSTREAM_QUEUED, [endpoint]),
             upstream_down: b.block(table::UPSTREAM_HEALTHY, [endpoint], Shown::OneWhileZero),
             rate_estimated: b.dense(table::RATE_ESTIMATED, []),
+            upstream_closed: b.dense(table::UPSTREAM_CLOSED, [endpoint, &axis::<PoolClosed>()]),
+            upstream_fail_open: b.dense(table::UPSTREAM_FAIL_OPEN, [upstream]),
+            upstream_probes: b.dense(table::UPSTREAM_PROBES, [endpoint, &axis::<ProbeResult>()]),
             cookies_oversize: b.dense(table::COOKIES_OVERSIZE, []),
             cookies: b.sparse(
                 table::COOKIES,

@@ -3,16 +3,16 @@
 //! [`answered`] and [`failed`] count one request; [`Pools`] copies the state of a thread's pools into its gauges once a
 //! second. Never decides anything. Bound: one entry per endpoint.
 
-use super::labels::{ConnectError, PoolState, RetryReason, UpstreamResult};
+use super::labels::{ConnectError, PoolClosed, PoolState, RetryReason, UpstreamResult};
 use super::worker::WorkerMetrics;
 use crate::error::Reason;
-use crate::forward::{Answer, EndpointStats, FailedBefore, SendError, Upstreams};
+use crate::forward::{Answer, Closed, EndpointStats, FailedBefore, SendError, Upstreams};
 
 /// Counts a request that the site answered. `upstream` is the metric label of the site's upstream.
 pub fn answered(metrics: &WorkerMetrics, upstream: usize, answer: &Answer) {
     metrics.upstream_request(upstream, answer.endpoint, UpstreamResult::Ok);
     metrics.upstream_response(upstream, answer.upstream_time);
-    repeated(metrics, upstream, answer.endpoint, answer.failed_before);
+    before(metrics, upstream, &answer.failed_before);
 }
 
 /// Counts a request that it did not answer.
@@ -22,18 +22,19 @@ pub fn failed(metrics: &WorkerMetrics, upstream: usize, error: &SendError) {
     if let Some(reason) = connect_error(error.refusal.reason()) {
         metrics.upstream_connect_error(upstream, endpoint, reason);
     }
-    repeated(metrics, upstream, endpoint, error.failed_before);
+    before(metrics, upstream, &error.failed_before);
 }
 
-fn repeated(metrics: &WorkerMetrics, upstream: usize, endpoint: usize, before: Option<FailedBefore>) {
-    let Some(before) = before else { return };
-    metrics.upstream_request(upstream, before.endpoint, UpstreamResult::Error);
-    match connect_error(before.reason) {
-        Some(reason) => {
-            metrics.upstream_connect_error(upstream, before.endpoint, reason);
-            metrics.upstream_retry(upstream, endpoint, RetryReason::Connect);
+/// Counts the attempts that another followed.
+fn before(metrics: &WorkerMetrics, upstream: usize, attempts: &[FailedBefore]) {
+    for attempt in attempts {
+        metrics.upstream_request(upstream, attempt.endpoint, UpstreamResult::Error);
+        let reason = connect_error(attempt.reason);
+        if let Some(reason) = reason {
+            metrics.upstream_connect_error(upstream, attempt.endpoint, reason);
         }
-        None => metrics.upstream_retry(upstream, endpoint, RetryReason::Stale),
+        let why = if reason.is_some() { RetryReason::Connect } else { RetryReason::Stale };
+        metrics.upstream_retry(upstream, attempt.endpoint, why);
     }
 }
 
@@ -41,8 +42,18 @@ const fn connect_error(reason: Reason) -> Option<ConnectError> {
     match reason {
         Reason::ConnectRefused => Some(ConnectError::Refused),
         Reason::ConnectTimeout => Some(ConnectError::Timeout),
-        Reason::Dns => Some(ConnectError::Dns),
+        Reason::Dns | Reason::DnsTimeout => Some(ConnectError::Dns),
+        Reason::UpstreamCertificate | Reason::UpstreamTls => Some(ConnectError::Tls),
         _ => None,
+    }
+}
+
+const fn closed(why: Closed) -> PoolClosed {
+    match why {
+        Closed::Idle => PoolClosed::Idle,
+        Closed::MaxAge => PoolClosed::MaxAge,
+        Closed::Endpoint => PoolClosed::Endpoint,
+        Closed::Room => PoolClosed::Room,
     }
 }
 
@@ -57,7 +68,11 @@ impl Pools {
         self.shift_to(metrics, upstream, &now);
         for (endpoint, stats) in now.iter().enumerate() {
             metrics.upstream_healthy(upstream, endpoint, !stats.ejected);
+            for why in Closed::ALL {
+                metrics.pool_closed(upstream, endpoint, closed(why), pools.take_closed(endpoint, why));
+            }
         }
+        metrics.upstream_fail_open(upstream, pools.take_fail_open());
         self.0 = now;
     }
 

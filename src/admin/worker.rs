@@ -14,8 +14,9 @@ use super::cells::{Block, Cells, observe};
 use super::family::{Family, Histogram};
 use super::labels::{
     Applied, ConnReason, ConnectError, ConnectionState, ConsentChoice, ConsentOrigin, ConsentResult,
-    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolState,
-    RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated, UpstreamResult,
+    CookieAction, Direction, DropReason, GeoDatabase, GeoPurpose, GeoResult, Label, MethodLabel, PoolClosed,
+    PoolState, ProbeResult, RetryReason, RiskAction, RiskLevel, RiskSignal, StatusClass, Tolerated,
+    UpstreamResult,
 };
 use super::metrics as table;
 use super::plan::Plan;
@@ -149,6 +150,23 @@ impl WorkerMetrics {
     pub fn upstream_healthy(&self, upstream: usize, endpoint: usize, healthy: bool) {
         let at = self.plan.upstream_down.cell([self.plan.endpoint(upstream, endpoint)]);
         self.cells.set(at, u64::from(!healthy));
+    }
+
+    /// `n` pooled connections to an endpoint were closed for a reason that is no error.
+    pub fn pool_closed(&self, upstream: usize, endpoint: usize, reason: PoolClosed, n: u64) {
+        let at = self.plan.endpoint(upstream, endpoint);
+        self.add(self.plan.upstream_closed.cell([at, reason.index()]), n);
+    }
+
+    /// `n` requests went to an endpoint although it is held for down, because all are.
+    pub fn upstream_fail_open(&self, upstream: usize, n: u64) {
+        self.add(self.plan.upstream_fail_open.cell([upstream]), n);
+    }
+
+    /// An endpoint was checked.
+    pub fn upstream_probe(&self, upstream: usize, endpoint: usize, result: ProbeResult) {
+        let at = self.plan.endpoint(upstream, endpoint);
+        self.add(self.plan.upstream_probes.cell([at, result.index()]), 1);
     }
 
     /// `n` cookies of a category were treated alike.

@@ -39,6 +39,10 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
                 "pass" => Underscores::Pass,
                 _ => Underscores::Drop,
             },
+            encoded_slashes: match root.word("ingress.encoded_slashes")? {
+                "reject" => EncodedSlashes::Reject,
+                _ => EncodedSlashes::Pass,
+            },
         },
         log: log(&root.table("log"))?,
         admin: Admin { address: root.maybe("admin.address") },
@@ -65,7 +69,12 @@ fn listener(row: &View<'_>) -> Result<Listener, Missing> {
     let tls = row
         .present("tls")
         .map(|tls| Ok(Tls { certificate: tls.take("certificate")?, key: tls.take("key")? }));
-    Ok(Listener { address: row.take("address")?, tls: tls.transpose()? })
+    Ok(Listener {
+        address: row.take("address")?,
+        tls: tls.transpose()?,
+        proxy_protocol: row.take("proxy_protocol")?,
+        proxy_protocol_from: row.all("proxy_protocol_from"),
+    })
 }
 
 fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing> {
@@ -76,7 +85,19 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
             "least" => Balance::Least,
             _ => Balance::RoundRobin,
         },
+        protocol: match row.word("upstream_protocol")? {
+            "h2" => Protocol::Http2,
+            _ => Protocol::Http1,
+        },
+        upstream_tls: upstream_tls(row)?,
+        health: row.present("health").map(|table| health(&table)).transpose()?,
         trusted_proxies: row.all("trusted_proxies"),
+        client_address_from: match row.word("client_address_from")? {
+            "forwarded" => ClientAddressFrom::Forwarded,
+            "x-forwarded-for" => ClientAddressFrom::XForwardedFor,
+            _ => ClientAddressFrom::Field(row.take("client_address_from")?),
+        },
+        client_address_to: row.maybe("client_address_to"),
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
@@ -87,6 +108,31 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
 fn rate_limit(table: &View<'_>) -> Result<Rate, Missing> {
     let requests = table.take("requests")?;
     Ok(Rate::new(requests, table.take("per")?, table.maybe("burst").unwrap_or(requests)))
+}
+
+fn upstream_tls(row: &View<'_>) -> Result<Option<UpstreamTls>, Missing> {
+    if !row.all::<Endpoint>("upstream").iter().any(Endpoint::is_tls) {
+        return Ok(None);
+    }
+    let table = row.table("upstream_tls");
+    let client = table.maybe("certificate").zip(table.maybe("key"));
+    Ok(Some(UpstreamTls {
+        ca: table.maybe("ca"),
+        server_name: table.maybe("server_name"),
+        client: client.map(|(certificate, key)| Tls { certificate, key }),
+        verify: table.take("verify")?,
+    }))
+}
+
+fn health(table: &View<'_>) -> Result<HealthCheck, Missing> {
+    Ok(HealthCheck {
+        path: table.take("path")?,
+        interval: table.take("interval")?,
+        timeout: table.take("timeout")?,
+        healthy: table.take("healthy")?,
+        unhealthy: table.take("unhealthy")?,
+        statuses: table.all("statuses"),
+    })
 }
 
 fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
@@ -270,7 +316,9 @@ from_value! {
     PathBuf: Value::Path(path) => Some(path.clone());
     SocketAddr: Value::Socket(address) => Some(*address);
     Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
+    RangeInclusive<u16>: Value::Statuses(range) => Some(range.clone());
     IpNet: Value::Network(network) => Some(*network);
+    HeaderName: Value::Text(name) => Self::from_bytes(name.as_bytes()).ok();
 }
 
 impl<'a> View<'a> {

@@ -57,12 +57,13 @@ fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
         }
     }
     for listener in root.rows("listen") {
-        if let Some(entry) = listener.entry("proxy_protocol")
-            && entry.value == Value::Bool(true)
+        if let Some(entry) = listener.entry("proxy_protocol_from")
+            && !listener.list("proxy_protocol_from").is_empty()
+            && listener.entry("proxy_protocol").is_none_or(|entry| entry.value != Value::Bool(true))
         {
-            let fault = Fault::new("the PROXY protocol is not supported yet")
-                .hint("let the balancer send X-Forwarded-For and list it in trusted_proxies");
-            mistakes.add(&entry.place, listener.path_of("proxy_protocol"), fault);
+            let fault =
+                Fault::new("without a PROXY header this has no effect").hint("set proxy_protocol = true");
+            mistakes.add(&entry.place, listener.path_of("proxy_protocol_from"), fault);
         }
     }
 }
@@ -87,11 +88,54 @@ fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
                 }
             }
         }
+        servers(&site, mistakes);
         if let Some(policy) = site.present("policy") {
             self::policy(&policy, mistakes);
         }
     }
 }
+
+/// TLS and health checks of the servers of a site.
+fn servers(site: &View<'_>, mistakes: &mut Mistakes) {
+    let tls = site.table("upstream_tls");
+    let mut fault = |name: &str, fault: Fault| {
+        let Some(entry) = tls.entry(name) else { return };
+        mistakes.add(&entry.place, tls.path_of(name), fault);
+    };
+    let servers = site.list("upstream");
+    let secure = |value: &Value| matches!(value, Value::Endpoint(endpoint) if endpoint.is_tls());
+    let verify = tls.entry("verify").is_none_or(|entry| entry.value != Value::Bool(false));
+    let said = !verify || TLS_KEYS.iter().any(|name| tls.entry(name).is_some());
+    if said && !servers.is_empty() && !servers.iter().any(|(value, _)| secure(value)) {
+        let none = Fault::new("no server of this site speaks TLS").hint("write https:// in `upstream`");
+        mistakes.add(tls.place(), tls.path(), none);
+        return;
+    }
+    match (tls.entry("certificate"), tls.entry("key")) {
+        (Some(_), None) => fault("certificate", Fault::new("a certificate without its `key`")),
+        (None, Some(_)) => fault("key", Fault::new("a key without its `certificate`")),
+        _ => {}
+    }
+    if !verify && tls.entry("ca").is_some() {
+        fault("ca", Fault::new("nothing is compared with it: `verify` is false").hint("take out `verify`"));
+    }
+    let health = site.table("health");
+    let time = |name| match health.entry(name).map(|entry| (&entry.value, &entry.place)) {
+        Some((Value::Duration(time), place)) => Some((*time, place)),
+        _ => None,
+    };
+    if let (Some((timeout, place)), Some((interval, other))) = (time("timeout"), time("interval"))
+        && timeout > interval
+    {
+        let (timeout, interval) = (show_duration(timeout), show_duration(interval));
+        let late = Fault::new(format!("a check may take {timeout}, but the next begins after {interval}"));
+        let place = if *place == Place::Nowhere { other } else { place };
+        mistakes.add(place, health.path_of("timeout"), late);
+    }
+}
+
+/// Keys of `upstream_tls` without a default.
+const TLS_KEYS: [&str; 4] = ["ca", "server_name", "certificate", "key"];
 
 fn policy(policy: &View<'_>, mistakes: &mut Mistakes) {
     if policy.has_no("versions") {
@@ -165,12 +209,13 @@ fn loops(root: &View<'_>, mistakes: &mut Mistakes) {
 }
 
 fn is_same(endpoint: &Endpoint, own: SocketAddr) -> bool {
-    let ip = match endpoint.host.as_str() {
+    let Endpoint::Host { host, port, .. } = endpoint else { return false };
+    let ip = match host.as_str() {
         "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
         host => host.parse::<IpAddr>().ok(),
     };
     let reaches = |ip: IpAddr| own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback());
-    endpoint.port == own.port() && ip.is_some_and(reaches)
+    *port == own.port() && ip.is_some_and(reaches)
 }
 
 fn risk(risk: &View<'_>, mistakes: &mut Mistakes) {

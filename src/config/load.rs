@@ -15,7 +15,7 @@ use super::files::{Disk, Files, MAX_TEXT, Pretend};
 use super::problem::{Fault, Mistakes, Place, Problems};
 use super::value::Reader;
 use super::walk::{Values, walk};
-use super::{Config, print, syntax};
+use super::{Config, Endpoint, print, syntax};
 
 /// Reads and checks a configuration file; `env` are name and value of environment variables ([`super::environment`]).
 ///
@@ -72,7 +72,10 @@ pub fn for_upstream(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Problems> {
     let mut hosts: Vec<String> = LOOPBACK_HOSTS.map(str::to_owned).to_vec();
-    let own = syntax::upstream(url).ok().and_then(|endpoint| syntax::host(&endpoint.host).ok());
+    let own = match syntax::upstream(url) {
+        Ok(Endpoint::Host { host, .. }) => syntax::host(&host).ok(),
+        _ => None,
+    };
     hosts.extend(own.filter(|own| !LOOPBACK_HOSTS.contains(&own.as_str())));
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let text = document(listen.unwrap_or(DEFAULT_LISTEN), &hosts, url);

@@ -19,15 +19,18 @@ pub mod reference;
 mod syntax;
 mod value;
 mod walk;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
@@ -77,9 +80,13 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Certificate and key; `None` means cleartext.
     pub tls: Option<Tls>,
+    /// Whether connections must begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// From where such connections may come. Empty: from everywhere.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
-/// A certificate chain and its key, both PEM files. Reloaded when they change.
+/// A certificate chain and its key, both PEM files. Those of a listener are reloaded when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file with the chain, leaf first.
@@ -97,8 +104,18 @@ pub struct Site {
     pub upstream: Vec<Endpoint>,
     /// How an endpoint is picked.
     pub balance: Balance,
-    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    /// What is spoken with the endpoints.
+    pub protocol: Protocol,
+    /// TLS to the endpoints; set if and only if one of them wants it.
+    pub upstream_tls: Option<UpstreamTls>,
+    /// Active health checks; `None`: only real requests tell which endpoint is down.
+    pub health: Option<HealthCheck>,
+    /// Whose word about the client is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// The one field in which trusted proxies name the client.
+    pub client_address_from: ClientAddressFrom,
+    /// A further field that gets the client's address on every request.
+    pub client_address_to: Option<HeaderName>,
     /// Path of the gateway's own endpoints, with both slashes, default `/.kelisim/`.
     pub prefix: String,
     /// The published policy; `None` means that there is nothing to accept and no gate.
@@ -109,24 +126,91 @@ pub struct Site {
     pub rate_limit: Option<Rate>,
 }
 
-/// Where the site's own server is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Host name or address literal (without brackets).
-    pub host: String,
-    /// Port.
-    pub port: u16,
+/// The one field in which trusted proxies name the client.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum ClientAddressFrom {
+    /// `X-Forwarded-For`: a list, walked from the right.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): a list, walked from the right; also tells scheme and host.
+    Forwarded,
+    /// A CDN's field with one address.
+    Field(HeaderName),
 }
 
-/// `host:port`, with brackets around an IPv6 address.
+/// Where the site's own server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A port of a host.
+    Host {
+        /// Host name or address literal (without brackets).
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whether TLS is spoken there.
+        tls: bool,
+    },
+    /// A Unix socket, by its absolute path; cleartext.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Host { tls: true, .. })
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address, or `unix:/path`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            Self::Host { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// What is spoken with the endpoints of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by prior knowledge in cleartext, by ALPN with TLS.
+    Http2,
+}
+
+/// TLS to the endpoints of a site. The files are PEM and are read at start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Certificates that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Name asked for and verified instead of the host in the URL.
+    pub server_name: Option<String>,
+    /// Certificate and key that this gateway identifies itself with.
+    pub client: Option<Tls>,
+    /// Whether the endpoint's certificate is verified.
+    pub verify: bool,
+}
+
+/// Active health checks of a site: a `GET` to each endpoint, from one place in the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Path, with its query if there is one.
+    pub path: String,
+    /// From the beginning of a check to the beginning of the next.
+    pub interval: Duration,
+    /// For the whole check, connecting included.
+    pub timeout: Duration,
+    /// Good answers in a row after which an endpoint is up again.
+    pub healthy: u32,
+    /// Failed checks in a row after which an endpoint is down.
+    pub unhealthy: u32,
+    /// Statuses of a good answer.
+    pub statuses: Vec<RangeInclusive<u16>>,
 }
 
 /// How an endpoint is picked among several.
@@ -357,7 +441,7 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// Reading and throwing away after an early answer.
     pub linger: Duration,
-    /// Connecting to an endpoint.
+    /// Connecting to an endpoint: the look-up, all addresses and TLS together.
     pub upstream_connect: Duration,
     /// From the request written to the head of the answer.
     pub upstream_head: Duration,
@@ -382,6 +466,18 @@ pub struct Ingress {
     pub strict: bool,
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
+    /// What is done with `%2F` in a path.
+    pub encoded_slashes: EncodedSlashes,
+}
+
+/// What is done with `%2F` in a path, which some sites read as `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EncodedSlashes {
+    /// The path is passed on as it came; rules read it both ways.
+    #[default]
+    Pass,
+    /// The request is refused with 400.
+    Reject,
 }
 
 /// What is done with header names that contain `_`.

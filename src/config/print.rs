@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::problem::Place;
 use super::reference::{KEYS, Kind};
-use super::syntax::{show_duration, show_size, show_upstream};
+use super::syntax::{show_duration, show_size, show_statuses, show_upstream};
 use super::value::Value;
 use super::walk::{Values, View, join, names};
 
@@ -64,6 +64,7 @@ fn literal(kind: &Kind, value: &Value) -> String {
         Value::Path(path) => quoted(&path.display().to_string()),
         Value::Socket(address) => quoted(&address.to_string()),
         Value::Endpoint(endpoint) => quoted(&show_upstream(endpoint)),
+        Value::Statuses(range) => quoted(&show_statuses(range)),
         Value::Network(network) => quoted(&network.to_string()),
         Value::Day(seconds) => match jiff::Timestamp::from_second(*seconds) {
             Ok(midnight) => midnight.strftime("%Y-%m-%d").to_string(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fixed;
 use super::syntax::{show_duration, show_size};
+use crate::ingress::names::CLIENT_ADDRESS;
 
 /// One key.
 #[derive(Debug)]
@@ -85,8 +86,12 @@ pub enum Kind {
     Folder,
     /// A host name or address.
     Host,
-    /// `http://host[:port]`.
+    /// `http://host[:port]`, `https://host[:port]` or `unix:/path`.
     Upstream,
+    /// A path to ask for, which begins with `/` and may have a query.
+    Target,
+    /// A status such as `200`, or several: `2xx`, `200-399`.
+    Statuses,
     /// `10.0.0.0/8` or one address.
     Network,
     /// A path prefix that begins with `/`.
@@ -136,7 +141,9 @@ impl Kind {
             Self::Output(words) => either("the path of a file to write", words),
             Self::Folder => "the path of a folder".into(),
             Self::Host => "a host name".into(),
-            Self::Upstream => "a URL http://host[:port]".into(),
+            Self::Upstream => "a URL http://host[:port] or https://host[:port], or unix:/path".into(),
+            Self::Target => "a path that begins with /".into(),
+            Self::Statuses => "a status, or several: \"200\", \"2xx\", \"200-399\"".into(),
             Self::Network => "a network such as 10.0.0.0/8".into(),
             Self::Prefix => "a path prefix such as \"/register\"".into(),
             Self::OwnPrefix => "a path prefix with slashes at both ends".into(),
@@ -277,6 +284,31 @@ const SOURCE: Kind = Kind::Word {
     ],
 };
 
+const CLIENT_ADDRESS_FROM: Kind = word(&[
+    "x-forwarded-for",
+    "forwarded",
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "do-connecting-ip",
+    "eo-connecting-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "incap-client-ip",
+    "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-nf-client-connection-ip",
+    "x-real-ip",
+    "x-sucuri-clientip",
+]);
+
 use Fallback::{Required, Unset, Value};
 
 /// Every key, in the order of the reference.
@@ -289,15 +321,33 @@ pub static KEYS: &[Key] = &[
         "PEM file with the certificate chain, leaf first; read again when it changes."),
     key("listen[].tls.key", file(&[], false), Required, "PEM file with the private key."),
     key("listen[].proxy_protocol", Kind::Bool, Value("false"),
-        "Whether connections begin with a PROXY header; `true` is not supported yet."),
+        "Whether every connection must begin with a PROXY header (version 1 or 2), before TLS."),
+    key("listen[].proxy_protocol_from", list(&Kind::Network), Value("[]"),
+        "Networks of the load balancers that may connect then; empty: everybody, who may then claim any address."),
 
     key("site[].hosts", filled(&Kind::Host), Required,
         "Host names served, lower case, without port; each belongs to one site."),
-    key("site[].upstream", filled(&Kind::Upstream), Required, "The site's own servers; cleartext HTTP."),
+    key("site[].upstream", filled(&Kind::Upstream), Required,
+        "The site's own servers: cleartext, TLS, or cleartext through a Unix socket."),
+    key("site[].upstream_protocol", word(&["http/1.1", "h2"]), Value("\"http/1.1\""),
+        "What is spoken with all servers of the site; `h2` is by prior knowledge, with TLS by ALPN, and has no WebSockets."),
+    key("site[].upstream_tls.ca", file(&[], false), Unset("the certificates that the system trusts"),
+        "PEM file with the certificates that a server's must come from; read at start and at each reload."),
+    key("site[].upstream_tls.server_name", Kind::Host, Unset("the host in the URL"),
+        "Name that is asked for (SNI) and that the server's certificate must be valid for."),
+    key("site[].upstream_tls.certificate", file(&[], false), Unset("none"),
+        "PEM file with the certificate chain that the gateway shows to the servers (mTLS); needs `key`."),
+    key("site[].upstream_tls.key", file(&[], false), Unset("none"), "PEM file with the private key of `certificate`."),
+    key("site[].upstream_tls.verify", Kind::Bool, Value("true"),
+        "Whether the servers' certificates are verified; `false` lets anybody in between read and change everything."),
     key("site[].balance", word(&["round_robin", "least"]), Value("\"round_robin\""),
         "How a server is picked: in turn, or the one with the fewest requests in flight."),
     key("site[].trusted_proxies", list(&Kind::Network), Value("[]"),
-        "Networks whose X-Forwarded-For is believed; empty: nobody's."),
+        "Networks whose word about the client is believed; empty: nobody's."),
+    key("site[].client_address_from", CLIENT_ADDRESS_FROM, Value("\"x-forwarded-for\""),
+        "The one field in which trusted proxies name the client: a list, or a CDN's field with one address."),
+    key("site[].client_address_to", word(CLIENT_ADDRESS), Unset("none"),
+        "A field that gets the client's address on every request, besides X-Forwarded-For and Forwarded."),
     key("site[].prefix", Kind::OwnPrefix, Value("\"/.kelisim/\""),
         "Path of the gateway's own pages; the site never sees requests below it."),
     key("site[].body_bytes", size(0, TIB), Unset("limits.body_bytes"),
@@ -307,8 +357,13 @@ pub static KEYS: &[Key] = &[
     key("site[].rate_limit.per", duration(1000, DAY), Value("\"1s\""), "The time for that many requests."),
     key("site[].rate_limit.burst", integer(1, 1_000_000), Unset("the value of requests"),
         "Requests that one client may make at once before the rate holds."),
-    later("site[].health", "Active health checks by path."),
-    later("site[].client_address_from", "Another field than X-Forwarded-For that names the client."),
+    key("site[].health.path", Kind::Target, Required,
+        "Path that every server is asked for with GET, as the first of `hosts`; once for the process, not for each thread."),
+    key("site[].health.interval", duration(10, HOUR), Value("\"5s\""), "From the beginning of a check to the next."),
+    key("site[].health.timeout", duration(10, 600), Value("\"2s\""), "For a whole check; not above the interval."),
+    key("site[].health.healthy", integer(1, 100), Value("2"), "Good answers in a row after which a server is up again."),
+    key("site[].health.unhealthy", integer(1, 100), Value("3"), "Failed checks in a row after which a server is down."),
+    key("site[].health.statuses", filled(&Kind::Statuses), Value("[\"200-399\"]"), "Statuses of a good answer."),
     key("site[].policy.versions[].id", Kind::Id(b"-"), Required,
         "Version of the published policy; its languages share one id."),
     key("site[].policy.versions[].file", file(&[], true), Required, "Markdown text of the document."),
@@ -401,7 +456,7 @@ pub static KEYS: &[Key] = &[
     key("timeouts.response_write", duration(100, HOUR), Value("\"1m\""), "Between two writes of a response."),
     key("timeouts.keep_alive", duration(100, DAY), Value("\"1m\""), "Idle connection."),
     key("timeouts.linger", duration(1, 60), Value("\"2s\""), "Reading and throwing away after such an answer."),
-    key("timeouts.upstream_connect", duration(10, 600), Value("\"3s\""), "Connecting to a server; then the next, or 504."),
+    key("timeouts.upstream_connect", duration(10, 600), Value("\"3s\""), "Connecting to a server, look-up and TLS included; then the next, or 504. At most twice that for one request."),
     key("timeouts.upstream_head", duration(100, DAY), Value("\"1m\""), "From the request written to the head of the answer; then 504."),
     key("timeouts.upstream_body", duration(100, DAY), Value("\"1m\""), "Between two reads of an answer's body."),
     key("timeouts.upstream_idle", duration(100, DAY), Value("\"30s\""), "Idle pooled connection."),
@@ -412,6 +467,8 @@ pub static KEYS: &[Key] = &[
 
     key("ingress.underscores", word(&["drop", "reject", "pass"]), Value("\"drop\""),
         "What is done with header names that contain `_`."),
+    key("ingress.encoded_slashes", word(&["pass", "reject"]), Value("\"pass\""),
+        "What is done with `%2F` in a path, which some sites read as `/`."),
     key("ingress.strict", Kind::Bool, Value("true"),
         "Heads with two framings, a repeated Content-Length or bare LF line ends get 400; else they are made unambiguous and counted."),
 
@@ -447,6 +504,12 @@ mod tests {
     fn signals_are_those_of_risk() {
         let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
         assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn client_address_fields_are_those_of_ingress() {
+        let Kind::Word { members, .. } = &CLIENT_ADDRESS_FROM else { panic!("not a word") };
+        assert_eq!(members[2..], *CLIENT_ADDRESS);
     }
 
     #[test]

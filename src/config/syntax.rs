@@ -4,6 +4,7 @@
 //! the disk. Bound: the text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -95,22 +96,31 @@ pub(super) fn host(text: &str) -> Result<String, Fault> {
     }
 }
 
-/// `http://host[:port]`, nothing behind it but one `/`.
+/// `http://host[:port]` or `https://host[:port]`, nothing behind it but one `/`; or `unix:/path`.
 pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path);
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(Fault::new("an upstream is a URL")
-            .hint("for example \"http://127.0.0.1:3000\"")
+            .hint("for example \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"")
             .unquoted());
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            return Err(Fault::new("TLS to the upstream is not supported yet")
-                .hint("use http:// over loopback or a private network")
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        "h2" | "h2c" | "grpc" | "grpcs" => {
+            return Err(Fault::new("an upstream URL begins with http:// or https://")
+                .hint("HTTP/2 is chosen with upstream_protocol = \"h2\"")
                 .unquoted());
         }
-        _ => return Err(Fault::new("an upstream URL begins with http://").unquoted()),
-    }
+        "http+unix" => {
+            return Err(Fault::new("an upstream URL begins with http:// or https://")
+                .hint("write \"unix:/run/app.sock\"")
+                .unquoted());
+        }
+        _ => return Err(Fault::new("an upstream URL begins with http:// or https://").unquoted()),
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if authority.contains('@') {
@@ -118,6 +128,7 @@ pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
     }
     let (name, port) = split_port(authority);
     let port = match port {
+        None if tls => 443,
         None => 80,
         Some(port) => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
@@ -134,14 +145,66 @@ pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
         Some(inside) => inside.parse::<Ipv6Addr>().ok().map(|ip| ip.to_string()),
         None => Some(name.to_ascii_lowercase()).filter(|name| is_name(name)),
     };
-    host.map(|host| Endpoint { host, port })
+    host.map(|host| Endpoint::Host { host, port, tls })
         .ok_or_else(|| Fault::new(format!("`{}` is not a host name or address", shown(name))))
+}
+
+/// The path of a Unix socket; `///path` is how a URL spells it.
+fn unix(path: &str) -> Result<Endpoint, Fault> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') {
+        return Err(Fault::new("the path of a Unix socket begins with `/`")
+            .hint("for example \"unix:/run/app.sock\"")
+            .unquoted());
+    }
+    if path.len() > MAX_UNIX || path.contains('\0') || path.ends_with('/') {
+        return Err(Fault::new(format!("the path of a Unix socket is a file, and at most {MAX_UNIX} bytes")));
+    }
+    Ok(Endpoint::Unix(path.into()))
 }
 
 /// An endpoint in the syntax of [`upstream`].
 pub(super) fn show_upstream(endpoint: &Endpoint) -> String {
-    let (open, close) = if endpoint.host.contains(':') { ("[", "]") } else { ("", "") };
-    format!("http://{open}{}{close}:{}", endpoint.host, endpoint.port)
+    match endpoint {
+        Endpoint::Host { tls: true, .. } => format!("https://{endpoint}"),
+        Endpoint::Host { .. } => format!("http://{endpoint}"),
+        Endpoint::Unix(_) => endpoint.to_string(),
+    }
+}
+
+/// A path to ask for: visible ASCII, and no fragment.
+pub(super) fn target(text: &str) -> Result<String, Fault> {
+    if !text.starts_with('/') {
+        return Err(Fault::new("a path begins with `/`").hint(format!("write \"/{}\"", shown(text))));
+    }
+    if text.len() > 1024 || !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains('#') {
+        return Err(Fault::new("a path to ask for is at most 1024 bytes of visible ASCII without `#`")
+            .hint("write other characters as %XX"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `200`, `2xx` or `200-399`.
+pub(super) fn statuses(text: &str) -> Result<RangeInclusive<u16>, Fault> {
+    let number = |text: &str| text.parse::<u16>().ok().filter(|n| (100..=599).contains(n));
+    let range = match (text.strip_suffix("xx"), text.split_once('-')) {
+        (Some(class), _) => number(&format!("{class}00")).map(|first| first..=first + 99),
+        (None, Some((first, last))) => number(first).zip(number(last)).map(|(first, last)| first..=last),
+        (None, None) => number(text).map(|one| one..=one),
+    };
+    range.filter(|range| !range.is_empty()).ok_or_else(|| {
+        Fault::new(format!("`{}` is not a status from 100 to 599", shown(text)))
+            .hint("for example \"200\", \"2xx\" or \"200-399\"")
+    })
+}
+
+/// Statuses in the syntax of [`statuses`].
+pub(super) fn show_statuses(range: &RangeInclusive<u16>) -> String {
+    if range.start() == range.end() {
+        range.start().to_string()
+    } else {
+        format!("{}-{}", range.start(), range.end())
+    }
 }
 
 /// `10.0.0.0/8` or one address. IPv4-mapped networks become IPv4, as client addresses do.
@@ -247,6 +310,8 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label) && (!numeric || text.parse::<Ipv4Addr>().is_ok())
 }
 
+/// Bytes of the path of a Unix socket: what the system has room for.
+const MAX_UNIX: usize = 107;
 /// Units of durations in milliseconds, ascending.
 const DURATIONS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -275,7 +340,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC*") {
             let _ = (duration(&text), size(&text), host(&text), upstream(&text), network(&text));
-            let _ = (prefix(&text), own_prefix(&text), id(&text, b"-"));
+            let _ = (prefix(&text), own_prefix(&text), id(&text, b"-"), target(&text), statuses(&text));
         }
     }
 
@@ -336,15 +401,26 @@ mod tests {
 
     #[test]
     fn upstreams_are_bare_http_urls() {
-        let at = |host: &str, port| Endpoint { host: host.into(), port };
+        let at = |host: &str, port| Endpoint::Host { host: host.into(), port, tls: false };
+        let secure = |host: &str, port| Endpoint::Host { host: host.into(), port, tls: true };
         assert_eq!(upstream("http://127.0.0.1:3000").unwrap(), at("127.0.0.1", 3000));
         assert_eq!(upstream("http://App_1/").unwrap(), at("app_1", 80));
         assert_eq!(upstream("http://[::1]:81").unwrap(), at("::1", 81));
         assert_eq!(show_upstream(&at("::1", 81)), "http://[::1]:81");
+        assert_eq!(upstream("HTTPS://a").unwrap(), secure("a", 443));
+        assert_eq!(show_upstream(&secure("a", 8443)), "https://a:8443");
+        for text in ["unix:/run/app.sock", "unix:///run/app.sock"] {
+            assert_eq!(show_upstream(&upstream(text).unwrap()), "unix:/run/app.sock");
+        }
         for bad in [
             "",
             "a:80",
-            "https://a",
+            "unix:",
+            "unix:app.sock",
+            "unix:/run/",
+            "https://a/b",
+            "h2c://a",
+            "http+unix:///a",
             "ftp://a",
             "http://",
             "http://a/b",
@@ -357,6 +433,25 @@ mod tests {
             "http://::1",
         ] {
             assert!(upstream(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_one_or_several() {
+        for (text, range) in [("200", 200..=200), ("2xx", 200..=299), ("200-399", 200..=399)] {
+            assert_eq!(statuses(text).unwrap(), range);
+            assert_eq!(statuses(&show_statuses(&range)).unwrap(), range);
+        }
+        for bad in ["", "xx", "99", "600", "6xx", "300-200", "2x", "200-", "-1"] {
+            assert!(statuses(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_ask_for_may_have_a_query() {
+        assert_eq!(target("/healthz?full=1").unwrap(), "/healthz?full=1");
+        for bad in ["", "healthz", "http://a/", "/a b", "/қ", "/a#b"] {
+            assert!(target(bad).is_err(), "{bad}");
         }
     }
 

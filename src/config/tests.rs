@@ -120,7 +120,7 @@ address = "off"
     assert_eq!(config.listeners[0].tls.as_ref().unwrap().key, Path::new("k.pem"));
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["a.example", "[::1]"]);
-    assert_eq!(site.upstream[1], Endpoint { host: "::1".into(), port: 3001 });
+    assert_eq!(site.upstream[1], Endpoint::Host { host: "::1".into(), port: 3001, tls: false });
     assert_eq!((site.balance, site.body_bytes, site.prefix.as_str()), (Balance::Least, 1 << 20, "/privacy/"));
     assert_eq!(site.trusted_proxies.len(), 2);
     let policy = site.policy.as_ref().unwrap();
@@ -156,12 +156,15 @@ fn the_environment_overrides_and_its_mistakes_are_told_last() {
 fn a_url_is_enough() {
     let config = for_upstream("http://Shop.example:3000", None, None, no_env()).unwrap();
     assert_eq!(config.sites[0].hosts, ["localhost", "127.0.0.1", "[::1]", "shop.example"]);
-    assert_eq!(config.sites[0].upstream, [Endpoint { host: "shop.example".into(), port: 3000 }]);
+    assert_eq!(
+        config.sites[0].upstream,
+        [Endpoint::Host { host: "shop.example".into(), port: 3000, tls: false }]
+    );
     assert_eq!(config.listeners[0].address, DEFAULT_LISTEN.parse().unwrap());
     assert_eq!(config.records.dir, Path::new(DEFAULT_DATA));
     let local = for_upstream("http://[::1]:3000", Some("0.0.0.0:80"), Some("d".into()), no_env()).unwrap();
     assert_eq!((local.sites[0].hosts.len(), local.records.dir), (3, PathBuf::from("d")));
-    let problems = for_upstream("https://a\"\n", Some("x"), None, no_env()).unwrap_err();
+    let problems = for_upstream("https://a\"\n/b", Some("x"), None, no_env()).unwrap_err();
     let keys: Vec<&str> = problems.list().iter().map(|p| p.key.as_str()).collect();
     assert_eq!(keys, ["--listen", "--upstream"]);
     assert!(problems.list().iter().all(|p| p.file == "command line" && p.line.is_none()));

@@ -4,6 +4,7 @@
 //! or at the disk. Bound: the value.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(super) enum Value {
     Socket(SocketAddr),
     Endpoint(Endpoint),
     Network(IpNet),
+    Statuses(RangeInclusive<u16>),
     /// Midnight UTC of a day, in seconds since 1970.
     Day(i64),
     /// The elements and where each was said.
@@ -181,6 +183,8 @@ fn scalar(kind: &Kind, value: &DeValue<'_>, base: &Path) -> Result<Value, Fault>
         Kind::Folder => folder(text()?, base),
         Kind::Host => syntax::host(text()?).map(Value::Text),
         Kind::Upstream => syntax::upstream(text()?).map(Value::Endpoint),
+        Kind::Target => syntax::target(text()?).map(Value::Text),
+        Kind::Statuses => syntax::statuses(text()?).map(Value::Statuses),
         Kind::Network => syntax::network(text()?).map(Value::Network),
         Kind::Prefix => syntax::prefix(text()?).map(Value::Text),
         Kind::OwnPrefix => syntax::own_prefix(text()?).map(Value::Text),

@@ -17,17 +17,19 @@ use super::balance::Pick;
 use super::body::{RequestBody, Upload};
 use super::pool::{Connection, Lease, add_one};
 use super::wire::{Failure, Wire};
-use super::{Answer, FailedBefore, SendError, framing};
+use super::{Answer, FailedAttempts, SendError, framing};
 use crate::clock;
 use crate::error::{Reason, Refusal};
 
 /// One request on its way, over all attempts.
 pub(super) struct Job {
     began: Instant,
-    /// How often the request was repeated so far.
-    pub(super) retries: u8,
-    /// The attempt that was repeated.
-    pub(super) failed_before: Option<FailedBefore>,
+    /// The attempts so far, all without an answer.
+    pub(super) failed_before: FailedAttempts,
+    /// Whether the request was repeated although a connection had taken it.
+    pub(super) repeated: bool,
+    /// Until when another endpoint may be connected to; set once connecting failed.
+    pub(super) connect_until: Option<Instant>,
     method: Method,
     asks_upgrade: bool,
     /// The site may get it twice: idempotent, and no body that would be gone.
@@ -51,8 +53,9 @@ impl Job {
         let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
         Self {
             began,
-            retries: 0,
-            failed_before: None,
+            failed_before: FailedAttempts::new(),
+            repeated: false,
+            connect_until: None,
             asks_upgrade: request.headers().contains_key(header::UPGRADE),
             repeatable: idempotent.contains(&method) && request.body().is_end_stream(),
             upload: request.body().upload(),
@@ -61,8 +64,8 @@ impl Job {
     }
 
     /// The end without an answer.
-    pub(super) fn error(&self, refusal: Refusal, endpoint: Option<usize>) -> SendError {
-        SendError { refusal, endpoint, retries: self.retries, failed_before: self.failed_before }
+    pub(super) fn error(self, refusal: Refusal, endpoint: Option<usize>) -> SendError {
+        SendError { refusal, endpoint, failed_before: self.failed_before }
     }
 
     /// Sends the request to the endpoint picked; on a repetition over a fresh connection.
@@ -71,8 +74,8 @@ impl Job {
         pick: &Pick,
         request: &mut Request<RequestBody>,
     ) -> Result<Answer, Failed> {
-        let fresh = self.retries > 0;
-        let mut lease = match pick.pool.acquire(fresh, clock::monotonic()).await {
+        let now = clock::monotonic();
+        let mut lease = match pick.pool.acquire(self.repeated, now, self.connect_until).await {
             Ok(lease) => lease,
             Err(refusal) => {
                 let elsewhere = refusal.reason() != Reason::QueueFull;
@@ -156,8 +159,7 @@ impl Job {
         Ok(Answer {
             response,
             endpoint: pick.endpoint,
-            retries: self.retries,
-            failed_before: self.failed_before,
+            failed_before: self.failed_before.clone(),
             reused,
             waited: written.saturating_duration_since(self.began),
             upstream_time: now.saturating_duration_since(written),

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::FailedBefore;
 use super::health::Admission;
 use super::pool::{Pool, add_one};
 use crate::config::Balance;
@@ -41,13 +42,18 @@ impl Balancer {
         Self { rule, next: Cell::new(0), fail_open: Cell::new(0) }
     }
 
-    /// How often every endpoint was ejected and one was used all the same.
-    pub(super) fn fail_open(&self) -> u64 {
-        self.fail_open.get()
+    /// The rule.
+    pub(super) const fn rule(&self) -> Balance {
+        self.rule
     }
 
-    /// Picks one of `pools` but `except`. `None` if there is no other.
-    pub(super) fn pick(&self, pools: &[Rc<Pool>], except: Option<usize>, now: Instant) -> Option<Pick> {
+    /// How often every endpoint was ejected and one was used all the same, since this was asked last.
+    pub(super) fn take_fail_open(&self) -> u64 {
+        self.fail_open.take()
+    }
+
+    /// Picks one of `pools` but those in `except`. `None` if there is no other.
+    pub(super) fn pick(&self, pools: &[Rc<Pool>], except: &[FailedBefore], now: Instant) -> Option<Pick> {
         if let Some((endpoint, admission)) = self.best(pools, except, |pool| pool.health.admits(now)) {
             let pool = Rc::clone(pools.get(endpoint)?);
             let trial = (admission == Admission::Trial).then(|| {
@@ -57,14 +63,17 @@ impl Balancer {
             return Some(Pick { endpoint, pool, _trial: trial });
         }
         let (endpoint, _) = self.best(pools, except, |_| Admission::Open)?;
-        add_one(&self.fail_open);
+        // Only a first choice: where a request goes on to says nothing about those that it has tried.
+        if except.is_empty() {
+            add_one(&self.fail_open);
+        }
         Some(Pick { endpoint, pool: Rc::clone(pools.get(endpoint)?), _trial: None })
     }
 
     fn best(
         &self,
         pools: &[Rc<Pool>],
-        except: Option<usize>,
+        except: &[FailedBefore],
         admits: impl Fn(&Pool) -> Admission,
     ) -> Option<(usize, Admission)> {
         let start = self.next.get();
@@ -72,7 +81,7 @@ impl Balancer {
         // The walk begins after the last pick, so that endpoints with equal load take turns as well.
         for step in 0..pools.len() {
             let index = (start + step) % pools.len();
-            if except == Some(index) {
+            if except.iter().any(|failed| failed.endpoint == index) {
                 continue;
             }
             let admission = admits(&pools[index]);

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use super::timer::LazyTimer;
 use super::trailers;
 use crate::clock;
+use crate::config;
 use crate::error::{Reason, Refusal};
 
 /// What is known of a request body while it is sent and afterwards.
@@ -55,7 +56,7 @@ impl Upload {
 }
 
 /// What an upload must keep to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadLimits {
     /// Most bytes.
     pub bytes: u64,
@@ -64,6 +65,14 @@ pub struct UploadLimits {
     /// Bytes that each second of waiting must have brought, but for the first `timeout`; 0: any. Only the time that the
     /// client was awaited counts: a slow endpoint is not its fault.
     pub rate: u64,
+}
+
+impl UploadLimits {
+    /// The limits for uploads to `site`.
+    #[must_use]
+    pub const fn new(site: &config::Site, limits: &config::Limits, timeouts: &config::Timeouts) -> Self {
+        Self { bytes: site.body_bytes, timeout: timeouts.request_body, rate: limits.min_body_rate }
+    }
 }
 
 /// A request body for the endpoint.

@@ -1,14 +1,20 @@
 //! Which endpoints are taken for broken.
 //!
-//! Passive: only real requests are watched. Five failures in a row eject an endpoint for 10 s, then 20 s, 40 s and at
-//! most 60 s; after that one request may try it, and its outcome decides. Never asks the time. Bound: five words.
+//! Two judges, and each can eject an endpoint by itself. Real requests: five failures in a row eject for 10 s, then
+//! 20 s, 40 s and at most 60 s; after that one request may try it, and its outcome decides. Health checks, where there
+//! are any: as long as they say so. Never asks the time. Bound: six words.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::probe::Verdict;
 
 /// What is thought of one endpoint by one thread.
 #[derive(Default)]
 pub(super) struct Health {
+    /// What health checks say, the same for all threads.
+    checks: Arc<Verdict>,
     failures: Cell<u32>,
     /// Ejected at least until then, and until a trial succeeds.
     until: Cell<Option<Instant>>,
@@ -29,8 +35,16 @@ pub(super) enum Admission {
 }
 
 impl Health {
+    /// Nothing is held against the endpoint but what health checks say.
+    pub(super) fn new(checks: Arc<Verdict>) -> Self {
+        Self { checks, ..Self::default() }
+    }
+
     /// Whether the endpoint may have a request now.
     pub(super) fn admits(&self, now: Instant) -> Admission {
+        if self.checks.is_down() {
+            return Admission::Ejected;
+        }
         match self.until.get() {
             None => Admission::Open,
             Some(until) if now >= until && !self.trying.get() => Admission::Trial,
@@ -40,7 +54,7 @@ impl Health {
 
     /// Whether the endpoint is ejected, a trial included.
     pub(super) fn is_ejected(&self) -> bool {
-        self.until.get().is_some()
+        self.until.get().is_some() || self.checks.is_down()
     }
 
     /// A trial begins. It ends with a verdict or with [`Self::trial_over`].
@@ -104,6 +118,23 @@ mod tests {
         health.succeeded();
         health.failed(now);
         assert_eq!(health.admits(now), Admission::Open);
+    }
+
+    #[test]
+    fn health_checks_eject_and_bring_back() {
+        let (checks, now) = (Arc::<Verdict>::default(), clock::monotonic());
+        let health = Health::new(Arc::clone(&checks));
+        checks.set_down(true);
+        assert_eq!(health.admits(now), Admission::Ejected);
+        health.succeeded();
+        assert!(health.is_ejected());
+        checks.set_down(false);
+        assert_eq!(health.admits(now), Admission::Open);
+        // What requests found out stays.
+        ejected(&health, now);
+        checks.set_down(true);
+        checks.set_down(false);
+        assert_eq!(health.admits(now), Admission::Ejected);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! The upstream side: takes a finished request to one of the site's endpoints and brings the answer back.
 //!
-//! Everything here belongs to one worker thread and runs inside its `LocalSet`. It repeats a request at most once, and
-//! only when the site cannot have acted on it; it never reads a body, never decides on headers but framing, and never
-//! stores an answer. Bounds: [`config::Limits::upstream_connections`], [`config::Limits::upstream_queue`], and a wait
+//! Everything here belongs to one worker thread and runs inside its `LocalSet`, but [`SiteUpstream`], which threads
+//! share. A request that a connection has taken is repeated at most once, and only when the site cannot have acted on
+//! it; one that could not even be connected for goes on to each other endpoint once. It never reads a body, never
+//! decides on headers but framing, and never stores an answer. Bounds: [`config::Limits::upstream_connections`], [`config::Limits::upstream_queue`], and a wait
 //! for every step.
 //!
 //! | file | job |
 //! |---|---|
 //! | `attempt` | one try, and whether another may follow |
-//! | `balance`, `health` | which endpoint |
-//! | `pool`, `connect`, `wire` | which connection |
+//! | `balance`, `health`, [`probe`] | which endpoint |
+//! | `pool`, `queue`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
+//! | `connect`, `resolve`, [`tls`] | how a connection is made |
+//! | `shared` | what threads share of a site |
 //! | `framing`, `trailers` | one framing in each direction |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
@@ -19,33 +22,44 @@ mod answer;
 mod attempt;
 mod balance;
 mod body;
+mod carrier;
 mod connect;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod health;
+mod http2;
 mod pool;
+pub mod probe;
+mod queue;
 mod rehearsal;
+mod resolve;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod timer;
+pub mod tls;
 mod trailers;
 pub mod tunnel;
 mod wire;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 pub use self::answer::AnswerBody;
 use self::attempt::Job;
-use self::balance::Balancer;
+use self::balance::{Balancer, Pick};
 pub use self::body::{RequestBody, Upload, UploadLimits};
-pub use self::pool::EndpointStats;
+pub use self::pool::{Closed, EndpointStats};
 use self::pool::{Pool, Settings, add_one};
 pub(crate) use self::rehearsal::head;
+use self::resolve::Resolve;
+pub use self::shared::SiteUpstream;
 pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
@@ -53,6 +67,8 @@ use crate::error::{Reason, Refusal};
 
 /// The endpoints of one site, as one worker thread sees them.
 pub struct Upstreams {
+    shared: Arc<SiteUpstream>,
+    settings: Rc<Settings>,
     pools: Vec<Rc<Pool>>,
     balancer: Balancer,
     upload: UploadLimits,
@@ -64,10 +80,8 @@ pub struct Answer {
     pub response: Response<AnswerBody>,
     /// Index of the endpoint in the configuration.
     pub endpoint: usize,
-    /// How often the request was repeated: 0 or 1.
-    pub retries: u8,
-    /// The failed attempt before, if there was one.
-    pub failed_before: Option<FailedBefore>,
+    /// The attempts before, all without an answer.
+    pub failed_before: FailedAttempts,
     /// Whether the connection had carried a request before.
     pub reused: bool,
     /// From the call to the request given to a connection: queue, look-up, connect, a failed first try.
@@ -85,11 +99,12 @@ pub struct SendError {
     pub refusal: Refusal,
     /// Index of the endpoint tried last.
     pub endpoint: Option<usize>,
-    /// How often the request was repeated: 0 or 1.
-    pub retries: u8,
-    /// The failed attempt before the last, if there was one.
-    pub failed_before: Option<FailedBefore>,
+    /// The attempts before the last.
+    pub failed_before: FailedAttempts,
 }
+
+/// Attempts without an answer, in order; rarely more than one.
+pub type FailedAttempts = SmallVec<[FailedBefore; 1]>;
 
 /// An attempt that was repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,28 +116,49 @@ pub struct FailedBefore {
 }
 
 impl Upstreams {
-    /// The upstream side of `site`, without a connection yet.
+    /// The upstream side of `site`, without a connection yet. `shared` is what threads share of it.
     #[must_use]
-    pub fn new(site: &config::Site, limits: &config::Limits, timeouts: &config::Timeouts) -> Rc<Self> {
-        let settings = Rc::new(Settings {
-            connections: limits.upstream_connections,
-            queue: limits.upstream_queue,
-            queue_wait: timeouts.upstream_queue,
-            connect: timeouts.upstream_connect,
-            head: timeouts.upstream_head,
-            body: timeouts.upstream_body,
-            idle: timeouts.upstream_idle,
-            max_age: timeouts.upstream_max_age,
-        });
+    pub fn new(
+        site: &config::Site,
+        shared: Arc<SiteUpstream>,
+        limits: &config::Limits,
+        timeouts: &config::Timeouts,
+    ) -> Rc<Self> {
+        Self::resolving(site, shared, limits, timeouts, &(Rc::new(resolve::System) as Rc<dyn Resolve>))
+    }
+
+    /// The same with another resolver.
+    fn resolving(
+        site: &config::Site,
+        shared: Arc<SiteUpstream>,
+        limits: &config::Limits,
+        timeouts: &config::Timeouts,
+        resolver: &Rc<dyn Resolve>,
+    ) -> Rc<Self> {
+        let settings = Rc::new(Settings::new(limits, timeouts));
+        let pool = |(index, place)| Pool::new(&shared, index, place, &settings, resolver);
         Rc::new(Self {
-            pools: site.upstream.iter().map(|endpoint| Pool::new(endpoint, Rc::clone(&settings))).collect(),
+            pools: shared.endpoints().iter().enumerate().map(pool).collect(),
             balancer: Balancer::new(site.balance),
-            upload: UploadLimits {
-                bytes: site.body_bytes,
-                timeout: timeouts.request_body,
-                rate: limits.min_body_rate,
-            },
+            upload: UploadLimits::new(site, limits, timeouts),
+            shared,
+            settings,
         })
+    }
+
+    /// Whether this is what [`Self::new`] would make, so that its connections can stay.
+    #[must_use]
+    pub fn fits(
+        &self,
+        site: &config::Site,
+        shared: &Arc<SiteUpstream>,
+        limits: &config::Limits,
+        timeouts: &config::Timeouts,
+    ) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+            && *self.settings == Settings::new(limits, timeouts)
+            && self.balancer.rule() == site.balance
+            && self.upload == UploadLimits::new(site, limits, timeouts)
     }
 
     /// The client's body under the site's limit, `timeouts.request_body` and `limits.min_body_rate`.
@@ -143,32 +179,41 @@ impl Upstreams {
         let began = clock::monotonic();
         framing::request(&mut request);
         let mut job = Job::new(&request, began);
-        let mut pick = self.balancer.pick(&self.pools, None, began);
+        let Some(mut chosen) = self.balancer.pick(&self.pools, &[], began) else {
+            return Err(job.error(Refusal::from(Reason::Internal), None));
+        };
         loop {
-            let Some(chosen) = &pick else {
-                return Err(job.error(Refusal::from(Reason::Internal), None));
-            };
-            let failed = match job.attempt(chosen, &mut request).await {
+            let failed = match job.attempt(&chosen, &mut request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            if !failed.again || job.retries > 0 {
+            let before = FailedBefore { endpoint: chosen.endpoint, reason: failed.refusal.reason() };
+            if !failed.again || (job.repeated && !failed.elsewhere) {
                 return Err(job.error(failed.refusal, Some(chosen.endpoint)));
             }
-            job.failed_before =
-                Some(FailedBefore { endpoint: chosen.endpoint, reason: failed.refusal.reason() });
             if failed.elsewhere {
-                let other = self.balancer.pick(&self.pools, Some(chosen.endpoint), clock::monotonic());
-                if other.is_none() {
-                    return Err(job.error(failed.refusal, Some(chosen.endpoint)));
+                match self.elsewhere(&mut job, before) {
+                    Some(other) => chosen = other,
+                    None => return Err(job.error(failed.refusal, Some(chosen.endpoint))),
                 }
-                pick = other;
+            } else {
+                job.repeated = true;
             }
-            if let Some(chosen) = &pick {
-                add_one(&chosen.pool.counters.retries);
-            }
-            job.retries = 1;
+            job.failed_before.push(before);
+            add_one(&chosen.pool.counters.retries);
         }
+    }
+
+    /// Another endpoint for a request whose connection could not be made, if there is one and it is not too late.
+    fn elsewhere(&self, job: &mut Job, failed: FailedBefore) -> Option<Pick> {
+        let now = clock::monotonic();
+        let until = *job.connect_until.get_or_insert(now + self.settings.connect);
+        if now >= until {
+            return None;
+        }
+        let mut tried = job.failed_before.clone();
+        tried.push(failed);
+        self.balancer.pick(&self.pools, &tried, now)
     }
 
     /// What this thread counted, endpoint by endpoint in the order of the configuration.
@@ -176,9 +221,15 @@ impl Upstreams {
         self.pools.iter().map(|pool| pool.stats())
     }
 
-    /// How often all endpoints were ejected and one was used all the same.
+    /// How often all endpoints were ejected and one was used all the same, since this was asked last.
     #[must_use]
-    pub fn fail_open(&self) -> u64 {
-        self.balancer.fail_open()
+    pub fn take_fail_open(&self) -> u64 {
+        self.balancer.take_fail_open()
+    }
+
+    /// How many pooled connections of an endpoint were closed for a reason, since this was asked last.
+    #[must_use]
+    pub fn take_closed(&self, endpoint: usize, why: Closed) -> u64 {
+        self.pools.get(endpoint).map_or(0, |pool| pool.take_closed(why))
     }
 }

@@ -5,22 +5,26 @@
 //! `limits.upstream_connections` open, `limits.upstream_queue` waiting for `timeouts.upstream_queue` at most.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::carrier::Carrier;
 use super::connect::Target;
 use super::health::Health;
+use super::http2::Streams;
+use super::queue::Queue;
+use super::resolve::Resolve;
+use super::shared::SiteUpstream;
 use super::timer::LazyTimer;
-use super::wire::{Active, State, Switched, Transport, Wire};
+use super::wire::{State, Switched, Wire};
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
 
 /// The limits and waits of the upstream side.
+#[derive(PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) queue: usize,
@@ -59,24 +63,87 @@ pub(super) struct Counters {
     pub(super) requests: Cell<u64>,
     pub(super) connect_errors: Cell<u64>,
     pub(super) retries: Cell<u64>,
-    queue_refusals: Cell<u64>,
+    /// By [`Closed`]; since somebody asked last.
+    closed: [Cell<u64>; Closed::ALL.len()],
+}
+
+/// Why a pooled connection was closed although nothing went wrong on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Nobody needed it for `timeouts.upstream_idle`.
+    Idle,
+    /// It was older than `timeouts.upstream_max_age`.
+    MaxAge,
+    /// The endpoint closed it or wanted its end.
+    Endpoint,
+    /// A new connection was needed at the cap, and this one did not do.
+    Room,
+}
+
+impl Closed {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::MaxAge, Self::Endpoint, Self::Room];
+}
+
+impl Counters {
+    /// A pooled connection is closed.
+    pub(super) fn closed(&self, why: Closed) {
+        add_one(&self.closed[why as usize]);
+    }
+}
+
+impl Settings {
+    /// The settings of a configuration.
+    pub(super) const fn new(limits: &config::Limits, timeouts: &config::Timeouts) -> Self {
+        Self {
+            connections: limits.upstream_connections,
+            queue: limits.upstream_queue,
+            queue_wait: timeouts.upstream_queue,
+            connect: timeouts.upstream_connect,
+            head: timeouts.upstream_head,
+            body: timeouts.upstream_body,
+            idle: timeouts.upstream_idle,
+            max_age: timeouts.upstream_max_age,
+        }
+    }
+
+    /// The settings of a connection for one exchange.
+    pub(super) const fn alone(limit: Duration) -> Self {
+        Self {
+            connections: 1,
+            queue: 0,
+            queue_wait: limit,
+            connect: limit,
+            head: limit,
+            body: limit,
+            idle: limit,
+            max_age: limit,
+        }
+    }
+
+    /// Pause between two looks at idle connections.
+    pub(super) fn reaper_pause(&self) -> Duration {
+        (self.idle / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
 }
 
 /// One endpoint and its connections.
 pub(super) struct Pool {
     pub(super) settings: Rc<Settings>,
     pub(super) health: Health,
-    pub(super) counters: Counters,
-    target: Target,
+    pub(super) counters: Rc<Counters>,
+    target: Rc<Target>,
+    /// In place of all that follows, if HTTP/2 is spoken.
+    streams: Option<Rc<Streams>>,
     idle: RefCell<Vec<Connection>>,
     active: Cell<usize>,
-    waiters: RefCell<VecDeque<oneshot::Sender<Lease>>>,
+    waiting: Queue<Lease>,
     reaping: Cell<bool>,
 }
 
 /// An open connection with what is kept beside it from one exchange to the next.
 pub(super) struct Connection {
-    pub(super) wire: Active,
+    pub(super) wire: Carrier,
     pub(super) timer: LazyTimer,
     opened: Instant,
     idle_since: Instant,
@@ -92,60 +159,105 @@ pub(super) struct Lease {
 
 impl Pool {
     /// An endpoint without connections.
-    pub(super) fn new(endpoint: &config::Endpoint, settings: Rc<Settings>) -> Rc<Self> {
+    pub(super) fn new(
+        site: &SiteUpstream,
+        endpoint: usize,
+        place: &config::Endpoint,
+        settings: &Rc<Settings>,
+        resolver: &Rc<dyn Resolve>,
+    ) -> Rc<Self> {
+        let target = Rc::new(Target::new(place, site.tls.as_ref(), Rc::clone(resolver)));
+        let counters = Rc::<Counters>::default();
+        let streams = match site.protocol() {
+            config::Protocol::Http1 => None,
+            config::Protocol::Http2 => {
+                Some(Streams::new(Rc::clone(&target), Rc::clone(settings), Rc::clone(&counters)))
+            }
+        };
         Rc::new(Self {
-            settings,
-            health: Health::default(),
-            counters: Counters::default(),
-            target: Target::new(endpoint),
+            settings: Rc::clone(settings),
+            health: Health::new(site.verdicts.get(endpoint).cloned().unwrap_or_default()),
+            counters,
+            target,
+            streams,
             idle: RefCell::default(),
             active: Cell::new(0),
-            waiters: RefCell::default(),
+            waiting: Queue::default(),
             reaping: Cell::new(false),
         })
     }
 
-    /// Connections in use plus requests that wait.
+    /// Connections in use, or streams, plus requests that wait.
     pub(super) fn load(&self) -> usize {
-        self.active.get() + self.waiters.borrow().len()
+        let streams = self.streams.as_ref().map_or(0, |streams| streams.waiting());
+        self.active.get() + self.waiting.len_at_most() + streams
     }
 
     /// The counts.
     pub(super) fn stats(&self) -> EndpointStats {
-        EndpointStats {
+        let mut stats = EndpointStats {
             requests: self.counters.requests.get(),
             connect_errors: self.counters.connect_errors.get(),
             retries: self.counters.retries.get(),
-            queue_refusals: self.counters.queue_refusals.get(),
+            queue_refusals: self.waiting.refusals(),
             connections_idle: self.idle.borrow().len(),
             connections_active: self.active.get(),
-            queued: self.waiters.borrow().iter().filter(|waiter| !waiter.is_closed()).count(),
+            queued: self.waiting.len(),
             ejected: self.health.is_ejected(),
+        };
+        if let Some(streams) = &self.streams {
+            stats.connections_active = 0;
+            streams.add_to(&mut stats);
         }
+        stats
     }
 
-    /// A connection: an idle one unless `fresh`, else a new one, else the first that becomes free.
+    /// How many connections were closed since this was asked last, and why.
+    pub(super) fn take_closed(&self, why: Closed) -> u64 {
+        self.counters.closed[why as usize].take()
+    }
+
+    /// A connection: an idle one unless `fresh`, else a new one, else the first that becomes free. Connecting ends at
+    /// `until`, if that is sooner than its own wait.
     ///
     /// # Errors
     /// `QueueFull`, or what connecting gives.
-    pub(super) async fn acquire(self: &Rc<Self>, fresh: bool, now: Instant) -> Result<Lease, Refusal> {
+    pub(super) async fn acquire(
+        self: &Rc<Self>,
+        fresh: bool,
+        now: Instant,
+        until: Option<Instant>,
+    ) -> Result<Lease, Refusal> {
+        if let Some(streams) = &self.streams {
+            let stream = streams.acquire(fresh, now, self.connect_limit(now, until)).await?;
+            let reused = stream.reused;
+            let connection = Connection::new(Carrier::Stream(Box::new(stream)), now, self.settings.head);
+            let mut lease = self.lease(Some(connection));
+            lease.reused = reused;
+            return Ok(lease);
+        }
         if !fresh && let Some(connection) = self.take_idle(now) {
             return Ok(self.lease(Some(connection)));
         }
-        let mut lease = if self.has_room() { self.lease(None) } else { self.wait().await? };
+        let mut lease = if self.has_room() {
+            self.lease(None)
+        } else {
+            self.waiting.wait(self.settings.queue, self.settings.queue_wait).await?
+        };
         let usable = lease.connection.as_mut().is_some_and(|c| c.wire.state() == State::Ready);
         if fresh || !usable {
             lease.connection = None;
             lease.reused = false;
-            lease.connection = Some(self.open().await?);
+            lease.connection = Some(self.open(until).await?);
         }
         Ok(lease)
     }
 
-    async fn open(&self) -> Result<Connection, Refusal> {
+    async fn open(&self, until: Option<Instant>) -> Result<Connection, Refusal> {
+        let now = clock::monotonic();
         let opened = async {
-            let stream = self.target.connect(self.settings.connect).await?;
-            Active::open(Transport::Tcp(stream)).await
+            let transport = self.target.connect(now + self.connect_limit(now, until)).await?;
+            Carrier::open(transport).await
         };
         match opened.await {
             Ok(wire) => Ok(Connection::new(wire, clock::monotonic(), self.settings.head)),
@@ -156,11 +268,17 @@ impl Pool {
         }
     }
 
+    fn connect_limit(&self, now: Instant, until: Option<Instant>) -> Duration {
+        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+        self.settings.connect.min(left)
+    }
+
     fn take_idle(&self, now: Instant) -> Option<Connection> {
         loop {
             let mut connection = self.idle.borrow_mut().pop()?;
-            if connection.is_usable(&self.settings, now) {
-                return Some(connection);
+            match connection.verdict(&self.settings, now) {
+                None => return Some(connection),
+                Some(why) => self.counters.closed(why),
             }
         }
     }
@@ -170,32 +288,9 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         if self.active.get() + idle.len() >= self.settings.connections && !idle.is_empty() {
             idle.remove(0);
+            self.counters.closed(Closed::Room);
         }
         self.active.get() + idle.len() < self.settings.connections
-    }
-
-    async fn wait(&self) -> Result<Lease, Refusal> {
-        let refused = |refusal| {
-            add_one(&self.counters.queue_refusals);
-            Err(refusal)
-        };
-        let turn = {
-            let mut waiters = self.waiters.borrow_mut();
-            if waiters.len() >= self.settings.queue {
-                waiters.retain(|waiter| !waiter.is_closed());
-            }
-            if waiters.len() >= self.settings.queue {
-                return refused(Refusal::from(Reason::QueueFull));
-            }
-            let (sender, turn) = oneshot::channel();
-            waiters.push_back(sender);
-            turn
-        };
-        match timeout(self.settings.queue_wait, turn).await {
-            Ok(Ok(lease)) => Ok(lease),
-            Ok(Err(gone)) => refused(Refusal::caused_by(Reason::QueueFull, gone)),
-            Err(elapsed) => refused(Refusal::caused_by(Reason::QueueFull, elapsed)),
-        }
     }
 
     fn lease(self: &Rc<Self>, connection: Option<Connection>) -> Lease {
@@ -204,27 +299,16 @@ impl Pool {
         Lease { pool: Rc::clone(self), connection, reused }
     }
 
-    /// The longest-waiting request that still waits.
-    fn next_waiter(&self) -> Option<oneshot::Sender<Lease>> {
-        let mut waiters = self.waiters.borrow_mut();
-        loop {
-            let waiter = waiters.pop_front()?;
-            if !waiter.is_closed() {
-                return Some(waiter);
-            }
-        }
-    }
-
     /// Takes back a connection after a complete exchange.
     fn put(self: &Rc<Self>, mut lease: Lease) {
         let now = clock::monotonic();
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
         // Whoever takes it looks at its state again.
-        if !connection.is_young(&self.settings, now) {
-            return;
+        if let Some(why) = connection.too_old(&self.settings, now) {
+            return self.counters.closed(why);
         }
-        if let Some(waiter) = self.next_waiter() {
+        if let Some(waiter) = self.waiting.next() {
             lease.reused = true;
             // A waiter that left in this moment drops the lease, and with it the connection.
             drop(waiter.send(lease));
@@ -240,7 +324,7 @@ impl Pool {
             return;
         }
         let pool = Rc::downgrade(self);
-        let pause = (self.settings.idle / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let pause = self.settings.reaper_pause();
         tokio::task::spawn_local(async move {
             loop {
                 sleep(pause).await;
@@ -258,25 +342,34 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         idle.retain_mut(|connection| {
             connection.wire.rest();
-            connection.is_usable(&self.settings, now)
+            let verdict = connection.verdict(&self.settings, now);
+            verdict.into_iter().for_each(|why| self.counters.closed(why));
+            verdict.is_none()
         });
         idle.len()
     }
 }
 
 impl Connection {
-    fn new(wire: Active, now: Instant, first_wait: Duration) -> Self {
+    fn new(wire: Carrier, now: Instant, first_wait: Duration) -> Self {
         let timer = LazyTimer::new(now + first_wait);
         Self { wire, timer, opened: now, idle_since: now }
     }
 
-    fn is_usable(&mut self, settings: &Settings, now: Instant) -> bool {
-        self.is_young(settings, now) && self.wire.state() == State::Ready
+    /// Why it cannot be used again; `None` if it can.
+    fn verdict(&mut self, settings: &Settings, now: Instant) -> Option<Closed> {
+        let too_old = self.too_old(settings, now);
+        too_old.or_else(|| (self.wire.state() != State::Ready).then_some(Closed::Endpoint))
     }
 
-    fn is_young(&self, settings: &Settings, now: Instant) -> bool {
-        now.saturating_duration_since(self.idle_since) < settings.idle
-            && now.saturating_duration_since(self.opened) < settings.max_age
+    fn too_old(&self, settings: &Settings, now: Instant) -> Option<Closed> {
+        if now.saturating_duration_since(self.opened) >= settings.max_age {
+            Some(Closed::MaxAge)
+        } else if now.saturating_duration_since(self.idle_since) >= settings.idle {
+            Some(Closed::Idle)
+        } else {
+            None
+        }
     }
 }
 
@@ -287,7 +380,7 @@ impl Lease {
     }
 
     /// The connection as the body of an answer sees it.
-    pub(super) fn wire(&self) -> Option<&Active> {
+    pub(super) fn wire(&self) -> Option<&Carrier> {
         self.connection.as_ref().map(|connection| &connection.wire)
     }
 
@@ -334,7 +427,7 @@ impl Drop for Lease {
         // Closed before its place is given to another.
         self.connection = None;
         self.pool.active.set(self.pool.active.get().saturating_sub(1));
-        if let Some(waiter) = self.pool.next_waiter() {
+        if let Some(waiter) = self.pool.waiting.next() {
             drop(waiter.send(self.pool.lease(None)));
         }
     }

@@ -29,12 +29,15 @@ pub fn status(reason: Reason) -> StatusCode {
         R::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         R::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         R::ConnectRefused
+        | R::Dns
+        | R::UpstreamCertificate
+        | R::UpstreamTls
         | R::UpstreamClosed
         | R::UpstreamProtocol
         | R::UpstreamHeadTooLarge
         | R::UpstreamBodyBroken => StatusCode::BAD_GATEWAY,
         R::QueueFull | R::Draining | R::RecordFailed => StatusCode::SERVICE_UNAVAILABLE,
-        R::ConnectTimeout | R::Dns | R::UpstreamTimeout | R::UpstreamBodyTimeout => {
+        R::ConnectTimeout | R::DnsTimeout | R::UpstreamTimeout | R::UpstreamBodyTimeout => {
             StatusCode::GATEWAY_TIMEOUT
         }
     }
@@ -48,7 +51,10 @@ pub const fn proxy_status(reason: Reason) -> &'static str {
         R::Denied | R::Throttled | R::RateLimited | R::CrossSite => "kelisim; error=http_request_denied",
         R::ConnectRefused => "kelisim; error=connection_refused",
         R::ConnectTimeout => "kelisim; error=connection_timeout",
-        R::Dns => "kelisim; error=dns_timeout",
+        R::Dns => "kelisim; error=dns_error",
+        R::DnsTimeout => "kelisim; error=dns_timeout",
+        R::UpstreamCertificate => "kelisim; error=tls_certificate_error",
+        R::UpstreamTls => "kelisim; error=tls_protocol_error",
         R::UpstreamClosed => "kelisim; error=connection_terminated",
         R::UpstreamProtocol => "kelisim; error=http_protocol_error",
         R::UpstreamHeadTooLarge => "kelisim; error=http_response_header_section_size",
@@ -123,7 +129,7 @@ mod tests {
             let error = proxy_status(reason).strip_prefix("kelisim; error=").unwrap();
             let allowed: &[&str] = match status(reason).as_u16() {
                 403 | 429 => &["http_request_denied"],
-                400..=499 | 501 => &["http_request_error"],
+                400..=499 | 501 | 505 => &["http_request_error"],
                 500 => &["proxy_internal_error"],
                 502 => &[
                     "connection_refused",

@@ -1,10 +1,11 @@
-//! The background thread: the admin listener, and watching files for change.
+//! The background thread: the admin listener, watching files for change, and health checks.
 //!
 //! Location databases and certificates are replaced here while requests go on with the old ones. Never touches a
 //! request. Bound: one thread.
 
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -12,12 +13,16 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
 
 use super::Phase;
 use super::handover::{self, Offer};
 use crate::admin;
 use crate::admin::health::Readiness;
+use crate::admin::labels::ProbeResult;
+use crate::admin::worker::WorkerMetrics;
 use crate::clock;
+use crate::forward::probe::{Checks, Note};
 use crate::geo::watch::Watcher;
 use crate::listen::tls::Store;
 use crate::snapshot::Shared;
@@ -33,6 +38,8 @@ pub struct Background {
     pub admin: Option<TcpListener>,
     /// The certificates of the listeners.
     pub certificates: Vec<Option<Arc<Store>>>,
+    /// Where health checks are counted.
+    pub metrics: Option<WorkerMetrics>,
     /// The traffic sockets, for the process that takes this one's place.
     pub traffic: Vec<TcpListener>,
     /// Comes when the workers run: from then on a successor may ask.
@@ -46,14 +53,14 @@ pub struct Background {
 pub fn spawn(background: Background, phase: watch::Receiver<Phase>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("background".into()).spawn(move || {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(run(background, phase)),
+            Ok(runtime) => LocalSet::new().block_on(&runtime, run(background, phase)),
             Err(error) => tracing::error!(%error, "the background thread cannot start its runtime"),
         }
     })
 }
 
 async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
-    let Background { shared, readiness, admin, certificates, traffic, ready } = background;
+    let Background { shared, readiness, admin, certificates, metrics: counting, traffic, ready } = background;
     let metrics = Arc::clone(&shared.metrics);
     let (resting, rest) = watch::channel(false);
     let data = shared.snapshot.load().config.records.dir.clone();
@@ -82,7 +89,15 @@ async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
         drop(offer);
     };
     select! {
-        () = async { tokio::join!(serving, watch_certificates(&certificates), watch_geo(&shared), handing_over); } => {}
+        () = async {
+            tokio::join!(
+                serving,
+                watch_certificates(&certificates),
+                watch_geo(&shared),
+                handing_over,
+                check_upstreams(&shared, counting)
+            );
+        } => {}
         _ = phase.wait_for(|now| *now == Phase::Stopping) => {}
     }
 }
@@ -149,6 +164,30 @@ async fn watch_geo(shared: &Shared) {
     }
 }
 
+/// Keeps health checks running for the sites of the configuration in force.
+async fn check_upstreams(shared: &Shared, metrics: Option<WorkerMetrics>) {
+    let Some(metrics) = metrics.map(Rc::new) else { return };
+    let mut running: Vec<Checks> = Vec::new();
+    loop {
+        let snapshot = shared.snapshot.load_full();
+        running.retain(|checks| snapshot.upstreams.iter().any(|site| checks.are_of(site)));
+        for (site, &label) in snapshot.upstreams.iter().zip(&snapshot.upstream_labels) {
+            if running.iter().any(|checks| checks.are_of(site)) {
+                continue;
+            }
+            let metrics = Rc::clone(&metrics);
+            let note: Note = Rc::new(move |endpoint, good| {
+                let result = if good { ProbeResult::Ok } else { ProbeResult::Failed };
+                metrics.upstream_probe(label, endpoint, result);
+            });
+            running.push(Checks::start(site, snapshot.config.timeouts.upstream_connect, &note));
+        }
+        tokio::time::sleep(UPSTREAMS_EVERY).await;
+    }
+}
+
+/// How often the configuration is looked at for other upstreams.
+const UPSTREAMS_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether a reload named other location databases.
 const CONFIG_EVERY: Duration = Duration::from_secs(2);
 /// How often certificate files are looked at.

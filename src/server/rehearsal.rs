@@ -17,6 +17,7 @@ use super::start::{self, StartError};
 use crate::admin::metrics::Metrics;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::forward::SiteUpstream;
 use crate::geo::Databases;
 use crate::listen::tls::Store;
 use crate::store::{Journal, JournalOptions};
@@ -55,7 +56,8 @@ impl Rehearsal {
         let (geo, _) = Databases::open(&config.geoip, now)?;
         let certificates = start::certificates(&config)?;
         let (metrics, handles) = Metrics::new(&start::labels(&config), 1)?;
-        let shared = start::shared(&config, cookies, geo, &certificates, &metrics, now)?;
+        let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
+        let shared = start::shared(&config, cookies, geo, upstreams, &certificates, &metrics, now)?;
         let options = JournalOptions::from_config(&config.records, 1);
         let (journal, recorders) = Journal::start(options, crate::clock::now)?;
         let (Some(handle), Some(recorder)) = (handles.into_iter().next(), recorders.into_iter().next())

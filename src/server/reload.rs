@@ -11,6 +11,7 @@ use super::start::{StartError, cookie_policy, hosts, observe_until};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
 use crate::cookies::CookiePolicy;
+use crate::forward::SiteUpstream;
 use crate::geo::Databases;
 use crate::listen::tls::Prepared;
 use crate::snapshot::{Shared, Snapshot};
@@ -45,6 +46,8 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
 struct Fresh {
     cookies: CookiePolicy,
     observe_until: Option<Timestamp>,
+    /// What threads share of the upstream sides; unchanged ones are those in use.
+    upstreams: Vec<Arc<SiteUpstream>>,
     /// Location databases, if other ones are configured.
     geo: Option<Databases>,
     /// One for each listener with TLS, in their order; `None` where the files are the same.
@@ -73,6 +76,7 @@ impl Fresh {
         Ok(Self {
             cookies: cookie_policy(config)?,
             observe_until: observe_until(config, &old.config.records.dir, clock::now())?,
+            upstreams: SiteUpstream::load_all(&config.sites, &old.upstreams)?,
             geo,
             certificates,
         })
@@ -81,6 +85,7 @@ impl Fresh {
     fn put_in_force(self, mut config: Config, shared: &Shared) {
         let old = shared.snapshot.load();
         warn_of_fixed(&old.config, &config);
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         crate::log::set_level(&config.log.level);
         let hosts = hosts(&config);
         for (store, prepared) in shared.certificates.iter().zip(self.certificates) {
@@ -99,7 +104,13 @@ impl Fresh {
         if listeners(&config) != listeners(&old.config) {
             config.listeners.clone_from(&old.config.listeners);
         }
-        shared.snapshot.store(Arc::new(Snapshot::new(config, self.cookies, assessor, &shared.metrics)));
+        shared.snapshot.store(Arc::new(Snapshot::new(
+            config,
+            self.cookies,
+            assessor,
+            self.upstreams,
+            &shared.metrics,
+        )));
         shared.status.reloaded(clock::now());
         tracing::info!("configuration reloaded");
     }

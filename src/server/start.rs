@@ -25,6 +25,8 @@ use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::CookiePolicy;
 use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
+use crate::forward::SiteUpstream;
+use crate::forward::tls::TlsError;
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::ingress::rate::RateLimiter;
@@ -80,6 +82,9 @@ pub enum StartError {
         /// Why.
         source: CertificateError,
     },
+    /// TLS to a site's servers.
+    #[error("TLS to an upstream cannot be set up")]
+    UpstreamTls(#[from] TlsError),
     /// The journal.
     #[error("the journal cannot be opened")]
     Journal(#[from] store::StartError),
@@ -122,6 +127,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -137,10 +145,13 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let listening = sockets::listen(config, &certificates, &mut given)?;
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given)?;
-    let (metrics, handles) = Metrics::new(&labels(config), config.workers)?;
+    let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
+    // One more for the health checks.
+    let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
+    let counting = handles.pop();
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
-    let shared = Arc::new(shared(config, cookies, geo, &certificates, &metrics, now)?);
+    let shared = Arc::new(shared(config, cookies, geo, upstreams, &certificates, &metrics, now)?);
     metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
     metrics.add_source(Arc::new(JournalSource {
@@ -173,6 +184,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         admin,
         certificates,
+        metrics: counting,
         traffic: sockets::clones(&listening),
         ready: accepting,
     };
@@ -203,6 +215,7 @@ pub(super) fn shared(
     config: &Config,
     cookies: CookiePolicy,
     geo: Databases,
+    upstreams: Vec<Arc<SiteUpstream>>,
     certificates: &[Option<Arc<Store>>],
     metrics: &Arc<Metrics>,
     now: Timestamp,
@@ -219,7 +232,7 @@ pub(super) fn shared(
         rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
         status: Arc::new(ConfigStatus::new(now)),
         certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, metrics)),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, upstreams, metrics)),
         metrics: Arc::clone(metrics),
     })
 }

@@ -82,6 +82,7 @@ impl Bench {
 
     /// Sends bytes and the end of them, reads all answers, and collects what the site saw.
     fn send(&mut self, bytes: &[u8]) -> Outcome {
+        self.tolerate_names(bytes);
         let mut client = self.gateway.client();
         client.try_send(bytes);
         let mut outcome = Outcome { statuses: statuses(&mut client), seen: Vec::new() };
@@ -93,6 +94,29 @@ impl Bench {
         outcome
     }
 }
+
+impl Bench {
+    /// Fields of any name may arrive, but none that belongs to a connection.
+    fn tolerate_names(&self, bytes: &[u8]) {
+        for line in bytes.split(|&b| b == b'\n') {
+            let name = line.split(|&b| b == b':').next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            if !OF_THE_CONNECTION.contains(&name.as_str()) && !name.contains('_') {
+                self.origin.tolerate(&name);
+            }
+        }
+    }
+}
+
+const OF_THE_CONNECTION: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// The final statuses of everything that comes until the gateway closes.
 fn statuses(client: &mut Client) -> Vec<u16> {
@@ -282,7 +306,9 @@ fn llhttp_requests() {
                 wrong.push(format!("{key:?} {} of {}: {outcome:?}", outcome.seen.len(), expected));
                 continue;
             }
-            for (seen, said) in outcome.seen.iter().zip(&case.requests) {
+            // What the parser makes of a case that we decide otherwise is no measure.
+            let said = if difference.is_some() { &[][..] } else { &case.requests };
+            for (seen, said) in outcome.seen.iter().zip(said) {
                 if seen.0 != said.0 || !same(&seen.1, &said.1) || seen.2.len() != said.2 {
                     wrong.push(format!("{key:?}: {seen:?} instead of {said:?}"));
                 }
@@ -379,8 +405,7 @@ fn unescape(block: &str) -> Vec<u8> {
     out
 }
 
-/// Gives each head that lacks it the site's `Host`, and that of the case the site's name: they are about parsers, and
-/// know no sites.
+/// Gives each head the site's `Host` instead of its own or none: the cases are about parsers, and know no sites.
 fn with_host(input: &[u8]) -> Vec<u8> {
     let lines: Vec<&[u8]> = input.split_inclusive(|&b| b == b'\n').collect();
     let is_host = |line: &&[u8]| line.len() > 5 && line[..5].eq_ignore_ascii_case(b"host:");
@@ -391,7 +416,8 @@ fn with_host(input: &[u8]) -> Vec<u8> {
             continue;
         }
         out.extend(*line);
-        let is_first = line.windows(6).any(|w| w == b" HTTP/") && line.ends_with(b"\r\n");
+        let words = line.split(|&b| b == b' ').count();
+        let is_first = words > 2 && line.windows(6).any(|w| w == b" HTTP/") && line.ends_with(b"\r\n");
         if is_first && !lines[at + 1..].iter().take_while(|line| line.len() > 2).any(is_host) {
             out.extend(b"Host: kz.example\r\n");
         }
@@ -400,4 +426,59 @@ fn with_host(input: &[u8]) -> Vec<u8> {
 }
 
 /// Cases in which the site sees another number of requests than the parser reads to their end, and why.
-const LLHTTP: &[(&str, usize, &str)] = &[];
+const LLHTTP: &[(&str, usize, &str)] = &[
+    (
+        "connection: No restart when keep-alive is off (1.0)",
+        1,
+        "closed after it; what follows is not looked at",
+    ),
+    (
+        "connection: Resetting flags when keep-alive is off (1.0, lenient)",
+        1,
+        "closed after the first, as the strict case",
+    ),
+    (
+        "connection: CRLF between requests, explicit `close`",
+        1,
+        "closed after it; what follows is not looked at",
+    ),
+    ("connection: CRLF between requests, explicit `close` followed by tab", 1, "closed after it"),
+    (
+        "connection: CRLF between requests, explicit `close` (lenient)",
+        1,
+        "closed after the first, as the strict case",
+    ),
+    (
+        "connection: Setting a flag and pausing",
+        1,
+        "the pause for an upgrade is no error: there is none, and it is served",
+    ),
+    ("invalid: HTTP protocol and ANNOUNCE method", 1, "methods are tokens; the site knows its own"),
+    ("invalid: Invalid method", 1, "methods are tokens; the site knows its own"),
+    ("lenient-headers: Second request header value (lenient)", 1, "the first is good, the second refused"),
+    ("method: CONNECT request", 0, "CONNECT is not served"),
+    ("method: CONNECT request with CAPS", 0, "CONNECT is not served"),
+    ("method: CONNECT with body", 0, "CONNECT is not served"),
+    ("method: M-SEARCH request", 0, "`*` is for OPTIONS alone"),
+    ("method: SOURCE request with ICE", 0, "another protocol"),
+    ("method: OPTIONS request with RTSP", 0, "another protocol"),
+    ("method: ANNOUNCE request with RTSP", 0, "another protocol"),
+    ("sample: No HTTP version", 0, "HTTP/0.9"),
+    (
+        "transfer-encoding: POST with `chunked` as last transfer-encoding",
+        0,
+        "codings beside chunked are not decoded",
+    ),
+    (
+        "transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)",
+        0,
+        "one field, one coding",
+    ),
+    ("uri: Quotes in URI", 0, "not a byte of a target (RFC 3986, appendix A)"),
+    ("uri: Host terminated by a query string", 0, "an absolute target must agree with Host"),
+    ("uri: `host:port` terminated by a query string", 0, "an absolute target must agree with Host"),
+    ("uri: `host:port` terminated by a space", 0, "an absolute target must agree with Host"),
+    ("uri: Fragment in URI", 0, "a request target has no fragment (RFC 9112, section 3.2)"),
+    ("uri: Underscore in hostname", 0, "CONNECT is not served"),
+    ("uri: `host:port` and basic auth", 0, "an absolute target must agree with Host, and has no userinfo"),
+];

@@ -5,11 +5,14 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`ingress`] | each rule for heads and trailers, over each protocol |
+//! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
 //! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
+//! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
@@ -36,6 +39,7 @@ mod access_log;
 mod admin;
 mod browser;
 mod cli;
+mod client_address;
 mod consent;
 mod corpora;
 mod crash;
@@ -44,6 +48,7 @@ mod errors;
 mod forwarding;
 mod front_door;
 mod h2_abuse;
+mod ingress;
 mod life;
 mod lifecycle;
 mod limits;
@@ -56,3 +61,4 @@ mod support;
 mod test_request;
 mod third_party;
 mod tunnels;
+mod upstream;

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::mask::{Mask, text};
 use super::report::{Change, HeadLine, Line, Removed};
 use super::why;
-use crate::config::Underscores;
-use crate::ingress::headers::{self, Found};
+use crate::ingress::headers::{self, Rules};
+use crate::ingress::names::{Class, class};
 
 /// The head that came.
 pub(super) struct Came {
@@ -62,11 +62,9 @@ impl Came {
     }
 
     /// The fields that came and do not go on as they were, with the reason.
-    pub(super) fn removed(&self, sent: &[u8], underscores: Underscores, mask: Mask) -> Vec<Removed> {
+    pub(super) fn removed(&self, sent: &[u8], rules: Rules, mask: Mask) -> Vec<Removed> {
         let sent: Vec<(&str, &[u8])> =
             sent.split(|byte| *byte == b'\n').skip(1).map(|line| split(line.trim_ascii_end())).collect();
-        // The scan refused nothing when the request went its way.
-        let found = headers::scan(&self.fields, underscores).unwrap_or_default();
         let mut out = Vec::new();
         for (name, value) in &self.fields {
             if sent.iter().any(|(n, v)| *n == name.as_str() && *v == value.as_bytes()) {
@@ -76,30 +74,45 @@ impl Came {
             out.push(Removed {
                 line: format!("{name}: {}", mask.field(name.as_str(), value.as_bytes())),
                 replaced,
-                why: reason(name, value, &found, replaced).to_owned(),
+                why: self.reason(name, value, rules, replaced).to_owned(),
             });
         }
         out
     }
-}
 
-fn reason(name: &HeaderName, _: &HeaderValue, found: &Found, replaced: bool) -> &'static str {
-    if name == header::COOKIE {
-        return if replaced {
-            "some cookies are kept from the site"
-        } else {
-            "every cookie is kept from the site"
-        };
+    /// Asks the ingress scan about this one field.
+    fn reason(&self, name: &HeaderName, value: &HeaderValue, rules: Rules, replaced: bool) -> &'static str {
+        if name == header::COOKIE {
+            return if replaced {
+                "some cookies are kept from the site"
+            } else {
+                "every cookie is kept from the site"
+            };
+        }
+        let alone = HeaderMap::from_iter([(name.clone(), value.clone())]);
+        let mut counted = None;
+        // A refusal by the scan would have refused the request.
+        let found = headers::scan(&alone, rules, &mut |why| counted = Some(why)).unwrap_or_default();
+        if !found.advertising.is_empty() {
+            return "for advertising, or tells a browser from others: goes on only after consent to advertising";
+        }
+        let class = class(name.as_str());
+        let connection = class == Class::Connection;
+        match counted.filter(|_| !connection) {
+            Some(why) => why::dropped(why),
+            None if self.is_listed(name) => "listed in Connection: for this connection only",
+            None if class.is_of_the_hop() || class == Class::Expect => why::of_the_hop(name),
+            None if name == header::HOST => "written as the visitor's browser asked for it",
+            None if name == header::CONTENT_LENGTH => "the framing is written anew",
+            None => "set by the gateway on every request, whatever came",
+        }
     }
-    if found.advertising.contains(name) {
-        return "for advertising, or tells a browser from others: goes on only after consent to advertising";
-    }
-    let removed = found.removed().find(|(removed, _)| *removed == name).map(|(_, why)| why);
-    match removed {
-        Some(dropped) => why::dropped(name, dropped),
-        None if name == header::HOST => "written as the visitor's browser asked for it",
-        None if name == header::CONTENT_LENGTH => "the framing is written anew",
-        None => "set by the gateway on every request, whatever came",
+
+    fn is_listed(&self, name: &HeaderName) -> bool {
+        let fields = self.fields.get_all(header::CONNECTION).iter();
+        let mut tokens = fields.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        class(name.as_str()) == Class::Plain
+            && tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::exchange::Exchange;
 use crate::forward;
 use crate::gateway::{self, Step};
 use crate::identify::visitor;
+use crate::ingress::headers::Rules;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
 use crate::record::emit;
@@ -150,7 +151,9 @@ async fn forwarded(
     match sent {
         Ok(sent) => {
             report.head = came.lines(&sent, stage.mask);
-            report.removed = came.removed(&sent, state.config.ingress.underscores, stage.mask);
+            let underscores = state.config.ingress.underscores;
+            let rules = Rules { underscores, trusted: exchange.admitted.trusted };
+            report.removed = came.removed(&sent, rules, stage.mask);
         }
         Err(error) => report.notes.push(format!("The head cannot be written: {error}.")),
     }

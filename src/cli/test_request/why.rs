@@ -52,23 +52,26 @@ pub(super) const fn decided(row: Row) -> &'static str {
     }
 }
 
-/// Why a field does not go on. Fields of the hop have no counted reason.
-pub(super) fn dropped(name: &HeaderName, reason: Option<DropReason>) -> &'static str {
+/// Why a field does not go on, where that is counted.
+pub(super) const fn dropped(reason: DropReason) -> &'static str {
     match reason {
-        Some(DropReason::Underscore) => "a site that reads _ as - would take it for another field",
-        Some(DropReason::Forged) => "a name that a site may trust: clients may not set it",
-        Some(DropReason::Proxy) => "CGI programs would take it for their proxy",
-        Some(DropReason::ConnectionListed) => "listed in Connection: for this connection only",
-        Some(DropReason::ClientAddress) => "claims a client address, and nobody who is trusted wrote it",
-        Some(DropReason::Upgrade) => "only websocket is passed on",
-        Some(_) => "not for the site",
-        None => match name.as_str() {
-            "expect" => "answered by the gateway",
-            "te" => "only trailers is passed on",
-            "upgrade" => "only websocket is passed on",
-            "transfer-encoding" => "the framing is written anew",
-            _ => "belongs to this connection",
-        },
+        DropReason::Underscore => "a site that reads _ as - would take it for another field",
+        DropReason::Forged => "a name that a site may trust: clients may not set it",
+        DropReason::Proxy => "CGI programs would take it for their proxy",
+        DropReason::ClientAddress => "claims a client address, and nobody who is trusted wrote it",
+        DropReason::Upgrade => "only websocket is passed on",
+        _ => "not for the site",
+    }
+}
+
+/// Why a field of the connection does not go on.
+pub(super) fn of_the_hop(name: &HeaderName) -> &'static str {
+    match name.as_str() {
+        "expect" => "answered by the gateway",
+        "te" => "only trailers is passed on",
+        "upgrade" => "only websocket is passed on",
+        "transfer-encoding" => "the framing is written anew",
+        _ => "belongs to this connection",
     }
 }
 

@@ -41,13 +41,13 @@ fn bytes_that_are_no_text_and_a_file_too_large_are_refused() {
 #[test]
 fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let told = told(
-        "colour = 1\n[[listen]]\naddress = \"here\"\nproxy_protocol = true\n[[site]]\nhosts = [\"A\", \"b:1\"]\n\
+        "colour = 1\n[[listen]]\naddress = \"here\"\nproxy_protocol_from = [\"::1\"]\n[[site]]\nhosts = [\"A\", \"b:1\"]\n\
          [limits]\nhead_byte = 1\nconnections = \"many\"\n[risk.action]\nlow = \"deny\"\n",
     );
     let expected = [
         "1:1 colour: unknown key",
         "3:11 listen[0].address: `here` is not an address with port",
-        "4:18 listen[0].proxy_protocol: the PROXY protocol is not supported yet",
+        "4:23 listen[0].proxy_protocol_from: without a PROXY header this has no effect",
         "5:1 site[0].upstream: is required and missing",
         "6:10 site[0].hosts[0]: a host name must be in lower case",
         "6:15 site[0].hosts[1]: a host must not have a port",
@@ -73,7 +73,10 @@ fn unknown_keys_are_suggested_or_shown_their_place() {
     assert_eq!(hint("[limits]\nhead-bytes = 1"), "did you mean `head_bytes`?");
     assert_eq!(hint("[timeouts]\nhead_bytes = 1"), "`head_bytes` belongs in `limits`");
     assert_eq!(hint("[admin]\ncolour = 1"), "known here: address");
-    assert_eq!(hint("[[listen]]\n\"tls.key\" = 1"), "known here: address, tls, proxy_protocol");
+    assert_eq!(
+        hint("[[listen]]\n\"tls.key\" = 1"),
+        "known here: address, tls, proxy_protocol, proxy_protocol_from"
+    );
 }
 
 #[test]
@@ -117,14 +120,66 @@ fn an_upstream_is_not_the_gateway_itself() {
 }
 
 #[test]
-fn tls_to_the_upstream_and_passwords_are_refused_unquoted() {
+fn passwords_in_an_upstream_are_refused_unquoted() {
     let toml = |url: &str| FINE.replace("http://127.0.0.1:3000", url);
-    assert_eq!(
-        told(&toml("https://a")),
-        ["6:13 site[0].upstream[0]: TLS to the upstream is not supported yet"]
-    );
-    let problems = parse_pure(toml("http://user:secret@a").as_bytes()).unwrap_err();
-    assert!(!problems.to_string().contains("secret"), "{problems}");
+    for scheme in ["http", "https"] {
+        let problems = parse_pure(toml(&format!("{scheme}://user:secret@a")).as_bytes()).unwrap_err();
+        assert!(!problems.to_string().contains("secret"), "{problems}");
+    }
+}
+
+#[test]
+fn tls_to_the_upstream_fits_together() {
+    let site = |url: &str, tls: &str| {
+        let toml = FINE.replace("http://127.0.0.1:3000", url);
+        format!("{toml}\n[site.upstream_tls]\n{tls}\n")
+    };
+    for (url, tls, wrong) in [
+        ("http://a", "verify = false", "site[0].upstream_tls: no server of this site speaks TLS"),
+        ("https://a", "certificate = \"a.pem\"", "certificate: a certificate without its `key`"),
+        ("https://a", "key = \"a.key\"", "key: a key without its `certificate`"),
+        ("https://a", "verify = false\nca = \"a.pem\"", "ca: nothing is compared with it"),
+        ("https://a", "server_name = \"A\"", "server_name: a host name must be in lower case"),
+    ] {
+        let told = told(&site(url, tls));
+        assert!(told.len() == 1 && told[0].contains(wrong), "{tls}: {told:?}");
+    }
+    let config = parse_pure(site("https://a", "verify = false").as_bytes()).unwrap();
+    assert!(config.warnings()[0].starts_with("site[0].upstream_tls.verify = false: "));
+    assert!(parse_pure(site("https://a", "").as_bytes()).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn a_trusted_certificate_must_be_there() {
+    let toml = "[[listen]]\naddress = \"[::]:80\"\n[[site]]\nhosts = [\"a\"]\nupstream = [\"https://b\"]\n\
+                upstream_tls.ca = \"missing.pem\"\n";
+    let problems = parse(toml, "f", Path::new("/nowhere"), no_env()).unwrap_err();
+    let told = problems.to_string();
+    assert!(told.contains("upstream_tls.ca: there is no file `/nowhere/missing.pem`"), "{told}");
+}
+
+#[test]
+fn health_checks_have_a_path_and_time_to_end() {
+    let told = |health: &str| told(&format!("{FINE}\n[site.health]\n{health}\n"));
+    for (health, wrong) in [
+        ("interval = \"1s\"", "site[0].health.path: is required and missing"),
+        ("path = \"healthz\"", "site[0].health.path: a path begins with `/`"),
+        (
+            "path = \"/\"\ntimeout = \"6s\"",
+            "site[0].health.timeout: a check may take 6s, but the next begins after 5s",
+        ),
+        (
+            "path = \"/\"\ninterval = \"1s\"",
+            "site[0].health.timeout: a check may take 2s, but the next begins after 1s",
+        ),
+        ("path = \"/\"\nstatuses = [\"20\"]", "site[0].health.statuses[0]: `20` is not a status"),
+        ("path = \"/\"\nstatuses = []", "site[0].health.statuses: must not be empty"),
+        ("path = \"/\"\nhealthy = 0", "site[0].health.healthy: out of bounds"),
+    ] {
+        let told = told(health);
+        let expected: Vec<_> = told.iter().filter(|line| line.contains(wrong)).collect();
+        assert!(expected.len() == 1 && told.len() <= 2, "{health}: {told:?}");
+    }
 }
 
 #[test]
@@ -173,7 +228,7 @@ fn policies_are_complete_and_consistent() {
 
 #[test]
 fn what_is_not_supported_yet_is_said() {
-    assert_eq!(one("[site.health]\npath = \"/\""), "1:7 site[0].health: this is not supported yet");
+    assert!(one("client_address_from = \"forwarded\"").ends_with("this is not supported yet"));
     assert_eq!(one("[[consent.cookie]]\nname = \"x\""), "1:11 consent.cookie: this is not supported yet");
     let sources = "[consent]\nsources = [\"own\", \"tcf\", \"onetrust\", \"shampoo\"]";
     let told = told(&format!("{FINE}{sources}"));

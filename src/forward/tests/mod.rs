@@ -2,8 +2,10 @@
 
 mod conformance;
 mod corpus;
+mod endpoints;
 mod exchange;
 mod framing;
+mod http2;
 mod origin;
 mod play;
 mod pool;
@@ -14,6 +16,7 @@ mod upload;
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +27,8 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Answer, RequestBody, Upstreams};
+use super::resolve::{Resolve, tests::Fake};
+use super::{Answer, RequestBody, SiteUpstream, Upstreams};
 use crate::config;
 use crate::error::{Reason, Refusal};
 use origin::Origin;
@@ -46,14 +50,22 @@ struct Setup {
 impl Setup {
     fn new(origins: &[&Origin]) -> Self {
         let long = Duration::from_secs(20);
-        let endpoint =
-            |o: &&Origin| config::Endpoint { host: o.address.ip().to_string(), port: o.address.port() };
+        let endpoint = |o: &&Origin| config::Endpoint::Host {
+            host: o.address.ip().to_string(),
+            port: o.address.port(),
+            tls: false,
+        };
         Self {
             site: config::Site {
                 hosts: vec!["example.org".into()],
                 upstream: origins.iter().map(endpoint).collect(),
                 balance: config::Balance::RoundRobin,
+                protocol: config::Protocol::Http1,
+                upstream_tls: None,
+                health: None,
                 trusted_proxies: Vec::new(),
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: None,
                 body_bytes: 1 << 20,
@@ -96,7 +108,16 @@ impl Setup {
     }
 
     fn build(&self) -> Rc<Upstreams> {
-        Upstreams::new(&self.site, &self.limits, &self.timeouts)
+        Upstreams::new(&self.site, self.shared(), &self.limits, &self.timeouts)
+    }
+
+    fn build_with(&self, resolver: &Rc<Fake>) -> Rc<Upstreams> {
+        let resolver = Rc::clone(resolver) as Rc<dyn Resolve>;
+        Upstreams::resolving(&self.site, self.shared(), &self.limits, &self.timeouts, &resolver)
+    }
+
+    fn shared(&self) -> Arc<SiteUpstream> {
+        SiteUpstream::load(&self.site).unwrap()
     }
 }
 

@@ -60,6 +60,11 @@ impl Origin {
         Self { address, connections: Rc::default(), heads: Rc::default() }
     }
 
+    /// The address of somebody else.
+    pub(super) fn standing_at(address: SocketAddr) -> Self {
+        Self { address, connections: Rc::default(), heads: Rc::default() }
+    }
+
     /// Connections accepted so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.get()

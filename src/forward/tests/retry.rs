@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::origin::{Origin, ok};
 use super::{data, feed, fetch, get, local, read, request, upstreams, with_body};
+use crate::config::Endpoint;
 use crate::error::Reason;
 
 /// Answers the first request of the first connection and closes when the second has come; later connections answer.
@@ -36,7 +37,7 @@ fn a_get_on_a_stale_connection_is_repeated_with_the_same_head() {
         second.headers_mut().append("x-twice", "a".parse().unwrap());
         second.headers_mut().append("x-twice", "b".parse().unwrap());
         let answer = upstreams.send(second).await.unwrap();
-        assert_eq!((answer.retries, answer.reused), (1, false));
+        assert_eq!((answer.failed_before.len(), answer.reused), (1, false));
         assert_eq!(read(answer).await.unwrap().0, "again");
         let heads = origin.heads();
         assert_eq!(heads.len(), 3);
@@ -137,7 +138,7 @@ fn a_fresh_connection_that_closes_is_not_tried_again() {
         .await;
         let upstreams = upstreams(&[&origin]);
         let error = upstreams.send(get("/")).await.err().unwrap();
-        assert_eq!((error.refusal.reason(), error.retries), (Reason::UpstreamClosed, 0));
+        assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::UpstreamClosed, 0));
         assert_eq!(origin.heads().len(), 1);
     });
 }
@@ -156,7 +157,7 @@ fn a_request_is_repeated_once_at_most() {
         let upstreams = upstreams(&[&origin]);
         fetch(&upstreams, get("/1")).await.unwrap();
         let error = upstreams.send(get("/2")).await.err().unwrap();
-        assert_eq!((error.refusal.reason(), error.retries), (Reason::UpstreamClosed, 1));
+        assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::UpstreamClosed, 1));
         assert_eq!(origin.count("GET /2"), 2);
     });
 }
@@ -206,7 +207,7 @@ async fn race(last_words: &'static str) {
     go.notify_one();
     over.notified().await;
     let answer = upstreams.send(request(Method::POST, "/2")).await.unwrap();
-    assert_eq!((answer.retries, answer.reused), (0, false));
+    assert_eq!((answer.failed_before.len(), answer.reused), (0, false));
     assert_eq!(origin.count("POST"), 1);
     assert_eq!(origin.connections(), 2);
 }
@@ -228,7 +229,7 @@ fn a_refused_connection_leads_to_the_next_endpoint() {
         feeder.send(data("kept")).unwrap();
         drop(feeder);
         let answer = upstreams.send(with_body(Method::POST, "/", stub.body())).await.unwrap();
-        assert_eq!((answer.endpoint, answer.retries), (1, 1));
+        assert_eq!((answer.endpoint, answer.failed_before.len()), (1, 1));
         assert_eq!(upstreams.stats().next().unwrap().connect_errors, 1);
     });
 }
@@ -238,8 +239,12 @@ fn a_refused_connection_without_another_endpoint_is_told() {
     local(async {
         let dead = Origin::dead().await;
         let error = upstreams(&[&dead]).send(get("/")).await.err().unwrap();
-        assert_eq!((error.refusal.reason(), error.retries), (Reason::ConnectRefused, 0));
+        assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::ConnectRefused, 0));
     });
+}
+
+fn at(host: &str, port: u16) -> Endpoint {
+    Endpoint::Host { host: host.into(), port, tls: false }
 }
 
 #[test]
@@ -248,7 +253,7 @@ fn a_name_that_does_not_exist_is_told() {
         let dead = Origin::dead().await;
         let mut setup = super::Setup::new(&[&dead]);
         // A label longer than 63 bytes is refused without a query.
-        setup.site.upstream[0].host = "x".repeat(64);
+        setup.site.upstream[0] = at(&"x".repeat(64), 1);
         assert_eq!(fetch(&setup.build(), get("/")).await, Err(Reason::Dns));
     });
 }
@@ -258,7 +263,7 @@ fn a_name_is_resolved() {
     local(async {
         let origin = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1").await;
         let mut setup = super::Setup::new(&[&origin]);
-        setup.site.upstream[0].host = "localhost".into();
+        setup.site.upstream[0] = at("localhost", origin.address.port());
         assert_eq!(fetch(&setup.build(), get("/")).await.unwrap(), "1");
     });
 }

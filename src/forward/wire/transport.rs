@@ -9,13 +9,18 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 /// What an endpoint can be reached by.
 #[derive(Debug)]
 pub enum Transport {
     /// A socket over IP.
     Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS over IP, the handshake done.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Calls the same method of whatever it is.
@@ -23,6 +28,8 @@ macro_rules! each {
     ($transport:expr, $inner:ident => $call:expr) => {
         match $transport {
             Transport::Tcp($inner) => $call,
+            Transport::Unix($inner) => $call,
+            Transport::Tls($inner) => $call,
         }
     };
 }

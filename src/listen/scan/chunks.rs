@@ -1,6 +1,6 @@
 //! The framing of a chunked body, byte by byte (RFC 9112 §7.1).
 //!
-//! Stricter than hyper: no blank after a size, no size of more than 16 digits, only text in extensions, and trailers
+//! Stricter than hyper: no blank after a size, no size of more than 16 digits, extensions of text and not empty, and trailers
 //! with the syntax of fields. Never keeps a byte. Bound: [`EXTENSIONS`], [`TRAILERS`], `limits.head_fields`.
 
 use super::Rules;
@@ -40,6 +40,7 @@ pub(super) enum Part {
 enum At {
     #[default]
     Size,
+    ExtensionStart,
     Extension,
     SizeLf,
     Data,
@@ -88,10 +89,11 @@ impl Chunks {
                 self.digits += 1;
                 Some(At::Size)
             }
-            (At::Size, b';') if self.digits > 0 => Some(At::Extension),
+            (At::Size, b';') if self.digits > 0 => Some(At::ExtensionStart),
             (At::Size, b'\r') if self.digits > 0 => Some(At::SizeLf),
             (At::Extension, b'\r') => Some(At::SizeLf),
-            (At::Extension, _) if is_text(byte) && self.extensions < EXTENSIONS => {
+            // An extension has a name, so there is at least one byte of it.
+            (At::ExtensionStart | At::Extension, _) if is_text(byte) && self.extensions < EXTENSIONS => {
                 self.extensions += 1;
                 Some(At::Extension)
             }

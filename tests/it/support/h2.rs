@@ -130,14 +130,21 @@ fn fields(map: &http::HeaderMap) -> Fields {
     Fields(map.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
 }
 
+/// The background thread.
+static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+});
+
+/// Lets a future run on the background thread.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    RUNTIME.spawn(future);
+}
+
 /// Runs a future on the background thread, for at most [`PATIENCE`].
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let handle = runtime.handle().clone();
-        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-        handle
-    });
     RUNTIME
         .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("waited in vain for HTTP/2") })
 }

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`gateway`] | one process of the real binary with its own folder, configuration and ports |
 //! | [`origin`] | the site behind it: records every request, answers as told, and suspects every header |
+//! | [`site`] | the site over TLS, Unix sockets and HTTP/2 |
 //! | [`wire`] | HTTP/1.1 as bytes, for origin and client |
 //! | [`client`] | a socket that sends bytes and reads exactly one answer |
 //! | [`h2`] | the same questions over HTTP/2 |
 //! | [`frames`] | HTTP/2 as frames, for clients that break its rules |
+//! | [`h2_raw`] | HTTP/2 as bytes: what no library would send |
 //! | [`visitor`] | a browser's cookie jar over either protocol, with its choice of consent |
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
@@ -23,9 +25,11 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod h2;
+pub mod h2_raw;
 pub mod origin;
 pub mod real_origin;
 pub mod server;
+pub mod site;
 pub mod tls;
 pub mod visitor;
 pub mod wire;
