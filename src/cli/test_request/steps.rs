@@ -19,6 +19,7 @@ use super::report::{Answer, Report, SetCookie, Verdict};
 use super::why;
 use crate::admin::labels::DropReason;
 use crate::clock::Timestamp;
+use crate::config::Protocol;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward;
@@ -162,6 +163,9 @@ async fn forwarded(
     report.record = columns(stage, &exchange, &record);
     if exchange.is_recorded_first() {
         report.notes.push("It is recorded durably before the site sees it.".to_owned());
+    }
+    if state.config.sites[exchange.admitted.served.site].protocol == Protocol::Http2 {
+        report.notes.push("The site gets it by HTTP/2: the same fields, the host as :authority.".to_owned());
     }
     report
         .notes
