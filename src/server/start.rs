@@ -128,7 +128,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
-    for warning in warnings {
+    for warning in config.warnings().into_iter().chain(warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
     let certificates = certificates(config)?;
