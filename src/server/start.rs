@@ -309,8 +309,8 @@ fn compactor(config: &Config, journal: &Journal) -> Result<Option<Compactor>, St
         retention_days: config.records.retention_days,
         max_bytes: config.records.max_bytes,
     };
-    let compactor = Compactor::start(options, journal.keys(), journal.stats(), clock::now)
-        .map_err(StartError::Thread)?;
+    let compactor =
+        Compactor::start(options, journal.keys(), journal.stats(), clock::now).map_err(StartError::Thread)?;
     journal.tell_closed(compactor.thread());
     Ok(Some(compactor))
 }

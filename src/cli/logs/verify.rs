@@ -58,7 +58,8 @@ fn table(report: &Report) -> String {
         text.push_str(&format!("{what:<12} {whose}\n"));
     }
     let Report { segments, records, bytes, lines, findings } = report;
-    let outcome = if findings.is_empty() { "good".to_owned() } else { format!("{} findings", findings.len()) };
+    let outcome =
+        if findings.is_empty() { "good".to_owned() } else { format!("{} findings", findings.len()) };
     text.push_str(&format!(
         "{segments} segments, {records} records, {bytes} bytes, {lines} lines of the manifest: {outcome}\n"
     ));
@@ -67,7 +68,8 @@ fn table(report: &Report) -> String {
 
 fn object(report: &Report) -> serde_json::Value {
     let findings: Vec<_> = report.findings.iter().map(words).collect();
-    let findings: Vec<_> = findings.iter().map(|(what, whose)| json!({ "finding": what, "of": whose })).collect();
+    let findings: Vec<_> =
+        findings.iter().map(|(what, whose)| json!({ "finding": what, "of": whose })).collect();
     json!({
         "segments": report.segments,
         "records": report.records,

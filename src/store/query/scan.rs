@@ -189,8 +189,7 @@ impl Scan {
         make: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, &Row<'_>) + Sync,
     ) -> io::Result<(Vec<T>, Seen)> {
-        let pieces: VecDeque<_> =
-            sources(&self.dir, &self.range)?.into_iter().map(Piece::Source).collect();
+        let pieces: VecDeque<_> = sources(&self.dir, &self.range)?.into_iter().map(Piece::Source).collect();
         let pieces = Mutex::new(pieces);
         let work = || -> io::Result<(T, Seen)> {
             let (mut sum, mut seen) = (make(), Seen::default());

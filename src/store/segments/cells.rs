@@ -33,8 +33,7 @@ enum Values {
 impl Cells {
     /// The columns that the batch has of these. One with values of another type is left out.
     pub(super) fn of(batch: &RecordBatch, columns: &[&'static Column]) -> Self {
-        let mut cells =
-            Self { rows: batch.num_rows(), seq: None, ts: None, kind: None, columns: Vec::new() };
+        let mut cells = Self { rows: batch.num_rows(), seq: None, ts: None, kind: None, columns: Vec::new() };
         for column in columns.iter().copied() {
             let Some(array) = batch.column_by_name(column.column) else { continue };
             match (column.name, Values::of(array)) {

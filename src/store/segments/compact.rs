@@ -193,12 +193,7 @@ impl Work {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        path: &Path,
-        origin: &Origin,
-        group: &[Closed],
-    ) -> Result<Written, SegmentError> {
+    fn write(&mut self, path: &Path, origin: &Origin, group: &[Closed]) -> Result<Written, SegmentError> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut writer = SegmentWriter::new(file, origin, &*self.keys)?;
         let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
@@ -207,7 +202,10 @@ impl Work {
             let next = self.copy(closed, &keyring, &mut reader, &mut writer)?;
             if next != closed.end.next_seq {
                 let name = closed.name.path.display().to_string();
-                tracing::error!(file = name, "a closed journal file is damaged, or its keys are not there: it stays as it is");
+                tracing::error!(
+                    file = name,
+                    "a closed journal file is damaged, or its keys are not there: it stays as it is"
+                );
                 self.damaged.insert(closed.name.path.clone());
                 return Err(SegmentError::Damaged(name));
             }
@@ -281,7 +279,8 @@ fn open(name: FileName) -> io::Result<Option<Closed>> {
     };
     let (Some(end), Some((head, at))) = (files::end(&file)?, files::head(&file)?) else { return Ok(None) };
     let metadata = file.metadata()?;
-    let modified = Timestamp::from_secs(metadata.mtime()).plus(Duration::from_nanos(metadata.mtime_nsec() as u64));
+    let modified =
+        Timestamp::from_secs(metadata.mtime()).plus(Duration::from_nanos(metadata.mtime_nsec() as u64));
     Ok(Some(Closed { name, file, head, at, end, bytes: metadata.len(), modified }))
 }
 

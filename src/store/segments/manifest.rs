@@ -194,8 +194,7 @@ impl Manifest {
             return Err(io::Error::other("a line of the manifest would be too long").into());
         }
         let path = folder.join(NAME);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         // A line that a crash left unfinished goes first.
         file.set_len(self.end)?;
         file.seek(SeekFrom::Start(self.end))?;
@@ -302,7 +301,8 @@ mod tests {
         std::fs::write(&path, text.replacen("\"rows\":10", "\"rows\":11", 1)).expect("written");
         let wrong = Manifest::read(dir.path()).expect_err("changed").to_string();
         assert_eq!(wrong, "line 1 of the manifest of the segments is damaged");
-        let kept: String = text.split_inclusive('\n').enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| l).collect();
+        let kept: String =
+            text.split_inclusive('\n').enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| l).collect();
         std::fs::write(&path, kept).expect("written");
         let wrong = Manifest::read(dir.path()).expect_err("a line is missing").to_string();
         assert_eq!(wrong, "line 2 of the manifest of the segments does not follow the line before it");

@@ -89,10 +89,8 @@ impl Segment {
         let (keys, locked) = keys(metadata.metadata(), &all, keyring)?;
         all.retain(|column| !schema::sealed(column) || keys.iter().any(|(id, _)| *id == column.id));
         if !keys.is_empty() {
-            metadata = ArrowReaderMetadata::load(
-                &file,
-                options.with_file_decryption_properties(decryption(keys)?),
-            )?;
+            metadata =
+                ArrowReaderMetadata::load(&file, options.with_file_decryption_properties(decryption(keys)?))?;
         }
         let needed = |c: &&'static Column| {
             ALWAYS.contains(&c.name) || wanted.tried.iter().any(|tried| tried.id == c.id)
@@ -225,7 +223,8 @@ fn keys(
             continue;
         };
         let material = sealed.key_metadata.as_deref().and_then(Material::decode);
-        let Some((key, wrapped)) = material.and_then(|m| Some((m.key.parse::<KeyId>().ok()?, m.wrapped))) else {
+        let Some((key, wrapped)) = material.and_then(|m| Some((m.key.parse::<KeyId>().ok()?, m.wrapped)))
+        else {
             continue;
         };
         // The name in the file must not open a column of one class with the key of another.
@@ -248,8 +247,7 @@ type FoundKey = (String, Vec<u8>);
 fn decryption(keys: Vec<(u8, FoundKey)>) -> Result<Arc<FileDecryptionProperties>, SegmentError> {
     // The footer is in the clear: the signature is not what a reader relies on, the manifest's hash is checked by
     // `verify`.
-    let mut builder =
-        FileDecryptionProperties::builder(vec![0; 32]).disable_footer_signature_verification();
+    let mut builder = FileDecryptionProperties::builder(vec![0; 32]).disable_footer_signature_verification();
     for (_, (leaf, key)) in keys {
         builder = builder.with_column_key(&leaf, key);
     }

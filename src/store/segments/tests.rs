@@ -169,7 +169,8 @@ fn journal_files(dir: &Path) -> usize {
 fn every_value_is_the_same_in_a_segment_as_in_the_journal() {
     let dir = filled(3000);
     assert!(journal_files(dir.path()) > 2);
-    let filters = ["", "status>=500", "path=/page/7 gpc=true", "since:1h cookie.names=sid", "since:2030-01-01"];
+    let filters =
+        ["", "status>=500", "path=/page/7 gpc=true", "since:1h cookie.names=sid", "since:2030-01-01"];
     let all = |dir: &Path| -> Vec<_> {
         let purposes = [Purpose::Support, Purpose::Security, Purpose::Fraud, Purpose::Diagnostics];
         purposes.iter().flat_map(|p| filters.map(|filter| rows(dir, *p, filter))).collect()
@@ -194,9 +195,7 @@ impl Faults for StopAt {
 
 #[test]
 fn a_crash_after_any_step_loses_nothing_and_shows_nothing_twice() {
-    use Step::{
-        Begun, Done, FileSynced, ManifestSynced, ManifestWritten, NameSynced, Renamed, Unlinked,
-    };
+    use Step::{Begun, Done, FileSynced, ManifestSynced, ManifestWritten, NameSynced, Renamed, Unlinked};
     let steps = [Begun, FileSynced, Renamed, NameSynced, ManifestWritten, ManifestSynced, Unlinked, Done];
     for step in steps {
         let dir = filled(1200);
@@ -362,8 +361,7 @@ fn verify_finds_a_changed_file_and_a_missing_one() {
 #[test]
 fn one_of_two_compactors_works_and_the_other_takes_over() {
     let dir = filled(500);
-    let options =
-        CompactorOptions { dir: dir.path().to_owned(), retention_days: 90, max_bytes: u64::MAX };
+    let options = CompactorOptions { dir: dir.path().to_owned(), retention_days: 90, max_bytes: u64::MAX };
     let begin = || {
         let (keys, stats) = (keys(dir.path()), Arc::<Stats>::default());
         // Far ahead, so that the files have settled.

@@ -155,8 +155,7 @@ fn properties(
         .set_statistics_enabled(EnabledStatistics::Page);
     for column in schema::columns() {
         if schema::sealed(column) {
-            builder =
-                builder.set_column_statistics_enabled(schema::path(column), EnabledStatistics::None);
+            builder = builder.set_column_statistics_enabled(schema::path(column), EnabledStatistics::None);
         } else if RISING.contains(&column.name) {
             builder = builder
                 .set_column_dictionary_enabled(schema::path(column), false)
