@@ -1,12 +1,14 @@
-//! How long the commands take over a journal of many records.
+//! How long the commands take over many records, in the journal and in segments.
 //!
 //! Writes `KELISIM_BENCH_RECORDS` records (default 100,000) with the gateway's own writer into a temporary folder,
-//! then measures whole commands, printing included.
+//! then measures whole commands, printing included; then makes segments of the journal and measures again.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot begin has nothing to measure")]
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -15,6 +17,8 @@ use kelisim::cli::logs::{LogsArgs, run_to};
 use kelisim::clock;
 use kelisim::config::Durability;
 use kelisim::record::{Event, ListBuf};
+use kelisim::seal::LocalKeys;
+use kelisim::store::segments::{Compactor, CompactorOptions};
 use kelisim::store::{Journal, JournalOptions, Recorder};
 
 fn commands(c: &mut Criterion) {
@@ -22,16 +26,44 @@ fn commands(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     fill(dir.path(), count);
     assert_eq!(held(dir.path()), count, "every record is there");
-    let mut group = c.benchmark_group(format!("logs/{count}"));
+    measure(c, &format!("logs/{count}"), dir.path());
+    let begun = clock::monotonic();
+    let bytes = compact(dir.path());
+    println!("segments: {:.2?} for {count} records, {bytes} bytes", begun.elapsed());
+    assert_eq!(held(dir.path()), count, "every record is there");
+    measure(c, &format!("logs/{count}/segments"), dir.path());
+}
+
+fn measure(c: &mut Criterion, name: &str, dir: &Path) {
+    let mut group = c.benchmark_group(name);
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     for (name, words) in COMMANDS {
         let all = ["logs"].into_iter().chain(words.iter().copied());
         let mut args: Vec<_> = all.map(Into::into).collect();
-        args.extend(["--data".into(), dir.path().as_os_str().to_owned()]);
+        args.extend(["--data".into(), dir.as_os_str().to_owned()]);
         let args = LogsArgs::try_parse_from(args).expect("valid arguments");
         group.bench_function(*name, |b| b.iter(|| run_to(&args, clock::now(), &mut io::sink())));
     }
     group.finish();
+}
+
+/// Makes segments of everything; how many bytes they have.
+fn compact(dir: &Path) -> u64 {
+    let keys = LocalKeys::prepare(&dir.join("keys")).expect("keys");
+    let options = CompactorOptions { dir: dir.to_owned(), retention_days: 90, max_bytes: u64::MAX };
+    // Ahead, so that no file is too young.
+    let now = || clock::now().plus(Duration::from_secs(60));
+    let compactor = Compactor::start(options, Arc::new(keys), Arc::default(), now).expect("a thread");
+    let stats = compactor.stats();
+    while std::fs::read_dir(dir.join("journal")).expect("a folder").flatten().any(|e| is_journal(&e.path())) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    compactor.stop();
+    stats.bytes.load(Relaxed)
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "kjl")
 }
 
 /// Name and words of each command.

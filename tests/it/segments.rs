@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Gateway, Origin, ask, cli, missing, program, run};
+use crate::support::{Gateway, Origin, ask, cli, missing, program};
 
 /// The segments of a gateway whose earlier run ended, once they are there.
 fn segments(gateway: &Gateway) -> Vec<PathBuf> {
@@ -35,7 +35,7 @@ fn with_segments() -> Gateway {
     let mut client = gateway.client();
     for n in 0..20 {
         let question = ask("GET", &format!("/interop/{n}")).header("user-agent", "SecretAgent/9 (unique)");
-        client.fetch(question);
+        client.fetch(&question);
     }
     gateway.record_count("/interop/19", 1);
     gateway.end_and_restart()
@@ -69,7 +69,7 @@ fn other_tools_read_what_their_keys_open_and_nothing_else() {
     let file = segments(&gateway).remove(0);
     let script = root.join("tests/interop/segments.py");
     let arguments = [script, root.join("deploy"), records(&gateway), file];
-    let output = run(Command::new(python).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1"));
+    let output = Command::new(python).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("all readers agree"), "{out}\n{err}");
 }
