@@ -122,7 +122,8 @@ impl Work {
         Ok(removed)
     }
 
-    fn tell(&self, manifest: &Manifest) {
+    /// Brings the figures up to date.
+    pub(super) fn tell(&self, manifest: &Manifest) {
         self.stats.segments.store(manifest.entries().len() as u64, Relaxed);
         self.stats.bytes.store(manifest.entries().iter().map(|e| e.bytes).sum(), Relaxed);
         self.stats.damaged.store(self.damaged.len() as u64, Relaxed);

@@ -4,6 +4,8 @@
 //! which the next start removes. What went before its time is counted as lost, and so told in a gap record. Bound: one
 //! pass over the manifest.
 
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::SegmentError;
@@ -12,6 +14,8 @@ use super::manifest::{Change, Entry, Manifest, Removed};
 use crate::clock::Timestamp;
 use crate::record::Kind;
 use crate::store::disk::sync_folder;
+use crate::store::files;
+use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::stats::{LossReason, Stats};
 
 /// How much is kept.
@@ -30,7 +34,7 @@ impl Work {
         let mut manifest = Manifest::read(&folder)?;
         let mut oldest: Vec<Entry> = manifest.entries().to_vec();
         oldest.sort_by_key(|e| e.last_ts);
-        let mut total = journal.journal_bytes.load(Relaxed) + oldest.iter().map(|e| e.bytes).sum::<u64>();
+        let mut total = self.measure(journal)? + oldest.iter().map(|e| e.bytes).sum::<u64>();
         for entry in oldest {
             let last = Timestamp::from_micros(entry.last_ts);
             let over = last.day() + i64::from(kept.days) < now.day();
@@ -58,8 +62,23 @@ impl Work {
                 tracing::warn!(file, rows, limit = kept.bytes, "segment removed: the records are full");
             }
         }
-        self.stats.segments.store(manifest.entries().len() as u64, Relaxed);
-        self.stats.bytes.store(manifest.entries().iter().map(|e| e.bytes).sum(), Relaxed);
+        self.tell(&manifest);
         Ok(())
+    }
+
+    /// The bytes of all journal files now, which its own figures learn only when a file is closed.
+    fn measure(&self, journal: &Stats) -> io::Result<u64> {
+        let (mut bytes, mut count) = (0, 0);
+        for name in files::list(&self.dir.join(JOURNAL))? {
+            match std::fs::metadata(&name.path) {
+                Ok(metadata) => bytes += metadata.blocks() * 512,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+                Err(cause) => return Err(cause),
+            }
+            count += 1;
+        }
+        journal.journal_bytes.store(bytes, Relaxed);
+        journal.files.store(count, Relaxed);
+        Ok(bytes)
     }
 }
