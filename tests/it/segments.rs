@@ -2,25 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Gateway, Origin, ask, cli, missing, program};
+use crate::support::{Gateway, Origin, ask, cli, missing, program, wait_for};
 
 /// The segments of a gateway whose earlier run ended, once they are there.
 fn segments(gateway: &Gateway) -> Vec<PathBuf> {
     let folder = records(gateway).join("segments");
-    for _ in 0..6000 {
+    wait_for("a segment", || {
         let manifest = std::fs::read_to_string(folder.join("MANIFEST")).unwrap_or_default();
         let lines = manifest.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let files: Vec<_> = lines.filter_map(|l| Some(folder.join(l["file"].as_str()?))).collect();
-        if !files.is_empty() {
-            return files;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("no segment");
+        (!files.is_empty()).then_some(files)
+    })
 }
 
 fn records(gateway: &Gateway) -> PathBuf {
@@ -53,8 +48,10 @@ fn records_are_the_same_when_they_have_become_segments() {
         assert!(bytes.windows(9).any(|w| w == b"/interop/"));
         assert!(!bytes.windows(11).any(|w| w == b"SecretAgent"));
     }
-    assert!(gateway.metric("kelisim_segments", &[]) >= 1.0);
-    assert!(gateway.metric("kelisim_segments_records_total", &[]) >= 20.0);
+    wait_for("the figures", || {
+        let figure = |name| gateway.metric(name, &[]);
+        (figure("kelisim_segments") >= 1.0 && figure("kelisim_segments_records_total") >= 20.0).then_some(())
+    });
 }
 
 #[test]
