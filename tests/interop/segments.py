@@ -46,7 +46,8 @@ assert any(p.startswith("/interop/") for p in paths), paths
 about = parquet.read_schema(path).field("client_address").metadata
 assert about[b"kelisim.name"] == b"client.address" and about[b"kelisim.class"] == b"sec", about
 
-names = ", ".join(CLEAR)
+# As text: DuckDB's times with a zone need one more Python package.
+names = ", ".join(CLEAR).replace("ts", "CAST(ts AS VARCHAR) AS ts", 1)
 with duckdb.connect() as database:
     found = database.execute(f"SELECT {names} FROM read_parquet(?)", [path]).fetchall()
     assert sorted(r[2] for r in found if r[2] is not None) == paths
