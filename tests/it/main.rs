@@ -15,6 +15,7 @@
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
+//! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
 //! | [`lifecycle`] | upgrades without a lost request, systemd |
@@ -48,6 +49,7 @@ mod limits;
 mod policy;
 mod real_app;
 mod records;
+mod sealed;
 mod secure;
 mod strict;
 mod support;
