@@ -381,6 +381,6 @@ const POOLS_EVERY: Duration = Duration::from_secs(1);
 /// Copies of the visitor cookie that are looked at.
 const MOST_COPIES: usize = 4;
 /// Look-ups that each thread remembers.
-const PLACES: usize = 256;
+const PLACES: usize = 1024;
 /// Memory of each thread for cookies that were expired lately.
 const EXPIRER_BYTES: usize = 1 << 20;
