@@ -56,7 +56,10 @@ async fn answer_to(
     mut body: Incoming,
 ) -> Response<Body> {
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(worker, parts);
+        return match ingress::host::take(parts) {
+            Ok(_) => respond::to_asterisk(worker, parts),
+            Err(reason) => respond::unrecorded(worker, open.connection(), parts, reason),
+        };
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
@@ -92,7 +95,8 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let normalised = ingress::normalise(parts, body, &exchange.admitted, &state, &mut dropped)?;
+    let connection = exchange.open.connection();
+    let normalised = ingress::normalise(parts, body, &exchange.admitted, connection, &state, &mut dropped)?;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);

@@ -8,18 +8,24 @@ use std::process::ExitCode;
 
 use crate::config::{self, Problems};
 
-/// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not.
+/// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
+/// standard error.
 ///
 /// # Errors
 /// When standard output cannot be written.
 pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let colour = is_coloured(out.is_terminal());
-    let read = config::read(file, config::environment());
-    if let Ok(config) = &read {
-        config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-    }
-    let problems = read.err();
+    let problems = match config::read(file, config::environment()) {
+        Ok(config) => {
+            // Not on standard output: that is a contract, and a warning does not make the file wrong.
+            for warning in config.warnings() {
+                writeln!(io::stderr(), "{}: warning: {warning}", file.display())?;
+            }
+            None
+        }
+        Err(problems) => Some(problems),
+    };
     report(file, problems.as_ref(), json, colour, &mut out)?;
     Ok(if problems.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -127,6 +127,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -143,7 +146,6 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
-    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     // One more for the health checks.
     let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
     let counting = handles.pop();

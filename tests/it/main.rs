@@ -5,6 +5,8 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`ingress`] | each rule for heads and trailers, over each protocol |
+//! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
@@ -35,6 +37,7 @@ mod access_log;
 mod admin;
 mod browser;
 mod cli;
+mod client_address;
 mod consent;
 mod corpora;
 mod crash;
@@ -42,6 +45,7 @@ mod errors;
 mod forwarding;
 mod front_door;
 mod h2_abuse;
+mod ingress;
 mod life;
 mod lifecycle;
 mod limits;
