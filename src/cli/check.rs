@@ -16,16 +16,11 @@ use crate::config::{self, Problems};
 pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let colour = is_coloured(out.is_terminal());
-    let problems = match config::read(file, config::environment()) {
-        Ok(config) => {
-            // Not on standard output: that is a contract, and a warning does not make the file wrong.
-            for warning in config.warnings() {
-                writeln!(io::stderr(), "{}: warning: {warning}", file.display())?;
-            }
-            None
-        }
-        Err(problems) => Some(problems),
-    };
+    let read = config::read(file, config::environment());
+    if let Ok(config) = &read {
+        config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+    }
+    let problems = read.err();
     report(file, problems.as_ref(), json, colour, &mut out)?;
     Ok(if problems.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -23,14 +23,15 @@ impl Config {
         let sites = self.sites.iter().enumerate().filter(unread).map(|(i, _)| {
             format!("site[{i}].client_address_from: nobody is in trusted_proxies, so the field is never read")
         });
-        let unverified = |(i, site): (usize, &Site)| {
-            site.upstream_tls.as_ref().filter(|tls| !tls.verify)?;
-            Some(format!(
-                "site[{i}].upstream_tls.verify = false: whoever can answer at the address of an https:// upstream can \
-                 read and change all of its traffic"
-            ))
-        };
-        listeners.chain(sites).chain(self.sites.iter().enumerate().filter_map(unverified)).collect()
+        let unverified =
+            |(_, site): &(usize, &Site)| site.upstream_tls.as_ref().is_some_and(|tls| !tls.verify);
+        let upstreams = self.sites.iter().enumerate().filter(unverified).map(|(i, _)| {
+            format!(
+                "site[{i}].upstream_tls.verify = false: whoever can answer at the address of an https:// upstream \
+                 can read and change all of its traffic"
+            )
+        });
+        listeners.chain(sites).chain(upstreams).collect()
     }
 }
 

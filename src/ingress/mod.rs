@@ -126,8 +126,8 @@ pub fn normalise(
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Reason::MethodNotAllowed);
     }
-    let rules = &snapshot.config.ingress;
     size::check(parts, &snapshot.config.limits)?;
+    let rules = &snapshot.config.ingress;
     target::check(&parts.uri, snapshot.config.limits.uri_bytes, rules.encoded_slashes)?;
     target::to_origin_form(&mut parts.uri)?;
     let trust = headers::Rules { underscores: rules.underscores, trusted: admitted.trusted };

@@ -120,7 +120,7 @@ async fn connection(
     }
     let handshake_ends = accepted + timeouts.tls_handshake;
     let peer = match &door.proxy {
-        Some(_) => match introduced(worker, &mut socket, peer, &mut place, handshake_ends).await {
+        Some(_) => match Box::pin(introduced(worker, &mut socket, peer, &mut place, handshake_ends)).await {
             Ok(peer) => peer,
             Err(reason) => return Some(reason),
         },

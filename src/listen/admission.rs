@@ -94,7 +94,7 @@ impl Place {
     /// The client has its share already.
     pub fn claim(&mut self, client: ClientAddress) -> Result<(), TooManyOfClient> {
         if self.client.is_none() {
-            let client = client.net();
+            let client = client.subscriber();
             self.admission.count(client)?;
             self.client = Some(client);
         }

@@ -127,9 +127,6 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let data = config.records.dir.clone();
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -2,7 +2,7 @@
 //!
 //! The site's harness suspects every field that no gateway may pass, and every field of ours that is not there once.
 
-use crate::support::h2_raw::{Ended, Frames, pseudo};
+use crate::support::one_stream::{Ended, OneStream, pseudo};
 use crate::support::{Answer, Gateway, HOST, Origin, Protocol, Seen, Visitor, ask};
 
 /// Sends a head over HTTP/1.1 and gives the status.
@@ -12,8 +12,8 @@ fn status(gateway: &Gateway, head: &str) -> u16 {
     client.read().status
 }
 
-fn frames(gateway: &Gateway) -> Frames {
-    Frames::connect(gateway.addresses[0])
+fn frames(gateway: &Gateway) -> OneStream {
+    OneStream::connect(gateway.addresses[0])
 }
 
 /// The fields that the site trusts say the truth, whatever was sent.

@@ -228,7 +228,7 @@ fn policies_are_complete_and_consistent() {
 
 #[test]
 fn what_is_not_supported_yet_is_said() {
-    assert!(one("client_address_from = \"forwarded\"").ends_with("this is not supported yet"));
+    assert!(one("[geoip]\ncity = \"city.mmdb\"").ends_with("this is not supported yet"));
     assert_eq!(one("[[consent.cookie]]\nname = \"x\""), "1:11 consent.cookie: this is not supported yet");
     let sources = "[consent]\nsources = [\"own\", \"tcf\", \"onetrust\", \"shampoo\"]";
     let told = told(&format!("{FINE}{sources}"));

@@ -9,7 +9,7 @@
 //! | [`client`] | a socket that sends bytes and reads exactly one answer |
 //! | [`h2`] | the same questions over HTTP/2 |
 //! | [`frames`] | HTTP/2 as frames, for clients that break its rules |
-//! | [`h2_raw`] | HTTP/2 as bytes: what no library would send |
+//! | [`one_stream`] | one request in such frames, and how it ended |
 //! | [`visitor`] | a browser's cookie jar over either protocol, with its choice of consent |
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
@@ -25,7 +25,7 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod h2;
-pub mod h2_raw;
+pub mod one_stream;
 pub mod origin;
 pub mod server;
 pub mod site;

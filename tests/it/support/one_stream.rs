@@ -1,16 +1,12 @@
-//! HTTP/2 as bytes, for heads and trailers that no library would send. One request per connection.
-//!
-//! Writes literal fields without Huffman coding; of an answer it reads how it ended and the status.
+//! One request in frames, for heads and trailers that no library would send, and how it ended.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
-use super::{HOST, PATIENCE};
+use super::HOST;
+use super::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, frame, literal};
 
 /// A connection with its one request, on stream 1.
-pub struct Frames {
-    stream: TcpStream,
-}
+pub struct OneStream(Frames);
 
 /// How the request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,66 +22,45 @@ pub fn pseudo<'a>(method: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![(":method", method), (":scheme", "http"), (":path", path), (":authority", HOST)]
 }
 
-impl Frames {
+impl OneStream {
     /// Connects and says the preface.
     pub fn connect(address: SocketAddr) -> Self {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connected");
-        stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).expect("options");
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("the preface");
-        Self { stream }
+        Self(Frames::connect(address, &[]))
     }
 
     /// Sends a head, or trailers; `last`: nothing follows.
     pub fn fields(&mut self, fields: &[(&str, &str)], last: bool) -> &mut Self {
-        let mut block = Vec::new();
-        for text in fields.iter().map(|(name, value)| [*name, *value]) {
-            // A literal without indexing.
-            block.push(0);
-            for text in text {
-                block.push(u8::try_from(text.len()).ok().filter(|&n| n < 127).expect("a short text"));
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
-        self.frame(1, 4 | u8::from(last), &block)
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+        self.frame(HEADERS, END_HEADERS, last, &block)
     }
 
     /// Sends a part of the body.
     pub fn data(&mut self, bytes: &[u8], last: bool) -> &mut Self {
-        self.frame(0, u8::from(last), bytes)
+        self.frame(DATA, 0, last, bytes)
     }
 
     /// Reads until the request has ended.
     pub fn ended(&mut self) -> Ended {
         let mut status = None;
-        loop {
-            let mut head = [0; 9];
-            if self.stream.read_exact(&mut head).is_err() {
-                return Ended::Refused;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            if self.stream.read_exact(&mut payload).is_err() {
-                return Ended::Refused;
-            }
-            let of_ours = head[8] == 1;
-            match head[3] {
-                1 if of_ours && status.is_none() => status = Some(status_of(&payload)),
-                // RST_STREAM, GOAWAY.
-                3 if of_ours => return Ended::Refused,
-                7 if status.is_none() => return Ended::Refused,
+        while let Some(next) = self.0.next() {
+            let of_ours = next.stream == 1;
+            match next.kind {
+                HEADERS if of_ours && status.is_none() => status = Some(status_of(&next.payload)),
+                RST_STREAM if of_ours => return Ended::Refused,
+                GOAWAY if status.is_none() => return Ended::Refused,
                 _ => {}
             }
-            if of_ours && head[3] <= 1 && head[4] & 1 == 1 {
+            if of_ours && next.kind <= HEADERS && next.flags & END_STREAM != 0 {
                 return Ended::Answered(status.expect("a head before the end"));
             }
         }
+        Ended::Refused
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, payload: &[u8]) -> &mut Self {
-        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
-        let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+    fn frame(&mut self, kind: u8, flags: u8, last: bool, payload: &[u8]) -> &mut Self {
+        let flags = flags | if last { END_STREAM } else { 0 };
         // The gateway may have refused already; how it ended tells.
-        let _ = self.stream.write_all(&head).and_then(|()| self.stream.write_all(payload));
+        self.0.send(&frame(kind, flags, 1, payload));
         self
     }
 }
