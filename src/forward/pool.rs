@@ -248,7 +248,8 @@ impl Pool {
         if fresh || !usable {
             lease.connection = None;
             lease.reused = false;
-            lease.connection = Some(self.open(until).await?);
+            // Boxed: rare, and else every request has room for a handshake.
+            lease.connection = Some(Box::pin(self.open(until)).await?);
         }
         Ok(lease)
     }
