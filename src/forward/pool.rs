@@ -393,7 +393,7 @@ impl Lease {
     /// Gives the connection back. The exchange must be complete in both directions.
     pub(super) fn give_back(mut self) {
         let pool = Rc::clone(&self.pool);
-        match self.connection.as_mut().map(|c| c.wire.state()) {
+        match self.connection.as_mut().map(|c| c.wire.state_known()) {
             None | Some(State::Closed) => {}
             Some(State::Ready) => pool.put(self),
             // The end of the exchange is still being put away, e.g. a last write. Rare, so it may cost a task.

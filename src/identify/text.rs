@@ -35,7 +35,13 @@ static OCTETS: [([u8; 4], u8); 256] = {
     let mut n = 0;
     while n < octets.len() {
         let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
-        let skip = if n < 10 { 2 } else if n < 100 { 1 } else { 0 };
+        let skip = if n < 10 {
+            2
+        } else if n < 100 {
+            1
+        } else {
+            0
+        };
         let mut at = skip;
         while at < 3 {
             octets[n].0[at - skip] = digits[at];
