@@ -143,11 +143,7 @@ impl Head {
 /// Where the colon after a field name stands, if nothing but a name is before it.
 #[inline]
 fn name_end(line: &[u8]) -> Option<usize> {
-    // Four at a time: a branch costs more than a look into the table.
-    let fours = line.as_chunks::<4>().0;
-    let names = |four: &[u8; 4]| four.iter().fold(true, |so_far, &b| so_far & line::is_token(b));
-    let whole = 4 * fours.iter().position(|four| !names(four)).unwrap_or(fours.len());
-    let end = whole + line[whole..].iter().position(|&b| !line::is_token(b))?;
+    let end = line.iter().position(|&b| !line::is_token(b))?;
     (line[end] == b':').then_some(end)
 }
 
