@@ -78,15 +78,22 @@ async fn answer_to(
 }
 
 /// What the steps before the site came to.
-enum Step {
+pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
     /// The site is asked; whether for a WebSocket.
     Forward { websocket: bool },
 }
 
-/// Steps 2 to 7.
-async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) -> Result<Step, Refusal> {
+/// Steps 2 to 7: everything before the network.
+///
+/// # Errors
+/// The reason for which the site does not get the request.
+pub(crate) async fn steps(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &mut Incoming,
+) -> Result<Step, Refusal> {
     let (normalised, cookie_field) = judge(exchange, parts, body)?;
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
@@ -203,7 +210,7 @@ async fn forward(
 }
 
 /// The request with this head, which is taken; without extensions, which are about the client's connection.
-fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+pub(crate) fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = std::mem::take(&mut parts.method);
     *request.uri_mut() = std::mem::take(&mut parts.uri);
