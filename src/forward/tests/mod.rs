@@ -64,6 +64,8 @@ impl Setup {
                 upstream_tls: None,
                 health: None,
                 trusted_proxies: Vec::new(),
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: None,
                 body_bytes: 1 << 20,
@@ -143,8 +145,8 @@ async fn read(answer: Answer) -> Result<(Bytes, Option<HeaderMap>), Reason> {
 }
 
 /// Sends and reads to the end.
-async fn fetch(upstreams: &Upstreams, request: Request<RequestBody>) -> Result<Bytes, Reason> {
-    let answer = upstreams.send(request).await.map_err(|error| error.refusal.reason())?;
+async fn fetch(upstreams: &Upstreams, mut request: Request<RequestBody>) -> Result<Bytes, Reason> {
+    let answer = upstreams.send(&mut request).await.map_err(|error| error.refusal.reason())?;
     Ok(read(answer).await?.0)
 }
 
