@@ -6,9 +6,9 @@
 //! Honest limit: whoever owns the folder can open everything, and wiped bytes can linger on flash and copy-on-write
 //! disks. Never shares a folder with a backup of the records. Bound: one file per class, day and generation.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::aead::NONCE_LEN;
@@ -20,6 +20,7 @@ use super::dek::{self, Dek, KEY_BYTES};
 use super::key::{Day, KeyClass, KeyId};
 use super::keyring::Permitted;
 use super::provider::{KeyError, KeyProvider};
+use crate::store::disk;
 
 /// Name of the folder inside the data folder, unless `records.keys_dir` names another.
 pub const FOLDER: &str = "keys";
@@ -44,10 +45,10 @@ impl LocalKeys {
     /// When the folder cannot be made, read or narrowed.
     pub fn prepare(folder: &Path) -> Result<Self, KeyError> {
         let keys = Self::at(folder);
-        private_folder(folder).map_err(|cause| failed(folder, cause))?;
+        disk::private_folder(folder).map_err(|cause| failed(folder, cause))?;
         for class in KeyClass::ALL {
             let folder = keys.class_folder(class);
-            private_folder(&folder).map_err(|cause| failed(&folder, cause))?;
+            disk::private_folder(&folder).map_err(|cause| failed(&folder, cause))?;
         }
         let lock = keys.lock()?;
         for class in KeyClass::ALL {
@@ -189,21 +190,6 @@ fn failed(path: &Path, source: io::Error) -> KeyError {
     KeyError::Folder { path: path.to_owned(), source }
 }
 
-/// Makes a folder that is its owner's alone, or narrows one that is not.
-fn private_folder(folder: &Path) -> io::Result<()> {
-    if !folder.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        crate::store::disk::sync_folder(folder)?;
-    }
-    let mode = std::fs::metadata(folder)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        tracing::warn!(folder = %folder.display(), "others could look into the keys; now only their owner can");
-        std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    // A folder without these could be made, but not used: better said at the start.
-    std::fs::read_dir(folder).map(drop)
-}
-
 /// Wipes what was destroyed but not wiped, and removes what never became a key.
 fn finish_interrupted(folder: &Path) -> io::Result<()> {
     for name in names(folder, UNFINISHED)? {
@@ -225,7 +211,7 @@ fn wipe(path: &Path) -> io::Result<bool> {
         file.set_len(0)?;
         file.sync_all()?;
     }
-    crate::store::disk::sync_folder(path)?;
+    disk::sync_folder(path)?;
     Ok(len > 0)
 }
 
@@ -235,7 +221,7 @@ fn write_key(unfinished: &Path, path: &Path, bytes: &[u8; KEY_BYTES]) -> io::Res
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(unfinished, path)?;
-    crate::store::disk::sync_folder(path)
+    disk::sync_folder(path)
 }
 
 /// The names in a folder with that ending, without it; none when there is no folder.

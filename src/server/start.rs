@@ -317,7 +317,13 @@ fn compactor(config: &Config, journal: &Journal) -> Result<Option<Compactor>, St
 
 fn make_private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // Not narrowed: it may be one that the operator shares. What lies in it is for its owner alone in any case.
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(folder = %path.display(), "others can look into the data folder; chmod 700 is enough for it");
+    }
+    Ok(())
 }
 
 /// Raises the soft limit of open files to the hard one, and checks that connections fit below it.

@@ -3,9 +3,9 @@
 //! A trait, so that tests can put a disk in its place that is full, slow or broken. Never retries, never hides an
 //! error. Bound: one call, one system call (creation: four).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -72,6 +72,23 @@ impl DiskFile for OsFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
+}
+
+/// Makes a folder that is its owner's alone, its name synced; one of ours that others can look into is narrowed.
+///
+/// # Errors
+/// When it cannot be made, read or narrowed.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    if !folder.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        sync_folder(folder)?;
+    }
+    if std::fs::metadata(folder)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(folder = %folder.display(), "others could look into this folder; now only its owner can");
+        std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    // A folder may be there and not be readable: better said now.
+    std::fs::read_dir(folder).map(drop)
 }
 
 /// Syncs the folder that holds `path`: only then does a new, changed or removed name survive power loss.

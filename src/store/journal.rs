@@ -241,9 +241,7 @@ impl Journal {
 
 /// Recovers the dead and takes a number, while nobody else starts.
 fn claim(folder: &std::path::Path, stats: &Stats, now: Timestamp) -> Result<(Claim, Vec<Note>), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StartError::Folder)?;
-    super::disk::sync_folder(folder).map_err(StartError::Folder)?;
+    super::disk::private_folder(folder).map_err(StartError::Folder)?;
     let starting = Starting::enter(folder).map_err(StartError::Claim)?;
     let notes = recovery::recover_dead(&starting, folder, stats, now);
     Ok((starting.claim().map_err(StartError::Claim)?, notes))

@@ -18,6 +18,7 @@
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
+//! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
 //! | [`lifecycle`] | upgrades without a lost request, systemd |
@@ -56,6 +57,7 @@ mod limits;
 mod policy;
 mod real_app;
 mod records;
+mod sealed;
 mod secure;
 mod segments;
 mod strict;

@@ -195,6 +195,62 @@ impl DiskFile for TestFile {
     }
 }
 
+/// A disk that remembers every write that was asked for, and fails some of them half-way.
+#[derive(Clone, Default)]
+pub(super) struct RecordingDisk(Arc<Recording>);
+
+/// File, offset and bytes.
+pub(super) type Write = (std::path::PathBuf, u64, Vec<u8>);
+
+#[derive(Default)]
+struct Recording {
+    writes: Mutex<Vec<Write>>,
+    failing: AtomicU64,
+}
+
+impl RecordingDisk {
+    /// So many of the next writes stop half-way.
+    pub(super) fn fail_writes(&self, count: u64) {
+        self.0.failing.store(count, SeqCst);
+    }
+
+    pub(super) fn writes(&self) -> Vec<Write> {
+        self.0.writes.lock().expect("unpoisoned").clone()
+    }
+}
+
+impl Disk for RecordingDisk {
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn DiskFile>> {
+        let file = OsDisk.create(path, bytes)?;
+        Ok(Box::new(RecordingFile { file, path: path.to_owned(), recording: self.0.clone() }))
+    }
+}
+
+struct RecordingFile {
+    file: Box<dyn DiskFile>,
+    path: std::path::PathBuf,
+    recording: Arc<Recording>,
+}
+
+impl DiskFile for RecordingFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.recording.writes.lock().expect("unpoisoned").push((self.path.clone(), offset, bytes.to_vec()));
+        if self.recording.failing.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
+            self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
+            return Err(io::Error::other("half a write"));
+        }
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+}
+
 /// Copies a data folder as it is now: what a crash at this moment would leave.
 pub(super) fn snapshot(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");

@@ -1,0 +1,228 @@
+//! What the gateway leaves on the disk: nothing of a visitor in the clear, nothing that opens without its key; and what
+//! it does when the disk is full.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Gateway, HOST, Origin, ask, cli, missing, wait_for};
+
+const ADDRESS: &str = "127.0.0.1";
+const AGENT: &str = "SecretAgent/8.0 (never on the disk)";
+const COOKIE: &str = "cookie-value-never-on-the-disk";
+const PAGE: &str = "/page-never-on-the-disk";
+
+/// All files below a folder, with their bytes.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            found.push((path, bytes));
+        }
+    }
+    found
+}
+
+fn journal_files(gateway: &Gateway) -> Vec<PathBuf> {
+    let all = files(&gateway.data().join("journal")).into_iter().map(|(path, _)| path);
+    let mut all: Vec<_> = all.filter(|path| path.extension().is_some_and(|e| e == "kjl")).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn nothing_of_a_visitor_lies_on_the_disk_in_the_clear() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    for n in 0..5 {
+        let question = ask("GET", &format!("{PAGE}/{n}?key-never-on-the-disk=1"))
+            .header("user-agent", AGENT)
+            .header("cookie", &format!("sessionid={COOKIE}; _fbp=fb.1.1.1"));
+        assert_eq!(gateway.client().fetch(&question).status, 200);
+        gateway.record(&format!("{PAGE}/{n}"));
+    }
+    // Killed, and its last frame torn: what recovery puts aside is searched as well.
+    let last = journal_files(&gateway).pop().unwrap();
+    let newest = journal_files(&gateway)
+        .into_iter()
+        .find(|path| std::fs::read(path).unwrap().iter().any(|byte| *byte != 0));
+    let path = newest.unwrap_or(last);
+    let gateway = gateway.crash_and_edit(|| {
+        let bytes = std::fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(end as u64 - 20).unwrap();
+    });
+    gateway.client().fetch(&ask("GET", &format!("{PAGE}/after")).header("user-agent", AGENT));
+    gateway.record(&format!("{PAGE}/after"));
+    let all = files(&gateway.data());
+    let quarantined = all.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "torn"));
+    assert_eq!(quarantined.count(), 1);
+    let address: [u8; 4] = [127, 0, 0, 1];
+    let needles: [&[u8]; 9] = [
+        PAGE.as_bytes(),
+        AGENT.as_bytes(),
+        b"SecretAgent",
+        COOKIE.as_bytes(),
+        b"sessionid",
+        b"key-never-on-the-disk",
+        ADDRESS.as_bytes(),
+        HOST.as_bytes(),
+        &address,
+    ];
+    for (path, bytes) in &all {
+        for needle in needles {
+            // Four bytes come by chance in sealed ones, once in some gigabytes; not here.
+            let found = bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!found, "{} holds {:?}", path.display(), String::from_utf8_lossy(needle));
+        }
+    }
+    // It is all there for who may see it.
+    let seen = cli::records_for(&gateway.data(), "diagnostics");
+    assert!(seen.iter().any(|record| record["user_agent.original"] == AGENT));
+    let seen = cli::records_for(&gateway.data(), "security");
+    assert!(seen.iter().any(|record| record["client.address"] == ADDRESS));
+}
+
+#[test]
+fn keys_lie_where_the_configuration_says_and_only_they_open_the_records() {
+    let origin = Origin::pages();
+    let builder = Gateway::build(&[&origin]);
+    let keys = builder.folder().join("elsewhere");
+    let gateway = builder.key("records.keys_dir", &format!("{keys:?}")).start();
+    gateway.client().get("/one");
+    assert!(!gateway.data().join("keys/clear").exists());
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&keys), 0o700);
+    for (path, bytes) in files(&keys) {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        assert!(path.extension().is_none() || bytes.len() == 32, "{}", path.display());
+    }
+    let (data, keys) = (gateway.data().to_str().unwrap().to_owned(), keys.to_str().unwrap().to_owned());
+    let with = cli::records(&gateway.data(), &["--keys", &keys]);
+    assert_eq!(with.len(), 1);
+    let without = cli::kelisim(&["logs", "query", "--data", &data]);
+    assert_eq!(without.code, 70, "{without:?}");
+    assert!(without.err.contains("key clear/") && without.err.contains(".kjl"), "{without:?}");
+    for class in ["clear", "sec", "fraud", "diag", "ads"] {
+        let labels = [format!("class=\"{class}\""), "state=\"live\"".to_owned()];
+        assert_eq!(
+            gateway.metric("kelisim_record_keys", &labels.each_ref().map(String::as_str)),
+            1.0,
+            "{class}"
+        );
+    }
+    assert_eq!(gateway.metric("kelisim_journal_errors_total", &["operation=\"seal\""]), 0.0);
+}
+
+#[test]
+fn a_gateway_without_its_keys_does_not_start_and_says_why() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let (folder, config) = (gateway.folder().to_owned(), gateway.folder().join("kelisim.toml"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let blocked = folder.join("blocked");
+    std::fs::write(&blocked, "not a folder").unwrap();
+    let own = folder.join("own.toml");
+    let fresh = text.replace("/records\"", "/other-records\"");
+    std::fs::write(&own, format!("records.keys_dir = {blocked:?}\n{fresh}")).unwrap();
+    let said = cli::kelisim(&["run", "--config", own.to_str().unwrap()]);
+    assert_eq!(said.code, 70, "{said:?}");
+    assert!(said.err.contains("keys") && said.err.contains("blocked"), "{said:?}");
+    gateway.finish();
+}
+
+#[test]
+fn two_processes_of_an_upgrade_use_the_same_keys() {
+    let origin = Origin::pages();
+    let first = Gateway::of(&origin);
+    first.client().get("/first");
+    let second = first.successor();
+    first.finish();
+    second.client().get("/second");
+    for path in ["/first", "/second"] {
+        second.record(path);
+    }
+    assert_eq!(files(&second.data().join("keys/clear")).len(), 1);
+}
+
+#[test]
+fn a_data_folder_that_others_can_look_into_is_told() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let data = gateway.data();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("journal"))), (0o700, 0o700));
+    let gateway = gateway.crash_and_edit(|| {
+        for folder in [&data, &data.join("journal"), &data.join("keys")] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    });
+    gateway.wait_for_log(0, "the folder", |line| line.contains("others can look into the data folder"));
+    // What is ours alone is narrowed; the folder itself is the operator's.
+    assert_eq!((mode(&data.join("journal")), mode(&data.join("keys"))), (0o700, 0o700));
+    assert_eq!(mode(&data), 0o755);
+}
+
+/// A file system of its own, gone with the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "kelisim-test"])
+            .arg(at)
+            .output();
+        mounted.is_ok_and(|said| said.status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: the gateway may still be ending.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_costs_counted_records_and_no_answer() {
+    let origin = Origin::pages();
+    let builder = Gateway::build(&[&origin]).key("records.file_bytes", "\"1MiB\"");
+    let Some(small) = Small::mount(&builder.folder().join("records"), "8m") else {
+        return missing("a tmpfs that may be mounted");
+    };
+    let gateway = builder.start();
+    gateway.client().get("/before");
+    gateway.record("/before");
+    let ballast = small.0.join("ballast");
+    let fill = || {
+        let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    };
+    let dropped = || {
+        let labels = ["kind=\"access\"", "reason=\"disk_full\""];
+        gateway.metric("kelisim_journal_dropped_records_total", &labels) as u64
+    };
+    let long = "x".repeat(4000);
+    wait_for("the disk to be full", || {
+        fill();
+        for n in 0..20 {
+            assert_eq!(gateway.client().get(&format!("/full/{n}/{long}")).status, 200);
+        }
+        (dropped() > 0).then_some(())
+    });
+    std::fs::remove_file(&ballast).unwrap();
+    wait_for("records again", || {
+        gateway.client().get("/after");
+        gateway.records().iter().any(|record| record["url.path"] == "/after").then_some(())
+    });
+    let lost = dropped();
+    let gaps = cli::records(&gateway.data(), &["kind=gap"]);
+    let told = gaps.iter().filter(|gap| gap["gap.reason"] == "disk_full" && gap["gap.kind"] == "access");
+    assert_eq!(told.filter_map(|gap| gap["gap.count"].as_u64()).sum::<u64>(), lost, "{gaps:?}");
+    gateway.finish();
+}
