@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kelisim::clock::{self, Timestamp};
 use kelisim::config::Durability;
-use kelisim::record::{Column, Event, ListBuf, Projection, Purpose};
+use kelisim::record::{Column, Event, ListBuf, Projection, Opened, Purpose};
 use kelisim::store::{Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -172,7 +172,7 @@ fn scan(c: &mut Criterion) {
             || Reader::open(dir.path()),
             |reader| {
                 let Ok(mut reader) = reader else { return };
-                let scanned = reader.for_each_row(Purpose::Support.opened(), &TimeRange::default(), |row| {
+                let scanned = reader.for_each_row(Opened::CLEAR, &TimeRange::default(), |row| {
                     let mut out = [None; 2];
                     row.project(&projection, &mut out);
                     black_box(&out);

@@ -55,6 +55,16 @@ impl Class {
         }
     }
 
+    /// Days that columns of the class are kept by default.
+    #[must_use]
+    pub const fn default_days(self) -> u32 {
+        match self {
+            Self::Clear => 90,
+            Self::Sec | Self::Fraud | Self::Ads => 30,
+            Self::Diag => 7,
+        }
+    }
+
     /// The name used in configuration and output.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -67,9 +67,9 @@ impl Purpose {
         }
     }
 
-    /// The classes that this purpose opens.
+    /// The classes that this purpose opens. A reader gets them from its grant, which is in the audit log.
     #[must_use]
-    pub fn opened(self) -> Opened {
+    pub(crate) fn opened(self) -> Opened {
         let bits = Class::ALL.into_iter().filter(|c| self.opens(*c)).fold(0, |bits, c| bits | 1 << c as u8);
         Opened(bits)
     }
@@ -81,11 +81,14 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// The set of classes that a reader may see. Made only by [`Purpose::opened`].
+/// The set of classes that a reader may see. A sealed class is in it only with a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened(u8);
 
 impl Opened {
+    /// Facts without a person.
+    pub const CLEAR: Self = Self(1 << Class::Clear as u8);
+
     /// Whether columns of that class may be seen.
     #[must_use]
     pub const fn allows(self, class: Class) -> bool {
@@ -101,6 +104,7 @@ mod tests {
     fn support_opens_nothing_sealed() {
         let opened = Purpose::Support.opened();
         assert!(opened.allows(Class::Clear));
+        assert_eq!(opened, Opened::CLEAR);
         assert!(Class::ALL[1..].iter().all(|c| !opened.allows(*c)));
     }
 

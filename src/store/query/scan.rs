@@ -73,7 +73,7 @@ impl Scan {
         Self {
             folder: folder.join(FOLDER),
             range: TimeRange { since: Some(since), until: Some(until) },
-            select: Select { opened: grant.purpose().opened(), predicate, any_kind },
+            select: Select { opened: grant.opened(), predicate, any_kind },
         }
     }
 

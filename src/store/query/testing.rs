@@ -1,5 +1,7 @@
 //! Rows for tests, made by the encoder that the gateway uses.
 
+use super::{Ask, Filter, Grant, open_read};
+use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::record::event::Encoded;
 use crate::record::{Event, Purpose, Row, SCHEMA_VERSION};
@@ -18,6 +20,21 @@ impl Stored {
         let (record, _) = Encoded::take(&self.0).unwrap();
         Row::new((seq, ts), (b"node-1", SCHEMA_VERSION), record.sections, purpose.opened())
     }
+}
+
+/// A grant of that purpose, in an audit log that nobody looks at.
+pub(crate) fn granted(purpose: Purpose) -> Grant {
+    let dir = tempfile::tempdir().unwrap();
+    let filter = Filter::default();
+    let ask = Ask {
+        purpose,
+        reason: Some("test"),
+        command: "test",
+        filter: &filter,
+        columns: &[],
+        disclosure: None,
+    };
+    open_read(ask.allow().unwrap(), AuditLog::open(dir.path()).unwrap(), Timestamp::default()).unwrap()
 }
 
 /// A plain request for a page that is not there.
