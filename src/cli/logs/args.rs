@@ -356,7 +356,9 @@ Short names:
   duration = event.duration                  blocked = set_cookie.blocked
   ttfb = event.time_to_first_byte            language = accept_language.primary
   bytes = http.response.body.size            kind = record.kind
-  action = risk.action
+  action = risk.action                       browser = user_agent.family
+  bot = bot.category                         os = os.family
+  device = device.class
  with --purpose security:
   ip = client.address, net = client.net, visitor = visitor.tag
  with --purpose fraud:
@@ -384,6 +386,7 @@ Examples:
 const TOP_HELP: &str = "\
 Examples:
   kelisim logs top path
+  kelisim logs top bot.name bot=ai-crawler
   kelisim logs top path --by p95 --min 100 since:1d
   kelisim logs top stripped --other
   kelisim logs top path --by visitors --purpose security --reason 'ticket 7'

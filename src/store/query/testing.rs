@@ -4,7 +4,7 @@ use super::{Ask, Filter, Grant, open_read};
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::record::event::Encoded;
-use crate::record::{Event, Purpose, Row, SCHEMA_VERSION};
+use crate::record::{Class, Event, Purpose, Row, SCHEMA_VERSION};
 
 /// An encoded record.
 pub(crate) struct Stored(Vec<u8>);
@@ -14,6 +14,20 @@ impl Stored {
         let mut bytes = Vec::new();
         event.encode(&mut bytes);
         Self(bytes)
+    }
+
+    /// The record of these bytes with further clear fields, as the writer adds them.
+    pub(crate) fn with_clear(bytes: &[u8], fields: &[u8]) -> Self {
+        let clear = Encoded::take(bytes).unwrap().0.sections[Class::Clear as usize];
+        let (mut out, start) = (bytes.to_vec(), bytes.len() - clear.len());
+        // The class is the last of a record.
+        assert_eq!(&bytes[start..], clear);
+        out.extend_from_slice(fields);
+        for (at, from) in [(start - 4, start), (0, 4)] {
+            let len = (out.len() - from) as u32;
+            out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        }
+        Self(out)
     }
 
     pub(crate) fn row(&self, purpose: Purpose, seq: u64, ts: Timestamp) -> Row<'_> {
