@@ -56,7 +56,10 @@ async fn answer_to(
     mut body: Incoming,
 ) -> Response<Body> {
     if target::is_asterisk(&parts.uri) {
-        return respond::to_asterisk(worker, parts);
+        return match ingress::host::take(parts) {
+            Ok(_) => respond::to_asterisk(worker, parts),
+            Err(reason) => respond::unrecorded(worker, open.connection(), parts, reason),
+        };
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
@@ -73,15 +76,22 @@ async fn answer_to(
 }
 
 /// What the steps before the site came to.
-enum Step {
+pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
     /// The site is asked; whether for a WebSocket.
     Forward { websocket: bool },
 }
 
-/// Steps 2 to 7.
-async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) -> Result<Step, Refusal> {
+/// Steps 2 to 7: everything before the network.
+///
+/// # Errors
+/// The reason for which the site does not get the request.
+pub(crate) async fn steps(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &mut Incoming,
+) -> Result<Step, Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -92,7 +102,8 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
 
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let normalised = ingress::normalise(parts, body, &exchange.admitted, &state, &mut dropped)?;
+    let connection = exchange.open.connection();
+    let normalised = ingress::normalise(parts, body, &exchange.admitted, connection, &state, &mut dropped)?;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
@@ -177,7 +188,7 @@ async fn forward(
 }
 
 /// The request with this head, which is taken; without extensions, which are about the client's connection.
-fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+pub(crate) fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = std::mem::take(&mut parts.method);
     *request.uri_mut() = std::mem::take(&mut parts.uri);

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use crate::config::{self, Problems};
 
-/// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not.
+/// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
+/// standard error.
 ///
 /// # Errors
 /// When standard output cannot be written.

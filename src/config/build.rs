@@ -39,6 +39,10 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
                 "pass" => Underscores::Pass,
                 _ => Underscores::Drop,
             },
+            encoded_slashes: match root.word("ingress.encoded_slashes")? {
+                "reject" => EncodedSlashes::Reject,
+                _ => EncodedSlashes::Pass,
+            },
         },
         log: log(&root.table("log"))?,
         admin: Admin { address: root.maybe("admin.address") },
@@ -65,7 +69,12 @@ fn listener(row: &View<'_>) -> Result<Listener, Missing> {
     let tls = row
         .present("tls")
         .map(|tls| Ok(Tls { certificate: tls.take("certificate")?, key: tls.take("key")? }));
-    Ok(Listener { address: row.take("address")?, tls: tls.transpose()? })
+    Ok(Listener {
+        address: row.take("address")?,
+        tls: tls.transpose()?,
+        proxy_protocol: row.take("proxy_protocol")?,
+        proxy_protocol_from: row.all("proxy_protocol_from"),
+    })
 }
 
 fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing> {
@@ -83,6 +92,12 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         upstream_tls: upstream_tls(row)?,
         health: row.present("health").map(|table| health(&table)).transpose()?,
         trusted_proxies: row.all("trusted_proxies"),
+        client_address_from: match row.word("client_address_from")? {
+            "forwarded" => ClientAddressFrom::Forwarded,
+            "x-forwarded-for" => ClientAddressFrom::XForwardedFor,
+            _ => ClientAddressFrom::Field(row.take("client_address_from")?),
+        },
+        client_address_to: row.maybe("client_address_to"),
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
@@ -303,6 +318,7 @@ from_value! {
     Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
     RangeInclusive<u16>: Value::Statuses(range) => Some(range.clone());
     IpNet: Value::Network(network) => Some(*network);
+    HeaderName: Value::Text(name) => Self::from_bytes(name.as_bytes()).ok();
 }
 
 impl<'a> View<'a> {

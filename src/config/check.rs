@@ -57,12 +57,13 @@ fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
         }
     }
     for listener in root.rows("listen") {
-        if let Some(entry) = listener.entry("proxy_protocol")
-            && entry.value == Value::Bool(true)
+        if let Some(entry) = listener.entry("proxy_protocol_from")
+            && !listener.list("proxy_protocol_from").is_empty()
+            && listener.entry("proxy_protocol").is_none_or(|entry| entry.value != Value::Bool(true))
         {
-            let fault = Fault::new("the PROXY protocol is not supported yet")
-                .hint("let the balancer send X-Forwarded-For and list it in trusted_proxies");
-            mistakes.add(&entry.place, listener.path_of("proxy_protocol"), fault);
+            let fault =
+                Fault::new("without a PROXY header this has no effect").hint("set proxy_protocol = true");
+            mistakes.add(&entry.place, listener.path_of("proxy_protocol_from"), fault);
         }
     }
 }

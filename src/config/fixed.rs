@@ -24,6 +24,10 @@ type Fixed = (&'static str, fn(&Config) -> String);
 const FIXED: &[Fixed] = &[
     ("workers", |c| show(&c.workers)),
     ("listen[].address", |c| show(&c.listeners.iter().map(|l| l.address).collect::<Vec<_>>())),
+    ("listen[].proxy_protocol", |c| show(&c.listeners.iter().map(|l| l.proxy_protocol).collect::<Vec<_>>())),
+    ("listen[].proxy_protocol_from", |c| {
+        show(&c.listeners.iter().map(|l| &l.proxy_protocol_from).collect::<Vec<_>>())
+    }),
     ("limits.rate_memory_bytes", |c| show(&c.limits.rate_memory_bytes)),
     ("risk.memory_bytes", |c| show(&c.risk.memory_bytes)),
     ("records.dir", |c| show(&c.records.dir)),

@@ -19,6 +19,7 @@ pub mod reference;
 mod syntax;
 mod value;
 mod walk;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
@@ -78,6 +80,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Certificate and key; `None` means cleartext.
     pub tls: Option<Tls>,
+    /// Whether connections must begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// From where such connections may come. Empty: from everywhere.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// A certificate chain and its key, both PEM files. Those of a listener are reloaded when they change.
@@ -104,8 +110,12 @@ pub struct Site {
     pub upstream_tls: Option<UpstreamTls>,
     /// Active health checks; `None`: only real requests tell which endpoint is down.
     pub health: Option<HealthCheck>,
-    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    /// Whose word about the client is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpNet>,
+    /// The one field in which trusted proxies name the client.
+    pub client_address_from: ClientAddressFrom,
+    /// A further field that gets the client's address on every request.
+    pub client_address_to: Option<HeaderName>,
     /// Path of the gateway's own endpoints, with both slashes, default `/.kelisim/`.
     pub prefix: String,
     /// The published policy; `None` means that there is nothing to accept and no gate.
@@ -114,6 +124,18 @@ pub struct Site {
     pub body_bytes: u64,
     /// How often one client may ask; `None`: as often as it likes.
     pub rate_limit: Option<Rate>,
+}
+
+/// The one field in which trusted proxies name the client.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum ClientAddressFrom {
+    /// `X-Forwarded-For`: a list, walked from the right.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): a list, walked from the right; also tells scheme and host.
+    Forwarded,
+    /// A CDN's field with one address.
+    Field(HeaderName),
 }
 
 /// Where the site's own server is.
@@ -444,6 +466,18 @@ pub struct Ingress {
     pub strict: bool,
     /// What is done with header names that contain `_`.
     pub underscores: Underscores,
+    /// What is done with `%2F` in a path.
+    pub encoded_slashes: EncodedSlashes,
+}
+
+/// What is done with `%2F` in a path, which some sites read as `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EncodedSlashes {
+    /// The path is passed on as it came; rules read it both ways.
+    #[default]
+    Pass,
+    /// The request is refused with 400.
+    Reject,
 }
 
 /// What is done with header names that contain `_`.
@@ -485,19 +519,4 @@ pub enum AccessFormat {
 pub struct Admin {
     /// Address; `None` switches it off.
     pub address: Option<SocketAddr>,
-}
-
-impl Config {
-    /// What is allowed but should be known by whoever runs this.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let unverified = |(index, site): (usize, &Site)| {
-            site.upstream_tls.as_ref().filter(|tls| !tls.verify)?;
-            Some(format!(
-                "site[{index}].upstream_tls.verify = false: whoever can answer at the address of an https:// upstream \
-                 can read and change all of its traffic"
-            ))
-        };
-        self.sites.iter().enumerate().filter_map(unverified).collect()
-    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fixed;
 use super::syntax::{show_duration, show_size};
+use crate::ingress::names::CLIENT_ADDRESS;
 
 /// One key.
 #[derive(Debug)]
@@ -283,6 +284,31 @@ const SOURCE: Kind = Kind::Word {
     ],
 };
 
+const CLIENT_ADDRESS_FROM: Kind = word(&[
+    "x-forwarded-for",
+    "forwarded",
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "do-connecting-ip",
+    "eo-connecting-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "incap-client-ip",
+    "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-nf-client-connection-ip",
+    "x-real-ip",
+    "x-sucuri-clientip",
+]);
+
 use Fallback::{Required, Unset, Value};
 
 /// Every key, in the order of the reference.
@@ -295,7 +321,9 @@ pub static KEYS: &[Key] = &[
         "PEM file with the certificate chain, leaf first; read again when it changes."),
     key("listen[].tls.key", file(&[], false), Required, "PEM file with the private key."),
     key("listen[].proxy_protocol", Kind::Bool, Value("false"),
-        "Whether connections begin with a PROXY header; `true` is not supported yet."),
+        "Whether every connection must begin with a PROXY header (version 1 or 2), before TLS."),
+    key("listen[].proxy_protocol_from", list(&Kind::Network), Value("[]"),
+        "Networks of the load balancers that may connect then; empty: everybody, who may then claim any address."),
 
     key("site[].hosts", filled(&Kind::Host), Required,
         "Host names served, lower case, without port; each belongs to one site."),
@@ -315,7 +343,11 @@ pub static KEYS: &[Key] = &[
     key("site[].balance", word(&["round_robin", "least"]), Value("\"round_robin\""),
         "How a server is picked: in turn, or the one with the fewest requests in flight."),
     key("site[].trusted_proxies", list(&Kind::Network), Value("[]"),
-        "Networks whose X-Forwarded-For is believed; empty: nobody's."),
+        "Networks whose word about the client is believed; empty: nobody's."),
+    key("site[].client_address_from", CLIENT_ADDRESS_FROM, Value("\"x-forwarded-for\""),
+        "The one field in which trusted proxies name the client: a list, or a CDN's field with one address."),
+    key("site[].client_address_to", word(CLIENT_ADDRESS), Unset("none"),
+        "A field that gets the client's address on every request, besides X-Forwarded-For and Forwarded."),
     key("site[].prefix", Kind::OwnPrefix, Value("\"/.kelisim/\""),
         "Path of the gateway's own pages; the site never sees requests below it."),
     key("site[].body_bytes", size(0, TIB), Unset("limits.body_bytes"),
@@ -332,7 +364,6 @@ pub static KEYS: &[Key] = &[
     key("site[].health.healthy", integer(1, 100), Value("2"), "Good answers in a row after which a server is up again."),
     key("site[].health.unhealthy", integer(1, 100), Value("3"), "Failed checks in a row after which a server is down."),
     key("site[].health.statuses", filled(&Kind::Statuses), Value("[\"200-399\"]"), "Statuses of a good answer."),
-    later("site[].client_address_from", "Another field than X-Forwarded-For that names the client."),
     key("site[].policy.versions[].id", Kind::Id(b"-"), Required,
         "Version of the published policy; its languages share one id."),
     key("site[].policy.versions[].file", file(&[], true), Required, "Markdown text of the document."),
@@ -436,6 +467,8 @@ pub static KEYS: &[Key] = &[
 
     key("ingress.underscores", word(&["drop", "reject", "pass"]), Value("\"drop\""),
         "What is done with header names that contain `_`."),
+    key("ingress.encoded_slashes", word(&["pass", "reject"]), Value("\"pass\""),
+        "What is done with `%2F` in a path, which some sites read as `/`."),
     key("ingress.strict", Kind::Bool, Value("true"),
         "Heads with two framings, a repeated Content-Length or bare LF line ends get 400; else they are made unambiguous and counted."),
 
@@ -471,6 +504,12 @@ mod tests {
     fn signals_are_those_of_risk() {
         let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
         assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn client_address_fields_are_those_of_ingress() {
+        let Kind::Word { members, .. } = &CLIENT_ADDRESS_FROM else { panic!("not a word") };
+        assert_eq!(members[2..], *CLIENT_ADDRESS);
     }
 
     #[test]

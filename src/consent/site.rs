@@ -71,6 +71,8 @@ impl SiteConsent {
                 upstream_tls: None,
                 health: None,
                 trusted_proxies: vec![],
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: Some(policy),
                 body_bytes: 0,

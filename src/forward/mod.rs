@@ -16,6 +16,7 @@
 //! | `framing`, `trailers` | one framing in each direction |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
+//! | `rehearsal` | the head alone, for a dry run |
 
 mod answer;
 mod attempt;
@@ -31,6 +32,7 @@ mod http2;
 mod pool;
 pub mod probe;
 mod queue;
+mod rehearsal;
 mod resolve;
 mod shared;
 #[cfg(test)]
@@ -55,6 +57,7 @@ use self::balance::{Balancer, Pick};
 pub use self::body::{RequestBody, Upload, UploadLimits};
 pub use self::pool::{Closed, EndpointStats};
 use self::pool::{Pool, Settings, add_one};
+pub(crate) use self::rehearsal::head;
 use self::resolve::Resolve;
 pub use self::shared::SiteUpstream;
 pub use self::wire::Switched;

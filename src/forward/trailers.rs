@@ -1,84 +1,33 @@
 //! Which trailer fields may pass.
 //!
 //! A trailer is a field that arrives after every check on the head was made, so it must not say anything that a head
-//! decides: framing, routing, credentials, cookies, or a name that the gateway itself writes (RFC 9110 §6.5.1). Never
-//! adds a field. Bound: the fields that hyper accepted.
+//! decides: framing, routing, credentials, cookies, or a name that the gateway itself writes (RFC 9110 §6.5.1). What a
+//! name means stands in [`crate::ingress::names`]. Never adds a field. Bound: the fields that hyper accepted.
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::HeaderName;
 use smallvec::SmallVec;
+
+use crate::ingress::names::{Class, class};
 
 /// Removes what a client may not say in a trailer.
 pub(super) fn clean_request(fields: &mut HeaderMap) {
-    // `x_forwarded_for` is `X-Forwarded-For` to a CGI-style site.
-    clean(fields, |name| forbidden(name) || name.as_str().contains('_'));
+    // Not with `_` either: `x_forwarded_for` is `X-Forwarded-For` to a CGI-style site.
+    clean(fields, Class::may_trail_request);
 }
 
 /// Removes what a site may not say in a trailer.
 pub(super) fn clean_answer(fields: &mut HeaderMap) {
-    clean(fields, forbidden);
+    clean(fields, Class::may_trail_answer);
 }
 
-fn clean(fields: &mut HeaderMap, refused: impl Fn(&HeaderName) -> bool) {
-    let names: SmallVec<[HeaderName; 4]> = fields.keys().filter(|name| refused(name)).cloned().collect();
+fn clean(fields: &mut HeaderMap, may: impl Fn(Class) -> bool) {
+    let names: SmallVec<[HeaderName; 4]> =
+        fields.keys().filter(|name| !may(class(name.as_str()))).cloned().collect();
     for name in names {
         fields.remove(name);
     }
 }
-
-fn forbidden(name: &HeaderName) -> bool {
-    FORBIDDEN.contains(name)
-        || NAMES.contains(&name.as_str())
-        || PREFIXES.iter().any(|p| name.as_str().starts_with(p))
-}
-
-/// Framing, hop-by-hop, routing, credentials, cookies.
-const FORBIDDEN: [HeaderName; 21] = [
-    header::AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::CONNECTION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::EXPECT,
-    header::FORWARDED,
-    header::HOST,
-    header::LOCATION,
-    header::MAX_FORWARDS,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::SET_COOKIE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::WWW_AUTHENTICATE,
-];
-
-/// Names without a constant; all in lower case.
-const NAMES: [&str; 16] = [
-    "keep-alive",
-    "proxy",
-    "proxy-connection",
-    "x-request-id",
-    "x-real-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "proxy-status",
-    "x-client-ip",
-    "client-ip",
-    "x-cluster-client-ip",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-host",
-    "fastly-client-ip",
-    "cf-connecting-ipv6",
-];
-
-/// Families of names that the gateway writes.
-const PREFIXES: [&str; 3] = ["x-forwarded-", "kelisim-", "sec-"];
 
 #[cfg(test)]
 mod tests {

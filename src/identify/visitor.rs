@@ -195,10 +195,14 @@ fn mac_of(key: &Key, body: &[u8]) -> [u8; MAC] {
     mac
 }
 
-/// Compares in a time that depends on the length only.
+/// Compares in a time that depends on the length only; eight bytes at a time, for it happens on every request.
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |bits, (a, b)| black_box(bits | (a ^ b)));
-    a.len() == b.len() && difference == 0
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let words = a_words.iter().zip(b_words);
+    let words =
+        words.fold(0, |bits, (a, b)| black_box(bits | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))));
+    let rest = a_rest.iter().zip(b_rest).fold(0, |bits, (a, b)| black_box(bits | (a ^ b)));
+    a.len() == b.len() && words == 0 && rest == 0
 }
 
 /// The cookie's name.

@@ -26,8 +26,8 @@ impl Host {
 
     /// `host[:port]` as the client wrote it: what goes upstream.
     #[must_use]
-    pub const fn value(&self) -> &HeaderValue {
-        &self.value
+    pub fn into_value(self) -> HeaderValue {
+        self.value
     }
 }
 
@@ -54,10 +54,18 @@ pub fn take(parts: &mut Parts) -> Result<Host, Reason> {
         (_, _, None) => return Err(Reason::BadHost),
     };
     let name = parse(value.as_bytes()).ok_or(Reason::BadHost)?;
-    // An IPv6 literal has many spellings; the configured one is the canonical.
-    let name = match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok()) {
-        Some(address) => address.to_string().into_bytes().into(),
-        None => name.iter().map(u8::to_ascii_lowercase).collect(),
+    let name = match value.as_bytes().first() {
+        // An IPv6 literal has many spellings; the configured one is the canonical.
+        Some(b'[') => match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok())
+        {
+            Some(address) => address.to_string().into_bytes().into(),
+            None => return Err(Reason::BadHost),
+        },
+        _ => {
+            let mut name: SmallVec<[u8; 64]> = SmallVec::from_slice(name);
+            name.make_ascii_lowercase();
+            name
+        }
     };
     Ok(Host { value, name })
 }

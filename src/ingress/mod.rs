@@ -7,10 +7,12 @@
 //!
 //! The scan of a head's bytes before hyper parses them has its place in `listen::stream`.
 
+pub mod client;
 pub mod expect;
 pub mod framing;
 pub mod headers;
 pub mod host;
+pub mod names;
 pub mod outgoing;
 pub mod rate;
 pub mod request_id;
@@ -19,12 +21,12 @@ pub mod target;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body;
 
 use crate::admin::labels::DropReason;
 use crate::error::Reason;
 use crate::identify::ClientAddress;
-use crate::identify::forwarded::{self, Chain};
+use crate::identify::forwarded::{self, Chain, Resolved};
 use crate::listen::connection::Connection;
 use crate::snapshot::{Served, Snapshot};
 
@@ -76,8 +78,11 @@ pub fn admit(
     ids: &request_id::Ids,
     dropped: &mut impl FnMut(DropReason),
 ) -> Result<Admitted, Reason> {
-    let host = host::take(parts)?;
-    let served = snapshot.host(host.name()).ok_or(Reason::UnknownHost)?;
+    let parts_are_connect = parts.method == Method::CONNECT;
+    // There is no resource behind `CONNECT`, so no host of ours is asked for either.
+    let refused = |reason| if parts_are_connect { Reason::MethodNotAllowed } else { reason };
+    let host = host::take(parts).map_err(refused)?;
+    let served = snapshot.host(host.name()).ok_or(Reason::UnknownHost).map_err(refused)?;
     if connection.tls.as_ref().is_some_and(|tls| !tls.certificate.covered.contains(host.name())) {
         return Err(Reason::UnknownHost);
     }
@@ -85,22 +90,20 @@ pub fn admit(
     let headers = &parts.headers;
     let peer = connection.peer.ip().to_canonical();
     let trusted = forwarded::is_trusted(peer, &site.trusted_proxies);
-    let fields = headers.get_all(outgoing::X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    // An iterator over one name cannot be walked from the right, so the few values are gathered first.
-    let fields: smallvec::SmallVec<[&[u8]; 4]> =
-        if trusted { fields.collect() } else { smallvec::SmallVec::new() };
-    let resolved = forwarded::resolve(peer, fields, &site.trusted_proxies);
-    if resolved.malformed {
+    let told = if trusted {
+        client::told(headers, &site.client_address_from, peer, &site.trusted_proxies)
+    } else {
+        client::Told { resolved: Resolved::peer(peer), host: None, secure: None }
+    };
+    if told.resolved.malformed {
         dropped(DropReason::MalformedChain);
     }
-    let named_host = if trusted { outgoing::forwarded_host(headers) } else { None };
-    let named_scheme = if trusted { outgoing::forwarded_proto(headers) } else { None };
     Ok(Admitted {
         served,
-        host: named_host.unwrap_or_else(|| host.value().clone()),
-        secure: named_scheme.unwrap_or(connection.tls.is_some()),
-        client: resolved.client,
-        chain: resolved.chain,
+        host: told.host.unwrap_or_else(|| host.into_value()),
+        secure: told.secure.unwrap_or(connection.tls.is_some()),
+        client: told.resolved.client,
+        chain: told.resolved.chain,
         trusted,
         id: ids.of_request(if trusted { headers.get(request_id::NAME) } else { None }),
     })
@@ -114,8 +117,9 @@ pub fn admit(
 /// The reason for which the request must not be forwarded.
 pub fn normalise(
     parts: &mut Parts,
-    body: &Incoming,
+    body: &impl Body,
     admitted: &Admitted,
+    connection: &Connection,
     snapshot: &Snapshot,
     dropped: &mut impl FnMut(DropReason),
 ) -> Result<Normalised, Reason> {
@@ -123,30 +127,37 @@ pub fn normalise(
         return Err(Reason::MethodNotAllowed);
     }
     size::check(parts, &snapshot.config.limits)?;
-    target::check(&parts.uri, snapshot.config.limits.uri_bytes)?;
+    let rules = &snapshot.config.ingress;
+    target::check(&parts.uri, snapshot.config.limits.uri_bytes, rules.encoded_slashes)?;
     target::to_origin_form(&mut parts.uri)?;
-    framing::check(&parts.headers, parts.version)?;
-    expect::check(&parts.headers)?;
+    let trust = headers::Rules { underscores: rules.underscores, trusted: admitted.trusted };
+    let found = headers::scan(&parts.headers, trust, dropped)?;
+    if found.framing {
+        framing::check(&parts.headers, parts.version)?;
+    }
+    if found.expects {
+        expect::check(&parts.headers)?;
+    }
     let site = &snapshot.config.sites[admitted.served.site];
     if body.size_hint().exact().is_some_and(|length| length > site.body_bytes) {
         return Err(Reason::BodyTooLarge);
     }
-    let found = headers::scan(&parts.headers, snapshot.config.ingress.underscores)?;
-    let websocket = headers::asks_for_websocket(&parts.headers, parts.version, &found);
-    headers::remove(&mut parts.headers, &found, dropped);
+    let websocket = headers::asks_for_websocket(&parts.headers, &parts.method, parts.version, &found);
+    headers::remove(&mut parts.headers, &found);
     if websocket {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if found.upgrade {
+        dropped(DropReason::Upgrade);
     }
-    outgoing::set(
-        &mut parts.headers,
-        &outgoing::Facts {
-            host: &admitted.host,
-            secure: admitted.secure,
-            chain: &admitted.chain,
-            id: &admitted.id,
-        },
-    );
+    let facts = outgoing::Facts {
+        host: &admitted.host,
+        secure: admitted.secure,
+        chain: &admitted.chain,
+        id: &admitted.id,
+        client_address_to: site.client_address_to.as_ref(),
+    };
+    outgoing::set(&mut parts.headers, &facts, &connection.told);
     parts.version = Version::HTTP_11;
     Ok(Normalised { websocket, advertising: found.advertising })
 }

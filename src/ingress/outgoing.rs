@@ -1,13 +1,17 @@
 //! The fields that the site may trust, written on every request whatever the client sent.
 //!
-//! Set or remove, never set-if-known: `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Request-Id`. The values come from the
-//! connection and from trusted proxies only. Bound: the trusted chain.
+//! Set or remove, never set-if-known: `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Request-Id`, and the operator's own
+//! field for the client's address. The values come from the connection and from trusted proxies only. Bound: the
+//! trusted chain.
+
+use std::fmt;
+use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::host;
 use super::request_id;
-use crate::identify::{ClientAddress, forwarded};
+use crate::identify::ClientAddress;
+use crate::identify::written::{self, Written};
 
 /// What is written.
 #[derive(Debug)]
@@ -20,46 +24,68 @@ pub struct Facts<'a> {
     pub chain: &'a [ClientAddress],
     /// The request id.
     pub id: &'a HeaderValue,
+    /// Which further field gets the client's address alone.
+    pub client_address_to: Option<&'a HeaderName>,
 }
 
-/// Writes all of them.
-pub fn set(headers: &mut HeaderMap, facts: &Facts<'_>) {
-    let proto = if facts.secure { "https" } else { "http" };
-    let host = facts.host.to_str().unwrap_or_default();
-    headers.insert(X_FORWARDED_FOR, forwarded::x_forwarded_for(facts.chain));
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    headers.insert(X_FORWARDED_HOST, facts.host.clone());
-    headers.insert(header::FORWARDED, forwarded::forwarded(facts.chain, host, proto));
-    headers.insert(request_id::NAME, facts.id.clone());
+/// What the first request of a connection was told: the next ones are told the same, nearly always.
+#[derive(Default)]
+pub struct Remembered(OnceLock<Known>);
+
+struct Known {
+    client: ClientAddress,
+    host: HeaderValue,
+    secure: bool,
+    written: Written,
 }
 
-/// The scheme that a trusted proxy names, if it names exactly one that exists.
-#[must_use]
-pub fn forwarded_proto(headers: &HeaderMap) -> Option<bool> {
-    match single(headers, &X_FORWARDED_PROTO)?.as_bytes() {
-        b"https" => Some(true),
-        b"http" => Some(false),
-        _ => None,
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remembered(..)")
     }
 }
 
-/// The host that a trusted proxy names, if it names exactly one that parses.
-#[must_use]
-pub fn forwarded_host(headers: &HeaderMap) -> Option<HeaderValue> {
-    let value = single(headers, &X_FORWARDED_HOST)?;
-    host::parse(value.as_bytes()).map(|_| value.clone())
+/// Writes all of them.
+pub fn set(headers: &mut HeaderMap, facts: &Facts<'_>, remembered: &Remembered) {
+    let proto = if facts.secure { "https" } else { "http" };
+    let written = match facts.chain {
+        // No proxy is believed: every request of the connection has this client.
+        &[client] => remembered.written(client, facts, proto),
+        chain => written::write(chain, facts.host.as_bytes(), proto),
+    };
+    if let (Some(name), Some(client)) = (facts.client_address_to, facts.chain.first()) {
+        headers.insert(name, written::address(*client));
+    }
+    headers.insert(X_FORWARDED_FOR, written.forwarded_for);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    headers.insert(X_FORWARDED_HOST, facts.host.clone());
+    headers.insert(header::FORWARDED, written.forwarded);
+    headers.insert(request_id::NAME, facts.id.clone());
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut all = headers.get_all(name).iter();
-    let first = all.next()?;
-    all.next().is_none().then_some(first)
+impl Remembered {
+    fn written(&self, client: ClientAddress, facts: &Facts<'_>, proto: &str) -> Written {
+        let fresh = || written::write(&[client], facts.host.as_bytes(), proto);
+        let known = self.0.get_or_init(|| Known {
+            client,
+            host: facts.host.clone(),
+            secure: facts.secure,
+            written: fresh(),
+        });
+        if known.client == client && known.secure == facts.secure && known.host == *facts.host {
+            known.written.clone()
+        } else {
+            fresh()
+        }
+    }
 }
 
 /// Read by `identify::forwarded` for trusted peers, then written anew.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The scheme that the visitor used.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host that the visitor asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 #[cfg(test)]
 mod tests {
@@ -68,8 +94,14 @@ mod tests {
     #[test]
     fn what_the_client_sent_is_replaced() {
         let mut headers = HeaderMap::new();
-        for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id"]
-        {
+        for name in [
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "forwarded",
+            "x-request-id",
+        ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil"));
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil2"));
         }
@@ -81,12 +113,15 @@ mod tests {
                 secure: true,
                 chain: &[client],
                 id: &HeaderValue::from_static("id"),
+                client_address_to: Some(&HeaderName::from_static("x-real-ip")),
             },
+            &Remembered::default(),
         );
         let all: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         assert_eq!(
             all,
             [
+                "x-real-ip: 2001:db8::1",
                 "x-forwarded-for: 2001:db8::1",
                 "x-forwarded-proto: https",
                 "x-forwarded-host: kz.example",
@@ -97,12 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_must_name_one_scheme() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(forwarded_proto(&headers), None);
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert_eq!(forwarded_proto(&headers), Some(true));
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        assert_eq!(forwarded_proto(&headers), None);
+    fn what_is_remembered_holds_only_for_the_same_facts() {
+        let remembered = Remembered::default();
+        let chain = ["203.0.113.7", "203.0.113.8", "10.0.0.1"]
+            .map(|ip| ClientAddress::from_resolved(ip.parse().unwrap()));
+        let (a, b) = (HeaderValue::from_static("a.example"), HeaderValue::from_static("b.example"));
+        let told = |host, secure, chain: &[ClientAddress]| {
+            let mut headers = HeaderMap::new();
+            let id = HeaderValue::from_static("id");
+            let facts = Facts { host, secure, chain, id: &id, client_address_to: None };
+            set(&mut headers, &facts, &remembered);
+            headers[header::FORWARDED].to_str().unwrap().to_owned()
+        };
+        for _ in 0..2 {
+            assert_eq!(told(&a, true, &chain[..1]), "for=203.0.113.7;host=a.example;proto=https");
+            assert_eq!(told(&b, true, &chain[..1]), "for=203.0.113.7;host=b.example;proto=https");
+            assert_eq!(told(&a, false, &chain[..1]), "for=203.0.113.7;host=a.example;proto=http");
+            assert_eq!(told(&a, true, &chain[1..2]), "for=203.0.113.8;host=a.example;proto=https");
+            let both = "for=203.0.113.8;host=a.example;proto=https, for=10.0.0.1";
+            assert_eq!(told(&a, true, &chain[1..]), both);
+        }
     }
 }

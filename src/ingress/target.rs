@@ -6,13 +6,15 @@
 use http::Uri;
 use http::uri::PathAndQuery;
 
+use crate::config::EncodedSlashes;
 use crate::error::Reason;
 
 /// Refuses targets that are too long, or that two readers could take for different things.
 ///
 /// # Errors
-/// [`Reason::UriTooLong`]; [`Reason::BadTarget`] for an invalid `%` or an encoded NUL.
-pub fn check(uri: &Uri, limit: usize) -> Result<(), Reason> {
+/// [`Reason::UriTooLong`]; [`Reason::BadTarget`] for an invalid `%`, an encoded NUL, or an encoded slash where those are
+/// to be rejected.
+pub fn check(uri: &Uri, limit: usize, slashes: EncodedSlashes) -> Result<(), Reason> {
     let Some(target) = uri.path_and_query() else { return Ok(()) };
     let bytes = target.as_str().as_bytes();
     if bytes.len() > limit {
@@ -21,6 +23,7 @@ pub fn check(uri: &Uri, limit: usize) -> Result<(), Reason> {
     for at in memchr::memchr_iter(b'%', uri.path().as_bytes()) {
         match escape(uri.path().as_bytes(), at) {
             Some(0) | None => return Err(Reason::BadTarget),
+            Some(b'/') if slashes == EncodedSlashes::Reject => return Err(Reason::BadTarget),
             Some(_) => {}
         }
     }
@@ -61,7 +64,7 @@ mod tests {
     use super::*;
 
     fn checked(target: &str) -> Result<(), Reason> {
-        check(&target.parse().unwrap(), 64)
+        check(&target.parse().unwrap(), 64, EncodedSlashes::Pass)
     }
 
     #[test]
@@ -73,6 +76,14 @@ mod tests {
         assert_eq!(checked("/a%zz"), Err(Reason::BadTarget));
         assert_eq!(checked(&format!("/{}", "a".repeat(64))), Err(Reason::UriTooLong));
         assert_eq!(checked(&format!("/{}", "a".repeat(63))), Ok(()));
+    }
+
+    #[test]
+    fn encoded_slashes_can_be_refused() {
+        let rejected = |target: &str| check(&target.parse().unwrap(), 64, EncodedSlashes::Reject);
+        assert_eq!(rejected("/a%2Fb"), Err(Reason::BadTarget));
+        assert_eq!(rejected("/a%2fb"), Err(Reason::BadTarget));
+        assert_eq!(rejected("/a%252Fb?c=%2F"), Ok(()));
     }
 
     #[test]

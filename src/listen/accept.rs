@@ -1,20 +1,22 @@
 //! Accepts connections on one listener of one worker.
 //!
-//! Admits or refuses by count, then runs handshake and protocol choice under their deadlines. Accepting stops while
+//! Admits or refuses by count, then runs PROXY header, handshake and protocol choice under their deadlines. Accepting stops while
 //! the gateway is full, so that the kernel's queue, not our memory, holds the rest. Bound: [`super::admission`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::admission::Place;
 use super::connection::{Connection, TlsFacts};
+use super::proxy_protocol::{self, Required};
 use super::sniff::{self, Protocol};
 use super::stream::Transport;
 use super::tls::Store;
@@ -24,15 +26,26 @@ use crate::clock;
 use crate::identify::ClientAddress;
 use crate::worker::{Arriving, Worker};
 
+/// One listener: what a connection has to pass.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Its index in the configuration.
+    pub listener: usize,
+    /// The certificate, on TLS listeners.
+    pub tls: Option<Arc<Store>>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy: Option<Required>,
+}
+
 /// Accepts until the task is dropped.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls: Option<Arc<Store>>) {
+pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Rc<Door>) {
     loop {
         while worker.shared.admission.full() {
             worker.metrics.connection_rejected(ConnReason::Limit);
             tokio::time::sleep(BACK_OFF).await;
         }
         match listener.accept().await {
-            Ok((socket, peer)) => admit(&worker, socket, peer, index, tls.as_ref()),
+            Ok((socket, peer)) => admit(&worker, socket, peer, &door),
             // One connection that is already gone says nothing about the next.
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -45,19 +58,14 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, index: usize, tls
 }
 
 /// Admits what waits in a socket's queue, before the socket is closed: the kernel resets what it finds there then.
-pub fn drain_queue(
-    worker: &Rc<Worker>,
-    queue: &std::net::TcpListener,
-    index: usize,
-    tls: Option<&Arc<Store>>,
-) {
+pub fn drain_queue(worker: &Rc<Worker>, queue: &std::net::TcpListener, door: &Rc<Door>) {
     for _ in 0..socket::BACKLOG {
         let accepted = queue.accept().and_then(|(socket, peer)| {
             socket.set_nonblocking(true)?;
             Ok((TcpStream::from_std(socket)?, peer))
         });
         match accepted {
-            Ok((socket, peer)) if !worker.shared.admission.full() => admit(worker, socket, peer, index, tls),
+            Ok((socket, peer)) if !worker.shared.admission.full() => admit(worker, socket, peer, door),
             Err(error) if is_of_one_connection(&error) => {}
             Ok(_) | Err(_) => return,
         }
@@ -74,24 +82,22 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(
-    worker: &Rc<Worker>,
-    socket: TcpStream,
-    peer: std::net::SocketAddr,
-    index: usize,
-    tls: Option<&Arc<Store>>,
-) {
+fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Door>) {
     let address = ClientAddress::from_resolved(peer.ip());
-    let exempt = worker.snapshot().is_trusted_peer(address.ip());
+    if door.proxy.as_ref().is_some_and(|required| !required.admits(address.ip())) {
+        worker.metrics.connection_rejected(ConnReason::ProxyProtocol);
+        return;
+    }
+    // A load balancer brings many clients: they are counted when its header has told them apart.
+    let exempt = door.proxy.is_some() || worker.snapshot().is_trusted_peer(address.ip());
     let Ok(place) = worker.shared.admission.enter(address, exempt) else {
         worker.metrics.connection_rejected(ConnReason::ClientLimit);
         return;
     };
     let arriving = worker.arriving();
-    let worker = Rc::clone(worker);
-    let tls = tls.cloned();
+    let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
-        if let Some(reason) = connection(&worker, socket, peer, index, tls, place, arriving).await {
+        if let Some(reason) = connection(&worker, socket, peer, &door, place, arriving).await {
             worker.metrics.connection_rejected(reason);
         }
     });
@@ -99,11 +105,10 @@ fn admit(
 
 async fn connection(
     worker: &Rc<Worker>,
-    socket: TcpStream,
-    peer: std::net::SocketAddr,
-    index: usize,
-    tls: Option<Arc<Store>>,
-    _place: Place,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    door: &Door,
+    mut place: Place,
     arriving: Arriving,
 ) -> Option<ConnReason> {
     let accepted = clock::monotonic();
@@ -113,9 +118,17 @@ async fn connection(
     if socket.set_nodelay(true).is_err() {
         return None;
     }
+    let handshake_ends = accepted + timeouts.tls_handshake;
+    let peer = match &door.proxy {
+        Some(_) => match Box::pin(introduced(worker, &mut socket, peer, &mut place, handshake_ends)).await {
+            Ok(peer) => peer,
+            Err(reason) => return Some(reason),
+        },
+        None => peer,
+    };
     // Boxed: its state is large, and this task keeps the room of its largest part while the connection lives.
-    let (facts, transport, protocol, prefix) = match tls {
-        Some(store) => match timeout(timeouts.tls_handshake, Box::pin(handshake(socket, &store))).await {
+    let (facts, transport, protocol, prefix) = match &door.tls {
+        Some(store) => match timeout_at(handshake_ends.into(), Box::pin(handshake(socket, store))).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),
@@ -129,11 +142,30 @@ async fn connection(
             }
         }
     };
-    let connection = Arc::new(Connection::new(index, peer, facts, accepted));
+    let connection = Arc::new(Connection::new(door.listener, peer, facts, accepted));
     drop(handshaking);
     let _registered = worker.register(&connection);
     drop(arriving);
     serve::serve(Rc::clone(worker), transport, prefix, protocol, connection).await
+}
+
+/// The client as the PROXY header tells it, counted as one; the peer itself when the header is about nobody else.
+async fn introduced(
+    worker: &Worker,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+    place: &mut Place,
+    deadline: Instant,
+) -> Result<SocketAddr, ConnReason> {
+    let Ok(Ok(told)) = timeout_at(deadline.into(), proxy_protocol::read(socket)).await else {
+        return Err(ConnReason::ProxyProtocol);
+    };
+    let Some(client) = told else { return Ok(peer) };
+    let address = ClientAddress::from_resolved(client.ip());
+    if !worker.snapshot().is_trusted_peer(address.ip()) && place.claim(address).is_err() {
+        return Err(ConnReason::ClientLimit);
+    }
+    Ok(client)
 }
 
 async fn handshake(socket: TcpStream, store: &Store) -> io::Result<(TlsFacts, Transport, Protocol)> {

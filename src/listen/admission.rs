@@ -68,15 +68,37 @@ impl Admission {
     pub fn enter(self: &Arc<Self>, peer: ClientAddress, exempt: bool) -> Result<Place, TooManyOfClient> {
         let client = (!exempt).then(|| peer.subscriber());
         if let Some(client) = client {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = clients.entry(client).or_insert(0);
-            if *count >= self.per_client.load(Ordering::Relaxed) {
-                return Err(TooManyOfClient);
-            }
-            *count += 1;
+            self.count(client)?;
         }
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Place { admission: Arc::clone(self), client })
+    }
+}
+
+impl Admission {
+    fn count(&self, client: IpNet) -> Result<(), TooManyOfClient> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(client).or_insert(0);
+        if *count >= self.per_client.load(Ordering::Relaxed) {
+            return Err(TooManyOfClient);
+        }
+        *count += 1;
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Counts the connection for a client that was heard of only after accept, by a PROXY header. Once is enough.
+    ///
+    /// # Errors
+    /// The client has its share already.
+    pub fn claim(&mut self, client: ClientAddress) -> Result<(), TooManyOfClient> {
+        if self.client.is_none() {
+            let client = client.subscriber();
+            self.admission.count(client)?;
+            self.client = Some(client);
+        }
+        Ok(())
     }
 }
 

@@ -14,16 +14,19 @@ use tokio::sync::Notify;
 use super::tls::Certificate;
 use crate::admin::labels::{Label as _, Tolerated};
 use crate::clock;
+use crate::ingress::outgoing::Remembered;
 
 /// One accepted connection.
 #[derive(Debug)]
 pub struct Connection {
     /// Index of the listener in the configuration.
     pub listener: usize,
-    /// The other end of the socket. Never logged.
+    /// The other end of the socket, or what the PROXY header says it is. Never logged.
     pub peer: SocketAddr,
     /// What the TLS handshake told, if the connection is encrypted.
     pub tls: Option<TlsFacts>,
+    /// What the site is told of the client, made once for all requests.
+    pub told: Remembered,
     accepted: Instant,
     phase: AtomicU8,
     /// Microseconds since `accepted`.
@@ -87,6 +90,7 @@ impl Connection {
             listener,
             peer,
             tls,
+            told: Remembered::default(),
             accepted: now,
             phase: AtomicU8::new(Phase::First as u8),
             since: AtomicU64::new(0),

@@ -225,7 +225,8 @@ pub fn http1(head_bytes: usize, head_fields: usize) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
+/// How HTTP/2 is read from clients.
+pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -245,7 +246,7 @@ const MIN_BUFFER: usize = 8192;
 
 /// Spawns the tasks of an HTTP/2 connection on its own thread.
 #[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where

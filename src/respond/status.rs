@@ -132,6 +132,7 @@ mod tests {
                 400..=499 | 501 | 505 => &["http_request_error"],
                 500 => &["proxy_internal_error"],
                 502 => &[
+                    "dns_error",
                     "connection_refused",
                     "connection_terminated",
                     "http_response_incomplete",

@@ -10,6 +10,8 @@ use super::handover;
 use super::start::StartError;
 use super::worker::Listening;
 use crate::config::Config;
+use crate::listen::accept::Door;
+use crate::listen::proxy_protocol::Required;
 use crate::listen::socket;
 use crate::listen::tls::Store;
 
@@ -36,8 +38,10 @@ pub(super) fn listen(
         let mine = mine.into_iter().map(|(_, socket)| socket).collect();
         let sockets = socket::spread(mine, address, config.workers)
             .map_err(|source| StartError::Listen { address, source })?;
+        let proxy = listener.proxy_protocol.then(|| Required::from_networks(&listener.proxy_protocol_from));
+        let door = Door { listener: index, tls: tls.clone(), proxy };
         for (worker, sockets) in workers.iter_mut().zip(sockets) {
-            let listening = |socket| Listening { listener: index, socket, tls: tls.clone() };
+            let listening = |socket| Listening { door: door.clone(), socket };
             worker.extend(sockets.into_iter().map(listening));
         }
     }
@@ -50,7 +54,7 @@ pub(super) fn listen(
 /// The addresses of the listeners, with real ports.
 pub(super) fn addresses(config: &Config, workers: &[Vec<Listening>]) -> Vec<SocketAddr> {
     let of = |listener| {
-        let mut sockets = workers.iter().flatten().filter(|l| l.listener == listener);
+        let mut sockets = workers.iter().flatten().filter(|l| l.door.listener == listener);
         sockets.find_map(|l| l.socket.local_addr().ok())
     };
     (0..config.listeners.len()).filter_map(of).collect()

@@ -16,8 +16,7 @@ use super::Phase;
 use super::watchdog::Watchdog;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock;
-use crate::listen::accept;
-use crate::listen::tls::Store;
+use crate::listen::accept::{self, Door};
 use crate::record::access_log::AccessLog;
 use crate::snapshot::Shared;
 use crate::store::RecorderHandle;
@@ -26,12 +25,10 @@ use crate::worker::Worker;
 /// A socket that a worker accepts on.
 #[derive(Debug)]
 pub struct Listening {
-    /// Index of its listener in the configuration.
-    pub listener: usize,
+    /// What a connection has to pass.
+    pub door: Door,
     /// The socket. Usually one per listener; more when a process with more workers handed them over.
     pub socket: TcpListener,
-    /// The certificate, on TLS listeners.
-    pub tls: Option<Arc<Store>>,
 }
 
 /// What a worker brings to its thread.
@@ -81,14 +78,15 @@ async fn run(seat: Seat, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>)
     tokio::task::spawn_local(seat.watchdog.turn(seat.index));
     let mut accepting = Vec::new();
     let mut last = Vec::new();
-    for Listening { listener, socket, tls } in seat.listening {
+    for Listening { door, socket } in seat.listening {
+        let door = Rc::new(door);
         // A second handle on the socket, for what is in its queue at the end.
         let queue = socket.try_clone();
         match tokio::net::TcpListener::from_std(socket) {
             Ok(socket) => {
-                let task = accept::accept(Rc::clone(&worker), socket, listener, tls.clone());
+                let task = accept::accept(Rc::clone(&worker), socket, Rc::clone(&door));
                 accepting.push(tokio::task::spawn_local(task));
-                last.extend(queue.map(|queue| (queue, listener, tls)));
+                last.extend(queue.map(|queue| (queue, door)));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
@@ -102,8 +100,8 @@ async fn run(seat: Seat, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>)
     for task in accepting {
         task.abort();
     }
-    for (queue, listener, tls) in last {
-        accept::drain_queue(&worker, &queue, listener, tls.as_ref());
+    for (queue, door) in last {
+        accept::drain_queue(&worker, &queue, &door);
     }
     worker.drain();
     tokio::select! {

@@ -362,7 +362,8 @@ fn drain_says_goaway_and_answers_what_is_open() {
     assert!(idle.until(GOAWAY).is_some());
     release.send(()).unwrap();
     assert_eq!(frames.until(HEADERS).expect("the answer").stream, 1);
-    (frames.close(), idle.close());
+    frames.close();
+    idle.close();
     assert_eq!(gateway.wait().code(), Some(0));
 }
 

@@ -199,7 +199,7 @@ fn keep_alive_ends_an_idle_connection_quietly_and_http_2_with_goaway() {
     assert!(h1.is_closed());
     let mut h2 = Frames::connect(gateway.addresses[0], &[]);
     h2.send(&frames::get(1, "/"));
-    let last = h2.rest().into_iter().filter(|frame| frame.kind == GOAWAY).next_back().expect("GOAWAY");
+    let last = h2.rest().into_iter().rfind(|frame| frame.kind == GOAWAY).expect("GOAWAY");
     assert_eq!(&last.payload[4..8], [0; 4], "no error");
     // PINGs keep nobody here; nor does a head that never ends.
     let mut unfinished = Frames::connect(gateway.addresses[0], &[]);

@@ -5,6 +5,8 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
+//! | [`ingress`] | each rule for heads and trailers, over each protocol |
+//! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
@@ -21,6 +23,8 @@
 //! | [`access_log`] | the log of requests for other tools |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
+//! | [`test_request`] | does `kelisim test-request` tell what the gateway really does? |
+//! | [`differential`] | do nginx, Apache, node and Python see the requests that were forwarded, and no other? |
 //! | [`third_party`] | servers and clients that nobody here wrote |
 //! | [`real_app`] | a real application with logins and forms, large bodies, events, WebSockets |
 //! | [`browser`] | a real browser before the demo site |
@@ -35,13 +39,16 @@ mod access_log;
 mod admin;
 mod browser;
 mod cli;
+mod client_address;
 mod consent;
 mod corpora;
 mod crash;
+mod differential;
 mod errors;
 mod forwarding;
 mod front_door;
 mod h2_abuse;
+mod ingress;
 mod life;
 mod lifecycle;
 mod limits;
@@ -51,6 +58,7 @@ mod records;
 mod secure;
 mod strict;
 mod support;
+mod test_request;
 mod third_party;
 mod tunnels;
 mod upstream;

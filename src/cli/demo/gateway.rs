@@ -81,7 +81,12 @@ pub(super) fn config(
     if site.ipv6 {
         // Browsers try ::1 first for `localhost`: without this, something else could answer there.
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, site.number));
-        config.listeners.push(Listener { address, tls: None });
+        config.listeners.push(Listener {
+            address,
+            tls: None,
+            proxy_protocol: false,
+            proxy_protocol_from: Vec::new(),
+        });
     }
     for site in &mut config.sites {
         site.policy = Some(policy(now));

@@ -6,16 +6,16 @@
 
 mod args;
 mod audit;
-mod cell;
+pub(in crate::cli) mod cell;
 mod charts;
 mod clf;
-mod escape;
+pub(in crate::cli) mod escape;
 mod explain;
 mod export;
 mod read;
 mod rows;
 mod tail;
-mod terminal;
+pub(in crate::cli) mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

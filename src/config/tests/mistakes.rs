@@ -41,13 +41,13 @@ fn bytes_that_are_no_text_and_a_file_too_large_are_refused() {
 #[test]
 fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let told = told(
-        "colour = 1\n[[listen]]\naddress = \"here\"\nproxy_protocol = true\n[[site]]\nhosts = [\"A\", \"b:1\"]\n\
+        "colour = 1\n[[listen]]\naddress = \"here\"\nproxy_protocol_from = [\"::1\"]\n[[site]]\nhosts = [\"A\", \"b:1\"]\n\
          [limits]\nhead_byte = 1\nconnections = \"many\"\n[risk.action]\nlow = \"deny\"\n",
     );
     let expected = [
         "1:1 colour: unknown key",
         "3:11 listen[0].address: `here` is not an address with port",
-        "4:18 listen[0].proxy_protocol: the PROXY protocol is not supported yet",
+        "4:23 listen[0].proxy_protocol_from: without a PROXY header this has no effect",
         "5:1 site[0].upstream: is required and missing",
         "6:10 site[0].hosts[0]: a host name must be in lower case",
         "6:15 site[0].hosts[1]: a host must not have a port",
@@ -73,7 +73,10 @@ fn unknown_keys_are_suggested_or_shown_their_place() {
     assert_eq!(hint("[limits]\nhead-bytes = 1"), "did you mean `head_bytes`?");
     assert_eq!(hint("[timeouts]\nhead_bytes = 1"), "`head_bytes` belongs in `limits`");
     assert_eq!(hint("[admin]\ncolour = 1"), "known here: address");
-    assert_eq!(hint("[[listen]]\n\"tls.key\" = 1"), "known here: address, tls, proxy_protocol");
+    assert_eq!(
+        hint("[[listen]]\n\"tls.key\" = 1"),
+        "known here: address, tls, proxy_protocol, proxy_protocol_from"
+    );
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn policies_are_complete_and_consistent() {
 
 #[test]
 fn what_is_not_supported_yet_is_said() {
-    assert!(one("client_address_from = \"forwarded\"").ends_with("this is not supported yet"));
+    assert!(one("[geoip]\ncity = \"city.mmdb\"").ends_with("this is not supported yet"));
     assert_eq!(one("[[consent.cookie]]\nname = \"x\""), "1:11 consent.cookie: this is not supported yet");
     let sources = "[consent]\nsources = [\"own\", \"tcf\", \"onetrust\", \"shampoo\"]";
     let told = told(&format!("{FINE}{sources}"));

@@ -64,6 +64,8 @@ impl Setup {
                 upstream_tls: None,
                 health: None,
                 trusted_proxies: Vec::new(),
+                client_address_from: Default::default(),
+                client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: None,
                 body_bytes: 1 << 20,

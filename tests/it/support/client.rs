@@ -170,15 +170,29 @@ impl Client {
         Self { reader: Reader::new(Box::new(stream)) }
     }
 
-    /// Connects by TLS to a name; fails as the handshake fails.
-    pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
-        let mut stream = dial(address);
+    /// Speaks over a connection that somebody else opened, and may have said something on.
+    pub fn over_tcp(stream: TcpStream) -> Self {
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_nodelay(true))
+            .expect("socket options");
+        Self::over(Box::new(stream))
+    }
+
+    /// The same by TLS.
+    pub fn over_tls(mut stream: TcpStream, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let mut session = ClientConnection::new(config, name).expect("a session");
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
         Ok(Self { reader: Reader::new(Box::new(StreamOwned::new(session, stream))) })
+    }
+
+    /// Connects by TLS to a name; fails as the handshake fails.
+    pub fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+        Self::over_tls(dial(address), config, name)
     }
 
     /// Asks and reads the answer, which must be whole.
@@ -221,6 +235,11 @@ impl Client {
     /// The next answer, to anything but `HEAD`.
     pub fn read(&mut self) -> Reply {
         self.answer(false).expect("an answer").expect("an answer before the end of the connection")
+    }
+
+    /// The next answer, if one comes.
+    pub fn try_read(&mut self) -> Option<Reply> {
+        self.answer(false).ok().flatten()
     }
 
     /// The next answer's head and nothing of its body.

@@ -9,11 +9,12 @@
 //! | [`client`] | a socket that sends bytes and reads exactly one answer |
 //! | [`h2`] | the same questions over HTTP/2 |
 //! | [`frames`] | HTTP/2 as frames, for clients that break its rules |
+//! | [`one_stream`] | one request in such frames, and how it ended |
 //! | [`visitor`] | a browser's cookie jar over either protocol, with its choice of consent |
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
 //! | [`browser`] | headless Chromium, driven by its DevTools protocol |
-//! | [`server`] | servers that nobody here wrote |
+//! | [`server`], [`real_origin`] | servers that nobody here wrote |
 //!
 //! Nothing here is part of the gateway: it speaks to it by sockets, files and commands only. Waits are bounded by
 //! [`PATIENCE`] and say what they waited for; no test measures time.
@@ -24,7 +25,9 @@ pub mod client;
 pub mod frames;
 pub mod gateway;
 pub mod h2;
+pub mod one_stream;
 pub mod origin;
+pub mod real_origin;
 pub mod server;
 pub mod site;
 pub mod tls;

@@ -1,0 +1,124 @@
+//! What the site is told about the client: the chain of the walk, written anew and never copied.
+//!
+//! Both fields and what is cut from them share one buffer. Never writes an address that was not believed. Bound: the
+//! chain.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::address::ClientAddress;
+use super::rfc7239::is_token;
+use super::text::push_ip;
+
+/// `X-Forwarded-For` and `Forwarded` of one request.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The value of `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+    /// The value of `Forwarded` (RFC 7239), with host and protocol of the client's request on its first element.
+    pub forwarded: HeaderValue,
+}
+
+/// Writes both. A host that no quoted string can hold is left out.
+#[must_use]
+pub fn write(chain: &[ClientAddress], host: &[u8], proto: &str) -> Written {
+    let mut text = Vec::with_capacity(chain.len() * 48 + host.len() + 32);
+    push_chain(&mut text, chain);
+    let cut = text.len();
+    push_forwarded(&mut text, chain, host, proto);
+    let text = Bytes::from(text);
+    Written { forwarded_for: value(text.slice(..cut)), forwarded: value(text.slice(cut..)) }
+}
+
+/// One address, as the fields of CDNs have it.
+#[must_use]
+pub fn address(client: ClientAddress) -> HeaderValue {
+    let mut text = Vec::with_capacity(40);
+    push_ip(&mut text, client.ip());
+    value(Bytes::from(text))
+}
+
+fn push_chain(text: &mut Vec<u8>, chain: &[ClientAddress]) {
+    for (index, address) in chain.iter().enumerate() {
+        if index > 0 {
+            text.extend_from_slice(b", ");
+        }
+        push_ip(text, address.ip());
+    }
+}
+
+fn push_forwarded(text: &mut Vec<u8>, chain: &[ClientAddress], host: &[u8], proto: &str) {
+    for (index, address) in chain.iter().enumerate() {
+        if index > 0 {
+            text.extend_from_slice(b", ");
+        }
+        if address.ip().is_ipv4() {
+            text.extend_from_slice(b"for=");
+            push_ip(text, address.ip());
+        } else {
+            text.extend_from_slice(b"for=\"[");
+            push_ip(text, address.ip());
+            text.extend_from_slice(b"]\"");
+        }
+        if index == 0 {
+            push_host(text, host);
+            if !proto.is_empty() {
+                text.extend_from_slice(b";proto=");
+                text.extend_from_slice(proto.as_bytes());
+            }
+        }
+    }
+}
+
+fn push_host(text: &mut Vec<u8>, host: &[u8]) {
+    if host.is_empty() || !host.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return;
+    }
+    text.extend_from_slice(b";host=");
+    if host.iter().all(|&byte| is_token(byte)) {
+        text.extend_from_slice(host);
+        return;
+    }
+    text.push(b'"');
+    for &byte in host {
+        if matches!(byte, b'"' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(byte);
+    }
+    text.push(b'"');
+}
+
+/// All that is written here is visible ASCII, so the fallback is never taken.
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(texts: &[&str]) -> Vec<ClientAddress> {
+        texts.iter().map(|text| ClientAddress::from_resolved(text.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn forwarded_is_quoted_where_needed() {
+        let both = chain(&["2001:db8::1", "10.0.0.1"]);
+        let written = write(&both, b"kz.example:8443", "https");
+        assert_eq!(written.forwarded_for, "2001:db8::1, 10.0.0.1");
+        assert_eq!(
+            written.forwarded,
+            "for=\"[2001:db8::1]\";host=\"kz.example:8443\";proto=https, for=10.0.0.1"
+        );
+        let last = |host: &[u8], proto| write(&both[1..], host, proto).forwarded;
+        assert_eq!(last(b"kz.example", "http"), "for=10.0.0.1;host=kz.example;proto=http");
+        assert_eq!(last(b"a\"b\\c", "http"), "for=10.0.0.1;host=\"a\\\"b\\\\c\";proto=http");
+        assert_eq!(last(b"a\r\nb", ""), "for=10.0.0.1", "not injectable");
+    }
+
+    #[test]
+    fn one_address_stands_alone() {
+        assert_eq!(address(chain(&["2001:db8::1"])[0]), "2001:db8::1");
+    }
+}
