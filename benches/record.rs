@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use kelisim::audit::AuditLog;
 use kelisim::clock::{self, Timestamp};
 use kelisim::config::Durability;
 use kelisim::record::{Column, Event, ListBuf, Projection, Purpose};
 use kelisim::seal::{Keyring, LocalKeys};
-use kelisim::store::query::{Filter, open_read};
+use kelisim::store::query::{Ask, Filter, open_read};
 use kelisim::store::{Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -185,7 +186,12 @@ fn scan(c: &mut Criterion) {
     let columns = ["http.response.status_code", "url.path"].map(Column::by_name);
     let columns: Vec<&Column> = columns.into_iter().flatten().collect();
     let projection = Projection::new(&columns);
-    let Ok(grant) = open_read(Purpose::Support, None, &Filter::default(), &[]) else { return };
+    let filter = Filter::default();
+    let (command, columns) = ("bench", &columns[..]);
+    let ask =
+        Ask { purpose: Purpose::Support, reason: None, command, filter: &filter, columns, disclosure: None };
+    let (Ok(allowed), Ok(log)) = (ask.allow(), AuditLog::open(dir.path())) else { return };
+    let Ok(grant) = open_read(allowed, log, Timestamp::default()) else { return };
     let keyring = Keyring::new(&grant, Arc::new(LocalKeys::at(&dir.path().join("keys"))));
     let mut group = c.benchmark_group("scan");
     group.throughput(Throughput::Elements(ROWS)).sample_size(10);

@@ -27,6 +27,8 @@
 //! third party, and tells nobody where a visitor is.
 
 pub mod admin;
+pub mod agents;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -113,6 +113,8 @@ families! {
         = "Failed operations on journal files.";
     RECORD_KEYS: Gauge "kelisim_record_keys" ["class", "state"]
         = "Keys that seal records: those that live, and those that were destroyed.";
+    JOURNAL_AGENTS_SKIPPED: Counter "kelisim_journal_agents_skipped_total" []
+        = "Records whose user agent was not parsed because the batch's time for it was used up.";
     JOURNAL_TORN: Counter "kelisim_journal_torn_bytes_total" []
         = "Bytes cut from the ends of journal files at recovery.";
     JOURNAL_FILES: Gauge "kelisim_journal_files" []

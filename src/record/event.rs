@@ -260,6 +260,29 @@ columns! {
             /// Origin of the referring page, without path.
             referer_origin: Text = 135 "http.request.header.referer";
         }
+        "1.1.2 browser or other program", "operation, support" => {
+            /// Browser or program, from the user agent.
+            agent_family: Text = 160 "user_agent.family";
+            /// Its major version.
+            agent_major: U64 = 24 "user_agent.major";
+            /// Operating system, from the user agent.
+            os_family: Text = 161 "os.family";
+            /// Its major version.
+            os_major: U64 = 25 "os.major";
+            /// `desktop`, `mobile`, `tablet`, `tv`, `console` or `bot`.
+            device_class: Text = 162 "device.class";
+            /// Whether the user agent is that of a program, not of a person's browser.
+            bot: Bool = 26 "bot.is";
+            /// Name of the program.
+            bot_name: Text = 163 "bot.name";
+            /// What it is for: `search-engine`, `ai-crawler`, `seo`, `monitoring`, `social-preview`, `http-library`,
+            /// `browser-automation`, `scanner`, `advertising`, `feed-reader`, `archiver`, `academic`, `other`.
+            bot_category: Text = 164 "bot.category";
+            /// Rule by which it was found.
+            bot_rule: Text = 165 "bot.rule";
+            /// Version of the rules.
+            agent_data: Text = 166 "ua.data_version";
+        }
         "1.1.2 technical characteristics of equipment and software", "operation, support" => {
             /// HTTP version: `1.0`, `1.1`, `2`.
             http_version: Text = 136 "network.protocol.version";

@@ -19,6 +19,7 @@ pub use event::{Ads, COLUMNS, Column, Event, Fraud};
 pub use list::{List, ListBuf, ListSpan, Lists, Word};
 pub use purpose::{Opened, Purpose};
 pub use row::{Projection, Row, Value};
+pub use wire::field_of;
 
 /// Version of the column table. Columns are only ever added; an id is never used again.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -53,6 +54,16 @@ impl Class {
             3 => Some(Self::Diag),
             4 => Some(Self::Ads),
             _ => None,
+        }
+    }
+
+    /// Days that columns of the class are kept by default.
+    #[must_use]
+    pub const fn default_days(self) -> u32 {
+        match self {
+            Self::Clear => 90,
+            Self::Sec | Self::Fraud | Self::Ads => 30,
+            Self::Diag => 7,
         }
     }
 

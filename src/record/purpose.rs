@@ -67,9 +67,9 @@ impl Purpose {
         }
     }
 
-    /// The classes that this purpose opens.
+    /// The classes that this purpose opens. A reader gets them from its grant, which is in the audit log.
     #[must_use]
-    pub fn opened(self) -> Opened {
+    pub(crate) fn opened(self) -> Opened {
         let bits = Class::ALL.into_iter().filter(|c| self.opens(*c)).fold(0, |bits, c| bits | 1 << c as u8);
         Opened(bits)
     }
@@ -81,8 +81,7 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// The set of classes that a reader may see. Made only by [`Purpose::opened`], and by the store
-/// for itself.
+/// The set of classes that a reader may see. A sealed class is in it only with a grant, or for the store's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened(u8);
 
@@ -91,6 +90,8 @@ impl Opened {
     pub(crate) fn everything() -> Self {
         Self(Class::ALL.into_iter().fold(0, |bits, c| bits | 1 << c as u8))
     }
+    /// Facts without a person.
+    pub const CLEAR: Self = Self(1 << Class::Clear as u8);
 
     /// Whether columns of that class may be seen.
     #[must_use]
@@ -107,6 +108,7 @@ mod tests {
     fn support_opens_nothing_sealed() {
         let opened = Purpose::Support.opened();
         assert!(opened.allows(Class::Clear));
+        assert_eq!(opened, Opened::CLEAR);
         assert!(Class::ALL[1..].iter().all(|c| !opened.allows(*c)));
     }
 

@@ -131,6 +131,19 @@ pub(crate) fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
+/// The bytes of one field of a section; `None` when it is not there or is a number.
+#[must_use]
+pub fn field_of(section: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut left = section;
+    while let Some((id, raw, rest)) = next_field(left) {
+        if id == wanted {
+            return if let Raw::Bytes(bytes) = raw { Some(bytes) } else { None };
+        }
+        left = rest;
+    }
+    None
+}
+
 /// The address of a 16-byte field.
 pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     let octets: [u8; 16] = bytes.try_into().ok()?;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Timestamp;
 use crate::record::Purpose;
-use crate::store::query::{Filter, Grant, READERS, open_read};
+use crate::store::query::testing::granted;
+use crate::store::query::{Grant, READERS};
 
 fn day() -> Day {
     Day::of(Timestamp::from_secs(1_795_341_600))
 }
 
 fn grant(purpose: Purpose) -> Grant {
-    open_read(purpose, Some("test"), &Filter::default(), &[]).expect("granted")
+    granted(purpose)
 }
 
 fn keyring(keys: &LocalKeys, purpose: Purpose) -> Keyring {

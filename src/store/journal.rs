@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::disk::{Disk, OsDisk};
+use super::enrich::Enrich;
 use super::files;
 use super::lock::{Claim, Starting};
 use super::recorder::{Lane, RecorderHandle, Shared};
@@ -22,6 +23,7 @@ use super::sealed::FileKeys;
 use super::stats::Stats;
 use super::sync::{SyncQueue, Syncer};
 use super::writer::{Note, Writer};
+use crate::agents::Agents;
 use crate::clock::{Timestamp, monotonic};
 use crate::config::{Durability, Records};
 use crate::record::event::RECORD_BYTES;
@@ -131,6 +133,20 @@ impl Journal {
         options: JournalOptions,
         now: fn() -> Timestamp,
     ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
+        Self::start_with(disk, keys, options, now, Box::new(Agents::built_in()))
+    }
+
+    /// [`Self::start_on`] with something else to add to the records before they are written.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with(
+        disk: Arc<dyn Disk>,
+        keys: Arc<dyn KeyProvider>,
+        options: JournalOptions,
+        now: fn() -> Timestamp,
+        enrich: Box<dyn Enrich>,
+    ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
         let stats = Arc::new(Stats::default());
         let limits = Limits {
             file_bytes: options.file_bytes,
@@ -178,6 +194,7 @@ impl Journal {
             (options.node, options.file_bytes, options.rotate_after),
             (claim.instance, claim.first_seq()),
             notes,
+            enrich,
         );
         let syncer = spawn("journal-sync", || syncer.run())?;
         let writer = match spawn("journal-write", || writer.run()) {

@@ -11,6 +11,7 @@
 //! without a count and a gap record. Bound: `records.ring_bytes` per worker, `records.max_bytes` on the disk.
 
 pub mod disk;
+pub mod enrich;
 pub mod files;
 pub mod follow;
 pub mod frame;
@@ -29,6 +30,7 @@ pub mod stats;
 mod sync;
 mod writer;
 
+pub use enrich::Enrich;
 pub use follow::Follower;
 pub use journal::{Journal, JournalOptions, StartError};
 pub use reader::{Reader, Scanned, TimeRange};

@@ -84,6 +84,8 @@ pub struct Stats {
     pub file_errors: AtomicU64,
     /// Gauge: when the oldest record that is not synced was written, µs since 1970; 0 when there is none.
     oldest_unsynced: AtomicI64,
+    /// Records whose user agent was not looked at, because the batch's time for it was used up.
+    pub agents_skipped: AtomicU64,
     /// Bytes cut off by recovery.
     pub torn_bytes: AtomicU64,
     /// Gauge: bytes of all journal files of the folder.
@@ -118,6 +120,7 @@ impl Default for Stats {
             fsync_errors: Default::default(),
             file_errors: Default::default(),
             oldest_unsynced: Default::default(),
+            agents_skipped: Default::default(),
             torn_bytes: Default::default(),
             journal_bytes: Default::default(),
             files: Default::default(),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
+use super::enrich::{Enrich, Enriched};
 use super::frame::{FrameBuilder, Mark};
 use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
@@ -69,6 +70,7 @@ pub(super) struct Writer {
     notes: Vec<Note>,
     failing: bool,
     builder: FrameBuilder,
+    enriched: Enriched,
     batch: Vec<u8>,
     frame: Vec<u8>,
 }
@@ -90,6 +92,7 @@ impl Writer {
         (node, file_bytes, rotate_after): (String, u64, Duration),
         (instance, first_seq): (u32, u64),
         notes: Vec<Note>,
+        enrich: Box<dyn Enrich>,
     ) -> Self {
         let taken = vec![0; rings.len()];
         Self {
@@ -110,6 +113,7 @@ impl Writer {
             notes,
             failing: false,
             builder: FrameBuilder::default(),
+            enriched: Enriched::by(enrich),
             batch: Vec::new(),
             frame: Vec::new(),
         }
@@ -207,8 +211,9 @@ impl Writer {
             put_note(&mut self.builder, &mut scratch, note);
         }
         let mut left = &self.batch[..];
+        self.enriched.begin(&self.shared.stats);
         while let Some((record, rest)) = Encoded::take(left) {
-            self.builder.push(&record);
+            self.builder.push(&self.enriched.record(&record));
             counts[record.kind as usize] += 1;
             urgent |= wants_sync(record.kind);
             left = rest;

@@ -172,6 +172,54 @@ fn a_tail_shows_requests_as_they_come() {
     }
     tail.kill().expect("killed");
     tail.wait().expect("ended");
+    // A killed reader leaves the beginning of its read in the audit log, and the log is whole.
+    let data = gateway.data().display().to_string();
+    let said = cli::kelisim(&["logs", "audit", "verify", "--data", &data]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("1 reads without an end"), "{said:?}");
+}
+
+#[test]
+fn readers_of_several_processes_make_one_audit_log() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    gateway.client().get("/page");
+    gateway.record("/page");
+    let read =
+        || cli::command().args(["logs", "query", "--data"]).arg(gateway.data()).stdout(Stdio::null()).spawn();
+    let readers: Vec<_> = (0..6).map(|_| read().expect("a reader")).collect();
+    for mut reader in readers {
+        assert!(reader.wait().expect("ended").success());
+    }
+    let data = gateway.data().display().to_string();
+    let said = cli::kelisim(&["logs", "audit", "verify", "--data", &data]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!said.out.contains("without an end"), "{said:?}");
+    let log = gateway.data().join("records/audit/audit.log");
+    let log = if log.exists() { log } else { gateway.data().join("audit/audit.log") };
+    let written = std::fs::read_to_string(&log).expect("the log");
+    std::fs::write(&log, written.replacen("\"purpose\":\"support\"", "\"purpose\":\"Support\"", 1))
+        .expect("changed");
+    let said = cli::kelisim(&["logs", "audit", "verify", "--data", &data]);
+    assert_eq!(said.code, 1, "{said:?}");
+}
+
+#[test]
+fn the_browser_is_told_without_the_text_that_names_it() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let crawler = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    Visitor::new(&gateway, Protocol::Http1).always("user-agent", crawler).open("/crawled");
+    gateway.record("/crawled");
+    let found = cli::records(&gateway.data(), &["bot=search-engine"]).remove(0);
+    assert_eq!(
+        [&found["bot.name"], &found["device.class"], &found["bot.is"]],
+        [&json!("Googlebot"), &json!("bot"), &json!(true)]
+    );
+    assert_eq!(found["user_agent.original"], Value::Null);
+    let data = gateway.data().display().to_string();
+    let top = cli::kelisim(&["logs", "top", "bot.name", "--format", "csv", "--data", &data]);
+    assert!(top.out.contains("Googlebot,1"), "{top:?}");
 }
 
 #[test]

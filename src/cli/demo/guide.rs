@@ -64,7 +64,7 @@ impl Guide<'_> {
         }
         out.push('\n');
         self.line(&mut out, BOLD, "The records of this run, from another terminal:");
-        for command in ["tail -f", "top blocked", "query consent=denied"] {
+        for command in ["tail -f", "top blocked", "query consent=denied", "top browser", "audit"] {
             self.line(&mut out, GREEN, &format!("   {} logs {command} --data {data}", self.program));
         }
         out.push('\n');

@@ -37,6 +37,10 @@ pub enum LogsCommand {
     Fields(FieldsArgs),
     /// Check that the segments are what was written
     Verify(VerifyArgs),
+    /// Give records to a recipient; entered in the disclosure register
+    Export(ExportArgs),
+    /// Show who read which records and why, or check that log
+    Audit(AuditArgs),
 }
 
 /// Where and why records are read.
@@ -67,6 +71,9 @@ pub struct ReadArgs {
     /// Exit with 1 when nothing is found
     #[arg(long)]
     pub fail: bool,
+    /// List what the purpose opens and how long it is kept, and read nothing
+    #[arg(long)]
+    pub explain_access: bool,
 }
 
 /// Arguments of `logs query`.
@@ -165,6 +172,96 @@ pub struct FieldsArgs {
     pub purpose: Option<Purpose>,
 }
 
+/// Arguments of `logs export`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
+pub struct ExportArgs {
+    /// Data folder: that of the gateway or its `records` folder
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kelisim")]
+    pub data: PathBuf,
+    /// Folder of the keys, where it is not `keys` beside the journal (records.keys_dir)
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+    /// What the recipient needs the records for; it decides which columns are given
+    #[arg(long, value_name = "P", value_parser = purpose)]
+    pub purpose: Purpose,
+    /// The cause, such as a ticket; needed for every purpose but support
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The legal ground; consent gives the records of consenting people only
+    #[arg(long, value_enum, value_name = "GROUND")]
+    pub basis: Ground,
+    /// Who gets the records
+    #[arg(long, value_name = "NAME")]
+    pub recipient: String,
+    /// How to write
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+    /// Only records from that time on: 2h (ago), 2026-11-22, 2026-11-22T10:00 (UTC)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Only records before that time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// Fields to give, separated by commas; default: all that the purpose opens
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
+    pub fields: Option<Vec<&'static Column>>,
+    /// A new file to write to, readable for its owner only; default: standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The filter
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
+
+/// Arguments of `logs audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Check the log instead of showing it
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// Data folder: that of the gateway or its `records` folder
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kelisim", global = true)]
+    pub data: PathBuf,
+    /// Most entries to show, the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Print the entries as they lie in the log
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is done with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no byte of the log was changed: exit code 0 when it is whole, 1 when not
+    Verify,
+}
+
+/// The legal ground of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ground {
+    /// The people agreed; only records with granted consent are given
+    Consent,
+    /// A contract with the person
+    Contract,
+    /// A duty by law
+    Law,
+    /// The transfer of the site to another owner
+    Transfer,
+}
+
+/// How exported records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One object per line with dotted names
+    Json,
+    /// RFC 4180 with a header; text that a spreadsheet would run gets an apostrophe
+    Csv,
+    /// Combined log format
+    Clf,
+}
+
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -192,16 +289,23 @@ pub enum Order {
 }
 
 impl LogsArgs {
+    /// Where and why records are read, for the commands that show them.
+    pub(super) fn read(&self) -> Option<&ReadArgs> {
+        match &self.command {
+            LogsCommand::Tail(args) => Some(&args.read),
+            LogsCommand::Query(args) => Some(&args.read),
+            LogsCommand::Top(args) => Some(&args.read),
+            LogsCommand::Hist(args) => Some(&args.read),
+            LogsCommand::Fields(_)
+            | LogsCommand::Verify(_)
+            | LogsCommand::Export(_)
+            | LogsCommand::Audit(_) => None,
+        }
+    }
+
     /// Whether finding nothing is a failure.
     pub(super) fn fail(&self) -> bool {
-        match &self.command {
-            LogsCommand::Tail(args) => args.read.fail,
-            LogsCommand::Query(args) => args.read.fail,
-            LogsCommand::Top(args) => args.read.fail,
-            LogsCommand::Hist(args) => args.read.fail,
-            LogsCommand::Fields(_) => false,
-            LogsCommand::Verify(_) => true,
-        }
+        matches!(self.command, LogsCommand::Verify(_)) || self.read().is_some_and(|read| read.fail)
     }
 }
 
@@ -264,7 +368,9 @@ Short names:
   duration = event.duration                  blocked = set_cookie.blocked
   ttfb = event.time_to_first_byte            language = accept_language.primary
   bytes = http.response.body.size            kind = record.kind
-  action = risk.action
+  action = risk.action                       browser = user_agent.family
+  bot = bot.category                         os = os.family
+  device = device.class
  with --purpose security:
   ip = client.address, net = client.net, visitor = visitor.tag
  with --purpose fraud:
@@ -292,6 +398,7 @@ Examples:
 const TOP_HELP: &str = "\
 Examples:
   kelisim logs top path
+  kelisim logs top bot.name bot=ai-crawler
   kelisim logs top path --by p95 --min 100 since:1d
   kelisim logs top stripped --other
   kelisim logs top path --by visitors --purpose security --reason 'ticket 7'
@@ -300,6 +407,16 @@ Counts are exact. Beyond a million values, or 64 MiB of them, further ones are
 counted together and shown as such. A 95th percentile is at most 2% too high;
 programs get it in microseconds. The filter language is in
 `kelisim logs query --help`.";
+
+const EXPORT_HELP: &str = "\
+Examples:
+  kelisim logs export --purpose support --basis contract --recipient 'the hoster' 'status>=500 since:1d'
+  kelisim logs export --purpose security --reason 'order 12' --basis law --recipient 'the court' \\
+      --format csv -o court.csv since:2026-11-01 until:2026-12-01
+
+What is given, to whom and on what ground is in the audit log before the first
+record is written: `kelisim logs audit` shows it. The oldest record comes
+first. The filter language is in `kelisim logs query --help`.";
 
 const HIST_HELP: &str = "\
 Examples:

@@ -15,7 +15,7 @@ use crate::record::Event;
 use crate::store::{Journal, JournalOptions, Recorder, RecorderHandle};
 
 /// What a command prints, and its exit code.
-fn logs(dir: &Path, words: &str) -> (String, u8) {
+pub(super) fn logs(dir: &Path, words: &str) -> (String, u8) {
     let mut out = Vec::new();
     let code = logs_to(dir, words, &mut out);
     (String::from_utf8(out).unwrap(), code)
@@ -29,7 +29,7 @@ fn logs_to(dir: &Path, words: &str, out: &mut dyn Write) -> u8 {
     run_to(&args, clock::now(), out)
 }
 
-fn start(dir: &Path) -> (Journal, RecorderHandle) {
+pub(super) fn start(dir: &Path) -> (Journal, RecorderHandle) {
     let options = JournalOptions {
         dir: dir.to_owned(),
         keys_dir: dir.join("keys"),
@@ -50,7 +50,7 @@ fn start(dir: &Path) -> (Journal, RecorderHandle) {
 }
 
 /// Runs a worker until `work` ends.
-fn work(handle: RecorderHandle, work: impl AsyncFnOnce(Recorder)) {
+pub(super) fn work(handle: RecorderHandle, work: impl AsyncFnOnce(Recorder)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let recorder = handle.attach();
@@ -80,7 +80,7 @@ async fn record(recorder: &Recorder, n: u64, start: Timestamp) {
 }
 
 /// A stopped journal of `count` requests.
-fn filled(count: u64) -> tempfile::TempDir {
+pub(super) fn filled(count: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, handle) = start(dir.path());
     work(handle, async |recorder| {
@@ -153,6 +153,7 @@ fn a_sealed_column_is_refused_before_any_file_is_opened() {
         let args = LogsArgs::try_parse_from(all.split(' ').skip(1)).expect(words);
         let refused = match &args.command {
             super::LogsCommand::Query(a) => super::read::request(
+                "logs",
                 &a.read,
                 &a.filter,
                 a.fields.as_deref().unwrap_or_default(),
@@ -162,10 +163,10 @@ fn a_sealed_column_is_refused_before_any_file_is_opened() {
             super::LogsCommand::Top(a) => {
                 let mut columns = vec![a.field];
                 columns.extend(a.by.measured().1);
-                super::read::request(&a.read, &a.filter, &columns, clock::now()).err()
+                super::read::request("logs", &a.read, &a.filter, &columns, clock::now()).err()
             }
             super::LogsCommand::Hist(a) => {
-                super::read::request(&a.read, &a.filter, &[a.field], clock::now()).err()
+                super::read::request("logs", &a.read, &a.filter, &[a.field], clock::now()).err()
             }
             _ => None,
         };

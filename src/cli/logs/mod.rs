@@ -5,10 +5,13 @@
 //! limits of [`crate::store::query`].
 
 mod args;
+mod audit;
 pub(in crate::cli) mod cell;
 mod charts;
 mod clf;
 pub(in crate::cli) mod escape;
+mod explain;
+mod export;
 mod read;
 mod rows;
 mod tail;
@@ -19,7 +22,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 pub use args::{
-    FieldsArgs, Format, HistArgs, LogsArgs, LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
+    AuditArgs, AuditCommand, ExportArgs, ExportFormat, FieldsArgs, Format, Ground, HistArgs, LogsArgs,
+    LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
 };
 
 pub use verify::{VerifyArgs, VerifyFormat};
@@ -29,8 +33,8 @@ use terminal::Terminal;
 
 use crate::clock::Timestamp;
 
-/// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail`, 2 wrong usage, 70 our
-/// own fault. A reader that closes its end of the pipe ends the command quietly.
+/// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail` or a changed audit log, 2
+/// wrong usage, 70 our own fault. A reader that closes its end of the pipe ends the command quietly.
 #[must_use]
 pub fn run(args: &LogsArgs) -> u8 {
     let terminal = Terminal::of_stdout();
@@ -45,6 +49,9 @@ pub fn run_to(args: &LogsArgs, now: Timestamp, out: &mut dyn Write) -> u8 {
 
 fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Terminal) -> u8 {
     let mut out = Output::new(out, terminal);
+    if let Some(read) = args.read().filter(|read| read.explain_access) {
+        return code_of(explain::run(read.purpose, &mut out), false);
+    }
     let outcome = match &args.command {
         LogsCommand::Tail(args) => tail::run(args, now, &mut out),
         LogsCommand::Query(args) => read::query(args, now, &mut out),
@@ -52,14 +59,26 @@ fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Termi
         LogsCommand::Hist(args) => read::hist(args, now, &mut out),
         LogsCommand::Fields(args) => read::fields(args, &mut out),
         LogsCommand::Verify(args) => verify::run(args, &mut out).map(u64::from),
+        LogsCommand::Export(args) => export::run(args, now, &mut out),
+        LogsCommand::Audit(args) => audit::run(args, &mut out),
     };
+    code_of(outcome, args.fail())
+}
+
+/// The exit code of an outcome; says on standard error what went wrong.
+fn code_of(outcome: Result<u64, Failure>, fail: bool) -> u8 {
     match outcome {
-        Ok(0) if args.fail() => NOTHING,
+        Ok(0) if fail => NOTHING,
         Ok(_) => FINE,
         Err(Failure::Output(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => FINE,
         Err(Failure::Usage(message)) => {
             eprintln!("error: {message}");
             USAGE
+        }
+        Err(Failure::Changed) => NOTHING,
+        Err(Failure::Audit(cause)) => {
+            eprintln!("error: {cause}\n  hint: without an entry in the audit log nothing is read");
+            OUR_FAULT
         }
         Err(Failure::Output(cause)) => {
             eprintln!("error: the output cannot be written: {cause}");
@@ -105,6 +124,8 @@ const NOTHING: u8 = 1;
 const USAGE: u8 = 2;
 const OUR_FAULT: u8 = 70;
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod journal_tests;
 

@@ -1,26 +1,27 @@
 //! `query`, `top`, `hist` and `fields`: from arguments to printed results.
 //!
-//! Every path through this module asks [`open_read`] before it names a file. Never holds more than one line or one
+//! Every path through this module asks [`open_read`] before it names a file, and ends its entry in the audit log. Never holds more than one line or one
 //! result. Bound: see [`crate::store::query`].
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
 use super::rows::{Lines, fit, pad, title};
 use super::terminal::Terminal;
 use super::{charts, escape};
-use crate::clock::Timestamp;
-use crate::record::{COLUMNS, Column, Projection};
+use crate::audit::{AuditError, AuditLog, Disclosure, Outcome};
+use crate::clock::{self, Timestamp};
+use crate::record::{COLUMNS, Column, Projection, Purpose};
 use crate::seal::{self, LocalKeys};
 use crate::store::query::field::aliases;
-use crate::store::query::filter::Test;
+use crate::store::query::filter::{Moment, Test};
 use crate::store::query::units::{parse_bytes, parse_duration};
 use crate::store::query::{
-    By, Grant, Histogram, Limits, Quantity, READERS, Scale, Scan, Seen, Top, open_read, parse, quantity,
-    records_folder,
+    Ask, By, Filter, Grant, Histogram, Limits, Quantity, READERS, Scale, Scan, Seen, Top, open_read, parse,
+    quantity, records_folder,
 };
 
 /// Why a command ended without its answer.
@@ -32,6 +33,10 @@ pub(super) enum Failure {
     Output(io::Error),
     /// The records cannot be read.
     Read(io::Error),
+    /// The audit log cannot be written, so nothing is read.
+    Audit(AuditError),
+    /// The audit log is not as it was written; that has been said.
+    Changed,
 }
 
 /// A read that was granted, and what it looks for.
@@ -42,51 +47,113 @@ pub(super) struct Request {
     pub(super) scan: Scan,
 }
 
-/// Checks the purpose, then finds the journal: in that order.
+/// What a command asks for, before anything is checked.
+pub(super) struct Wish<'a> {
+    pub(super) data: &'a Path,
+    /// Where the keys lie, if not with the records.
+    pub(super) keys: Option<&'a Path>,
+    pub(super) purpose: Purpose,
+    pub(super) reason: Option<&'a str>,
+    pub(super) command: &'static str,
+    pub(super) filter: Filter,
+    pub(super) columns: &'a [&'static Column],
+    pub(super) disclosure: Option<Disclosure<'a>>,
+}
+
+/// Checks the purpose, finds the journal, writes the audit entry: in that order.
 pub(super) fn request(
+    command: &'static str,
     args: &ReadArgs,
     words: &[String],
     columns: &[&'static Column],
     now: Timestamp,
 ) -> Result<Request, Failure> {
+    let filter = filter_of(words, args.since, args.until)?;
+    let (purpose, reason) = (args.purpose, args.reason.as_deref());
+    Wish {
+        data: &args.data,
+        keys: args.keys.as_deref(),
+        purpose,
+        reason,
+        command,
+        filter,
+        columns,
+        disclosure: None,
+    }
+    .grant(now)
+}
+
+impl Wish<'_> {
+    /// See [`request`].
+    pub(super) fn grant(self, now: Timestamp) -> Result<Request, Failure> {
+        let Self { data, keys, purpose, reason, command, filter, columns, disclosure } = self;
+        let ask = Ask { purpose, reason, command, filter: &filter, columns, disclosure };
+        let allowed = ask.allow().map_err(|refused| Failure::Usage(refused.to_string()))?;
+        let folder = folder_of(data)?;
+        let log = AuditLog::open(&folder).map_err(Failure::Audit)?;
+        let grant = open_read(allowed, log, now).map_err(Failure::Audit)?;
+        let keys = keys.map_or_else(|| folder.join(seal::local::FOLDER), Path::to_path_buf);
+        let scan = Scan::new(&folder, &grant, Arc::new(LocalKeys::at(&keys)), &filter, now);
+        Ok(Request { grant, folder, scan })
+    }
+}
+
+/// Ends the audit entry of a read that showed so many records, however it went.
+pub(super) fn ended(grant: Grant, rows: u64, result: Result<u64, Failure>) -> Result<u64, Failure> {
+    let outcome = if result.is_ok() { Outcome::Complete } else { Outcome::Broken };
+    let written = grant.end(rows, outcome, clock::now()).map_err(Failure::Audit);
+    result.and_then(|found| written.map(|()| found))
+}
+
+/// The filter of words and bounds in time.
+pub(super) fn filter_of(
+    words: &[String],
+    since: Option<Moment>,
+    until: Option<Moment>,
+) -> Result<Filter, Failure> {
     let mut filter = parse(&words.join(" ")).map_err(|mistake| Failure::Usage(mistake.to_string()))?;
-    if let Some(moment) = args.since {
-        filter.and(Test::Since(moment));
-    }
-    if let Some(moment) = args.until {
-        filter.and(Test::Until(moment));
-    }
-    let grant = open_read(args.purpose, args.reason.as_deref(), &filter, columns)
-        .map_err(|refused| Failure::Usage(refused.to_string()))?;
-    let Some(folder) = records_folder(&args.data) else {
-        return Err(Failure::Usage(format!(
+    since.map(Test::Since).into_iter().chain(until.map(Test::Until)).for_each(|test| filter.and(test));
+    Ok(filter)
+}
+
+/// The folder above `journal`.
+pub(super) fn folder_of(data: &Path) -> Result<PathBuf, Failure> {
+    records_folder(data).ok_or_else(|| {
+        Failure::Usage(format!(
             "there is no journal in {}\n  hint: name the gateway's data folder with --data DIR",
-            args.data.display()
-        )));
-    };
-    let keys = args.keys.clone().unwrap_or_else(|| folder.join(seal::local::FOLDER));
-    let scan = Scan::new(&folder, &grant, Arc::new(LocalKeys::at(&keys)), &filter, now);
-    Ok(Request { grant, folder, scan })
+            data.display()
+        ))
+    })
 }
 
 /// `logs query`.
 pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
-    let Request { grant, scan, .. } = request(&args.read, &args.filter, columns, now)?;
-    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
+    let Request { grant, scan, .. } = request("logs query", &args.read, &args.filter, columns, now)?;
+    let mut shown = 0;
+    let result = query_rows(args, (&grant, scan), &mut shown, out);
+    ended(grant, shown, result)
+}
+
+fn query_rows(
+    args: &QueryArgs,
+    (grant, scan): (&Grant, Scan),
+    shown: &mut u64,
+    out: &mut Output<'_>,
+) -> Result<u64, Failure> {
+    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
     out.write(lines.header())?;
     let scan = scan.showing(lines.columns());
     let limit = args.limit.unwrap_or(u64::MAX);
-    let mut shown = 0;
     let mut failed = None;
     let seen = scan
         .newest_first(|row| {
-            if shown == limit {
+            if *shown == limit {
                 return ControlFlow::Break(());
             }
-            shown += 1;
+            *shown += 1;
             match out.write(lines.row(row)) {
-                Ok(()) if shown < limit => ControlFlow::Continue(()),
+                Ok(()) if *shown < limit => ControlFlow::Continue(()),
                 Ok(()) => ControlFlow::Break(()),
                 Err(cause) => {
                     failed = Some(cause);
@@ -98,7 +165,7 @@ pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> R
     failed.map_or(Ok(()), Err)?;
     out.flush()?;
     tell_gaps(&seen);
-    Ok(shown)
+    Ok(*shown)
 }
 
 /// `logs top`.
@@ -107,7 +174,7 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
     if quantity(args.field) == Quantity::Time {
         return Err(Failure::Usage(format!("times are counted by `logs hist {}`", args.field.name)));
     }
-    let (by, measured) = args.by.measured();
+    let (_, measured) = args.by.measured();
     let mut columns = vec![args.field];
     columns.extend(measured);
     let mut words = args.filter.clone();
@@ -115,11 +182,24 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
         // Otherwise only finished requests would be counted.
         words.push(format!("{KIND}:*"));
     }
-    let Request { scan, .. } = request(&args.read, &words, &columns, now)?;
+    let Request { grant, scan, .. } = request("logs top", &args.read, &words, &columns, now)?;
+    let mut counted = 0;
+    let result = top_rows(args, &columns, scan, &mut counted, out);
+    ended(grant, counted, result)
+}
+
+fn top_rows(
+    args: &TopArgs,
+    columns: &[&'static Column],
+    scan: Scan,
+    counted: &mut u64,
+    out: &mut Output<'_>,
+) -> Result<u64, Failure> {
+    let (by, measured) = args.by.measured();
     // A column given twice is filled at its last place only.
     let same = measured.is_some_and(|m| m.id == args.field.id);
-    let scan = scan.showing(&columns);
-    let projection = Projection::new(if same { &columns[..1] } else { &columns });
+    let scan = scan.showing(columns);
+    let projection = Projection::new(if same { &columns[..1] } else { columns });
     let model = Top::new(args.field.ty, by, Limits::default());
     let (parts, seen) = scan
         .fold(
@@ -134,6 +214,7 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
     let mut total = model;
     parts.into_iter().for_each(|part| total.merge(part));
     let result = total.finish(args.limit, args.min);
+    *counted = result.records;
     out.write(&charts::top(&result, args.field, args.read.format, args.other, out.terminal()))?;
     out.flush()?;
     tell_gaps(&seen);
@@ -152,8 +233,19 @@ pub(super) fn top(args: &TopArgs, now: Timestamp, out: &mut Output<'_>) -> Resul
 pub(super) fn hist(args: &HistArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     no_clf(args.read.format)?;
     let scale = scale(args.field, args.bucket.as_deref())?;
-    let Request { scan, .. } = request(&args.read, &args.filter, &[args.field], now)?;
-    let scan = scan.showing(&[args.field]);
+    let Request { grant, scan, .. } = request("logs hist", &args.read, &args.filter, &[args.field], now)?;
+    let mut counted = 0;
+    let result = hist_rows(args, scale, scan, &mut counted, out);
+    ended(grant, counted, result)
+}
+
+fn hist_rows(
+    args: &HistArgs,
+    scale: Scale,
+    scan: Scan,
+    counted: &mut u64,
+    out: &mut Output<'_>,
+) -> Result<u64, Failure> {
     let projection = Projection::new(&[args.field]);
     let (parts, seen) = scan
         .fold(
@@ -168,6 +260,7 @@ pub(super) fn hist(args: &HistArgs, now: Timestamp, out: &mut Output<'_>) -> Res
     let mut total = Histogram::new(scale);
     parts.into_iter().for_each(|part| total.merge(part));
     let result = total.finish();
+    *counted = seen.matched;
     out.write(&charts::histogram(&result, args.field, args.read.format, out.terminal()))?;
     out.flush()?;
     tell_gaps(&seen);

@@ -245,11 +245,10 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::record::{Event, ListBuf, Purpose};
-    use crate::store::query::testing::{Stored, event};
-    use crate::store::query::{Filter, open_read};
+    use crate::store::query::testing::{Stored, event, granted};
 
     fn lines(format: Format, fields: Option<&str>, terminal: Terminal, event: &Event<'_>) -> String {
-        let grant = open_read(Purpose::Support, None, &Filter::default(), &[]).unwrap();
+        let grant = granted(Purpose::Support);
         let fields: Option<Vec<_>> =
             fields.map(|f| f.split(',').map(|name| resolve(name).unwrap()).collect());
         let mut lines = Lines::new(format, fields.as_deref(), &grant, terminal);

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::TailArgs;
-use super::read::{Failure, Output, Request, fields_of, request};
+use super::read::{Failure, Output, Request, ended, fields_of, request};
 use super::rows::Lines;
 use crate::clock::Timestamp;
 use crate::record::Row;
 use crate::store::Follower;
-use crate::store::query::{Seen, Select, process_of};
+use crate::store::query::{Grant, Scan, Seen, Select, process_of};
 
 /// Time between two looks at the files.
 const POLL: Duration = Duration::from_millis(200);
@@ -26,14 +27,24 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
     if args.limit > LINES {
         return Err(Failure::Usage(format!("tail begins with at most {LINES} records; use `logs query`")));
     }
-    let Request { grant, folder, scan } = request(&args.read, &args.filter, columns, now)?;
-    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
+    let Request { grant, folder, scan } = request("logs tail", &args.read, &args.filter, columns, now)?;
+    let mut order = Order::default();
+    let result = rows(args, (&grant, &folder, scan), &mut order, out);
+    ended(grant, order.shown, result)
+}
+
+fn rows(
+    args: &TailArgs,
+    (grant, folder, scan): (&Grant, &Path, Scan),
+    order: &mut Order,
+    out: &mut Output<'_>,
+) -> Result<u64, Failure> {
+    let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
     let scan = scan.showing(lines.columns());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
-    let mut follower = Follower::from_end(&folder, scan.keyring().clone()).map_err(Failure::Read)?;
+    let mut follower = Follower::from_end(folder, scan.keyring().clone()).map_err(Failure::Read)?;
     let mut newest = VecDeque::new();
-    let mut order = Order::default();
     if let Some(seq) = args.since_seq {
         let mut failed = None;
         let show = |row: &Row<'_>| {
@@ -61,7 +72,7 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
         return Ok(order.shown);
     }
     loop {
-        look(&mut follower, scan.select(), &mut order, &mut lines, out)?;
+        look(&mut follower, scan.select(), order, &mut lines, out)?;
         std::thread::sleep(POLL);
     }
 }

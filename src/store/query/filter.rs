@@ -23,7 +23,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::field::{Quantity, quantity};
 use super::units::{exact_bytes, exact_duration};
 use crate::clock::Timestamp;
-use crate::record::Column;
+use crate::record::{Class, Column};
 
 /// Longest filter, in bytes.
 pub const FILTER_BYTES: usize = 8 * 1024;
@@ -123,6 +123,14 @@ impl Filter {
         self.terms.push(Term { negated: false, test });
     }
 
+    /// The filter in its language, with `hash` of the column's name and the value in the place of every value of a
+    /// sealed column: what may stand in the audit log.
+    #[must_use]
+    pub fn redacted(&self, hash: &dyn Fn(&str, &str) -> String) -> String {
+        let terms: Vec<String> = self.terms.iter().map(|term| term.redacted(hash)).collect();
+        terms.join(" ")
+    }
+
     /// The times between which a matching record lies: the first included, the second not.
     #[must_use]
     pub fn range(&self, now: Timestamp) -> (Timestamp, Timestamp) {
@@ -139,6 +147,31 @@ impl Filter {
             }
         }
         range
+    }
+}
+
+impl Term {
+    fn redacted(&self, hash: &dyn Fn(&str, &str) -> String) -> String {
+        match &self.test {
+            Test::Compare(column, op, values) if column.class != Class::Clear => {
+                let values: Vec<String> = values
+                    .iter()
+                    .map(|value| hash(column.name, &Written(column, value).to_string()))
+                    .collect();
+                let minus = if self.negated { "-" } else { "" };
+                format!("{minus}{}{}{}", column.name, op.symbol(), values.join(","))
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// A value as it is written.
+struct Written<'a>(&'a Column, &'a Literal);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_literal(f, self.0, self.1)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading records: the filter language, the scan, and counts.
 //!
-//! [`parse()`] makes a [`Filter`], [`open_read`] grants the read under a purpose, [`Predicate`] tries the filter on
+//! [`parse()`] makes a [`Filter`], [`open_read`] grants the read under a purpose once it is in the audit log, [`Predicate`] tries the filter on
 //! rows, [`Top`] and [`Histogram`] count. Nothing here prints: the command line is one caller, a page can be another.
 //! Never writes, never opens a class that the purpose does not open. Bounds: see each part.
 
@@ -20,7 +20,7 @@ mod sources;
 pub(crate) mod testing;
 pub mod units;
 
-pub use access::{Grant, READERS, Refused, open_read};
+pub use access::{Allowed, Ask, Grant, READERS, Refused, open_read};
 pub use aggregate::{By, Limits, Top, TopResult, TopRow};
 pub use field::{Quantity, quantity, resolve};
 pub use filter::Filter;

@@ -1,8 +1,10 @@
 //! Rows for tests, made by the encoder that the gateway uses.
 
+use super::{Ask, Filter, Grant, open_read};
+use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::record::event::Encoded;
-use crate::record::{Event, Purpose, Row, SCHEMA_VERSION};
+use crate::record::{Class, Event, Purpose, Row, SCHEMA_VERSION};
 
 /// An encoded record.
 pub(crate) struct Stored(Vec<u8>);
@@ -14,10 +16,39 @@ impl Stored {
         Self(bytes)
     }
 
+    /// The record of these bytes with further clear fields, as the writer adds them.
+    pub(crate) fn with_clear(bytes: &[u8], fields: &[u8]) -> Self {
+        let clear = Encoded::take(bytes).unwrap().0.sections[Class::Clear as usize];
+        let (mut out, start) = (bytes.to_vec(), bytes.len() - clear.len());
+        // The class is the last of a record.
+        assert_eq!(&bytes[start..], clear);
+        out.extend_from_slice(fields);
+        for (at, from) in [(start - 4, start), (0, 4)] {
+            let len = (out.len() - from) as u32;
+            out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        }
+        Self(out)
+    }
+
     pub(crate) fn row(&self, purpose: Purpose, seq: u64, ts: Timestamp) -> Row<'_> {
         let (record, _) = Encoded::take(&self.0).unwrap();
         Row::new((seq, ts), (b"node-1", SCHEMA_VERSION), record.sections, purpose.opened())
     }
+}
+
+/// A grant of that purpose, in an audit log that nobody looks at.
+pub(crate) fn granted(purpose: Purpose) -> Grant {
+    let dir = tempfile::tempdir().unwrap();
+    let filter = Filter::default();
+    let ask = Ask {
+        purpose,
+        reason: Some("test"),
+        command: "test",
+        filter: &filter,
+        columns: &[],
+        disclosure: None,
+    };
+    open_read(ask.allow().unwrap(), AuditLog::open(dir.path()).unwrap(), Timestamp::default()).unwrap()
 }
 
 /// A plain request for a page that is not there.

@@ -21,7 +21,8 @@ use crate::config::Durability;
 use crate::record::{COLUMNS, Event, Fraud, ListBuf, Purpose, Row, Value};
 use crate::risk::test_purpose;
 use crate::seal::{KeyClass, KeyProvider as _, LocalKeys};
-use crate::store::query::{Scan, open_read, parse};
+use crate::store::query::testing::granted;
+use crate::store::query::{Scan, parse};
 use crate::store::{Journal, JournalOptions, RecorderHandle, Stats, files};
 
 const FILE_BYTES: u64 = 1 << 16;
@@ -112,7 +113,7 @@ fn compact(dir: &Path) -> u64 {
 
 fn scan(dir: &Path, purpose: Purpose, filter: &str) -> Scan {
     let filter = parse(filter).expect("a filter");
-    let grant = open_read(purpose, Some("a test"), &filter, &[]).expect("granted");
+    let grant = granted(purpose);
     Scan::new(dir, &grant, keys(dir), &filter, clock::now())
 }
 

@@ -14,7 +14,7 @@ use crate::config::Durability;
 use crate::record::{Column, Event, Kind, Purpose, Value};
 use crate::seal::{KeyClass, Keyring, LocalKeys};
 use crate::store::disk::{Disk, DiskFile, OsDisk};
-use crate::store::query::{Filter, open_read};
+use crate::store::query::testing::granted;
 use crate::store::{Journal, JournalOptions, Reader, Recorder, RecorderHandle, TimeRange};
 
 pub(super) fn options(dir: &Path) -> JournalOptions {
@@ -58,7 +58,7 @@ pub(super) fn access(path: &str) -> Event<'_> {
 
 /// What a purpose opens in a data folder.
 pub(super) fn keyring(dir: &Path, purpose: Purpose) -> Keyring {
-    let grant = open_read(purpose, Some("test"), &Filter::default(), &[]).expect("granted");
+    let grant = granted(purpose);
     Keyring::new(&grant, Arc::new(LocalKeys::at(&dir.join("keys"))))
 }
 

@@ -1,0 +1,61 @@
+//! What was found for a user agent, by its text.
+//!
+//! Two generations: what is not asked for while a generation fills up is forgotten. So the usual agents stay, and a
+//! client that sends a new text with every request pushes out nothing but its own. Bound: twice [`GENERATION`] texts
+//! or twice [`GENERATION_BYTES`], whichever comes first.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+/// Texts in one generation.
+pub const GENERATION: usize = 4096;
+/// Bytes of texts and values in one generation.
+pub const GENERATION_BYTES: usize = 2 << 20;
+
+/// A bounded map from a text to encoded fields.
+#[derive(Default)]
+pub(super) struct Cache {
+    young: Generation,
+    old: Generation,
+}
+
+#[derive(Default)]
+struct Generation {
+    found: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
+    bytes: usize,
+}
+
+impl Cache {
+    /// What was put in for the text. What is found among the old becomes young again.
+    pub(super) fn get(&mut self, text: &[u8]) -> Option<&[u8]> {
+        if !self.young.found.contains_key(text) {
+            let (known, value) = self.old.found.remove_entry(text)?;
+            self.put(known, value);
+        }
+        self.young.found.get(text).map(|value| &**value)
+    }
+
+    /// Puts a value in.
+    pub(super) fn put(&mut self, text: Box<[u8]>, value: Box<[u8]>) {
+        let bytes = text.len() + value.len();
+        if self.young.found.len() >= GENERATION || self.young.bytes + bytes > GENERATION_BYTES {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.bytes += bytes;
+        self.young.found.insert(text, value);
+    }
+}
+
+#[cfg(test)]
+impl Cache {
+    /// Texts of both generations.
+    pub(super) fn len(&self) -> usize {
+        self.young.found.len() + self.old.found.len()
+    }
+
+    /// Bytes of both generations, as they were put in.
+    pub(super) fn bytes(&self) -> usize {
+        self.young.bytes + self.old.bytes
+    }
+}

@@ -1,0 +1,15 @@
+//! What a user agent says it is: browser, system, sort of device, and which crawler.
+//!
+//! Works without any file: the built-in tables hold the families that make up nearly all traffic and the crawlers
+//! that name themselves. Parsing happens on the journal's writer thread, before a record is sealed: the families are
+//! facts without a person, the text itself is not. Never asks whether what is said is true, never drops a bot: that
+//! is for whoever reads. Bound: a cache of [`cache::GENERATION`] texts twice, [`enrich::BUDGET`] per batch.
+
+pub mod cache;
+pub mod enrich;
+mod family;
+mod find;
+pub mod table;
+
+pub use enrich::Agents;
+pub use find::{Agent, Bot, parse};

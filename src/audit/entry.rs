@@ -1,0 +1,198 @@
+//! What one entry of the audit log says.
+//!
+//! The order of the fields is the order in the line. Pure. Bound: the texts are cut to [`TEXT_BYTES`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::who::Who;
+use crate::clock::Timestamp;
+use crate::record::Purpose;
+
+/// Longest reason, recipient or filter in an entry, in bytes; longer ones are refused, not cut.
+pub(super) const TEXT_BYTES: usize = 8 * 1024;
+
+/// The sort of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Somebody is about to read.
+    Read,
+    /// Somebody is about to hand records to a recipient: the disclosure register.
+    Disclosure,
+    /// The read or disclosure `of` has ended.
+    End,
+    /// The bytes before this entry are what a killed writer left, or entries are missing.
+    Interrupted,
+}
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything asked for was shown.
+    Complete,
+    /// It was broken off: the output was closed, or a file could not be read.
+    Broken,
+}
+
+/// The legal ground of a disclosure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Those whose records are given have agreed: only records with granted consent are given.
+    Consent,
+    /// A contract with the person.
+    Contract,
+    /// A duty by law.
+    Law,
+    /// The transfer of the site to another owner.
+    Transfer,
+}
+
+impl Basis {
+    /// The name on the command line and in the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Consent => "consent",
+            Self::Contract => "contract",
+            Self::Law => "law",
+            Self::Transfer => "transfer",
+        }
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// To whom records are given, and on what ground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disclosure<'a> {
+    /// The legal ground.
+    pub basis: Basis,
+    /// Who gets them.
+    pub recipient: &'a str,
+}
+
+/// A read that is about to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Why records are read.
+    pub purpose: Purpose,
+    /// The cause, such as a ticket.
+    pub reason: Option<&'a str>,
+    /// The command, without its arguments.
+    pub command: &'a str,
+    /// The filter, without values of sealed columns.
+    pub filter: &'a str,
+    /// The columns that are shown or counted; none for every column that the purpose opens.
+    pub columns: &'a [&'a str],
+    /// Given for an export to a recipient.
+    pub disclosure: Option<Disclosure<'a>>,
+}
+
+/// One entry as it is written. Fields that do not belong to its kind are absent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number, from 1, without holes.
+    pub n: u64,
+    /// When it was written, RFC 3339 in UTC.
+    pub time: String,
+    /// Its sort.
+    pub kind: Kind,
+    /// The hash of the entry before it; zeros for the first.
+    pub prev: String,
+    /// Who: the user of the operating system.
+    #[serde(flatten)]
+    pub who: Who,
+    /// `end`: the number of the entry that it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    /// The purpose of the read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The cause that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The command, without its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The filter; values of sealed columns are keyed hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// The columns shown or counted; `*` for every column that the purpose opens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// `disclosure`: the legal ground.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// `disclosure`: who gets the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// `end`: records shown, counted or given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// `end`: how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// `interrupted`: bytes before this entry that are no entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// `interrupted`: their SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// `interrupted`: entries that the head knew and that are gone; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// `interrupted`: the head was missing or not readable although there were entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+}
+
+impl Entry {
+    /// An entry of that kind, its place in the log still open.
+    pub(super) fn new(kind: Kind, who: &Who, now: Timestamp) -> Self {
+        Self {
+            n: 0,
+            time: now.to_string(),
+            kind,
+            prev: String::new(),
+            who: who.clone(),
+            of: None,
+            purpose: None,
+            reason: None,
+            command: None,
+            filter: None,
+            columns: Vec::new(),
+            basis: None,
+            recipient: None,
+            rows: None,
+            outcome: None,
+            bytes: None,
+            sha256: None,
+            lost: None,
+            head: None,
+        }
+    }
+
+    /// The entry of a read or a disclosure.
+    pub(super) fn reading(reading: &Reading<'_>, who: &Who, now: Timestamp) -> Self {
+        let kind = if reading.disclosure.is_some() { Kind::Disclosure } else { Kind::Read };
+        let columns = if reading.columns.is_empty() { &["*"] } else { reading.columns };
+        Self {
+            purpose: Some(reading.purpose.label().to_owned()),
+            reason: reading.reason.map(|r| r.trim().to_owned()),
+            command: Some(reading.command.to_owned()),
+            filter: Some(reading.filter.to_owned()),
+            columns: columns.iter().map(|&c| c.to_owned()).collect(),
+            basis: reading.disclosure.map(|d| d.basis),
+            recipient: reading.disclosure.map(|d| d.recipient.trim().to_owned()),
+            ..Self::new(kind, who, now)
+        }
+    }
+}
