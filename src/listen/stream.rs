@@ -93,7 +93,7 @@ impl Stream {
 
     fn wrote(&self, progress: bool) {
         if progress {
-            self.connection.write_progressed();
+            self.connection.write_progressed(clock::monotonic);
         } else {
             self.connection.write_blocked(clock::monotonic);
         }
