@@ -59,6 +59,7 @@ fn held(dir: &Path) -> u64 {
 fn fill(dir: &Path, count: u64) {
     let options = JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(200),
         file_bytes: 64 << 20,

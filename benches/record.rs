@@ -7,12 +7,15 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kelisim::clock::{self, Timestamp};
 use kelisim::config::Durability;
 use kelisim::record::{Column, Event, ListBuf, Projection, Purpose};
+use kelisim::seal::{Keyring, LocalKeys};
+use kelisim::store::query::{Filter, open_read};
 use kelisim::store::{Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -88,6 +91,7 @@ fn encode(c: &mut Criterion) {
 fn options(dir: &Path, durability: Durability) -> JournalOptions {
     JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability,
         group_commit: Duration::from_millis(200),
         file_bytes: 64 << 20,
@@ -145,10 +149,25 @@ fn round_trip(c: &mut Criterion) {
         group.bench_function(name, |b| b.iter_custom(|n| round(&runtime, &local, &recorder, at_once, n)));
         let records = stats.records(kelisim::record::Kind::Access);
         let batches = stats.batches.load(std::sync::atomic::Ordering::Relaxed);
-        println!("{name}: {:.1} records per write", records as f64 / batches.max(1) as f64);
+        let cpu = writer_cpu().as_nanos() as f64 / records.max(1) as f64;
+        println!(
+            "{name}: {:.1} records per write, {cpu:.0} ns of the writer thread per record",
+            records as f64 / batches.max(1) as f64
+        );
         assert!(journal.stop());
     }
     group.finish();
+}
+
+/// Processor time of the writer thread so far; zero where the system does not tell.
+fn writer_cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        let times = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        (name.trim() == "journal-write").then(|| times.split(' ').next()?.parse::<u64>().ok())?
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 fn scan(c: &mut Criterion) {
@@ -165,6 +184,8 @@ fn scan(c: &mut Criterion) {
     let columns = ["http.response.status_code", "url.path"].map(Column::by_name);
     let columns: Vec<&Column> = columns.into_iter().flatten().collect();
     let projection = Projection::new(&columns);
+    let Ok(grant) = open_read(Purpose::Support, None, &Filter::default(), &[]) else { return };
+    let keyring = Keyring::new(&grant, Arc::new(LocalKeys::at(&dir.path().join("keys"))));
     let mut group = c.benchmark_group("scan");
     group.throughput(Throughput::Elements(ROWS)).sample_size(10);
     group.bench_function("two columns", |b| {
@@ -172,7 +193,7 @@ fn scan(c: &mut Criterion) {
             || Reader::open(dir.path()),
             |reader| {
                 let Ok(mut reader) = reader else { return };
-                let scanned = reader.for_each_row(Purpose::Support.opened(), &TimeRange::default(), |row| {
+                let scanned = reader.for_each_row(&keyring, &TimeRange::default(), |row| {
                     let mut out = [None; 2];
                     row.project(&projection, &mut out);
                     black_box(&out);

@@ -18,10 +18,11 @@ use crate::clock;
 use crate::consent::{self, Decision, decide};
 use crate::cookies;
 use crate::cookies::parse::RequestCookies;
+use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
-use crate::ingress::{self, target};
+use crate::ingress::{self, Normalised, target};
 use crate::listen::connection::{Connection, OpenRequest};
 use crate::respond::{self, Body, own};
 use crate::risk::Action;
@@ -68,23 +69,74 @@ async fn answer_to(
         Err(reason) => return respond::unrecorded(worker, open.connection(), parts, reason),
     };
     let mut exchange = Exchange::begin(worker, open, state, parts, admitted);
+    // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
     match steps(&mut exchange, parts, &mut body).await {
-        Ok(Step::Own(response)) => respond::ours(exchange, *response).await,
+        Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
         Ok(Step::Forward { websocket }) => forward(exchange, parts, body, websocket).await,
-        Err(refusal) => respond::refuse(exchange, &refusal).await,
+        Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
     }
 }
 
 /// What the steps before the site came to.
-enum Step {
+pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
     /// The site is asked; whether for a WebSocket.
     Forward { websocket: bool },
 }
 
-/// Steps 2 to 7.
-async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) -> Result<Step, Refusal> {
+/// Steps 2 to 7: everything before the network.
+///
+/// # Errors
+/// The reason for which the site does not get the request.
+pub(crate) async fn steps(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &mut Incoming,
+) -> Result<Step, Refusal> {
+    let (normalised, cookie_field) = judge(exchange, parts, body)?;
+    let worker = Rc::clone(&exchange.worker);
+    let state = Rc::clone(&exchange.state);
+    let now = exchange.arrived;
+    let site = &state.consent[exchange.admitted.served.site];
+
+    // Our own endpoints and the policy gate: the site does not see these requests.
+    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
+        let response = Box::pin(own::endpoint(exchange, parts, body, path)).await?;
+        return Ok(Step::Own(Box::new(response)));
+    }
+    if let Some(response) = own::gate(exchange, parts) {
+        return Ok(Step::Own(Box::new(Box::pin(own::whole(response)).await)));
+    }
+
+    // 6, 7: location, for the risk signals alone, and what they lead to.
+    let assessed = worker.assess(exchange, parts, now);
+    let action = assessed.applied.action;
+    exchange.risk = Some(assessed);
+    match action {
+        Action::Deny => return Err(Reason::Denied.into()),
+        Action::Throttle => return Err(Reason::Throttled.into()),
+        Action::Observe | Action::Tag => {}
+    }
+
+    // The head as the site gets it; after this nothing of the request changes.
+    if exchange.visitor.is_none() {
+        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
+    }
+    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
+    if exchange.is_recorded_first() {
+        exchange.record_before_forward().await?;
+    }
+    Ok(Step::Forward { websocket: normalised.websocket })
+}
+
+/// Steps 2 to 5, which wait for nothing: the head made unambiguous, the visitor, consent, and the cookies that the site
+/// may see.
+fn judge(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    body: &Incoming,
+) -> Result<(Normalised, Output), Refusal> {
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -115,36 +167,7 @@ async fn steps(exchange: &mut Exchange, parts: &mut Parts, body: &mut Incoming) 
     exchange.note_cookies(&carried, &filtered);
     let cookie_field = filtered.output;
     exchange.consent = Some(decision);
-    drop(carried);
-
-    // Our own endpoints and the policy gate: the site does not see these requests.
-    if let Some(path) = own::path(parts.uri.path(), &site.prefix) {
-        let response = own::endpoint(exchange, parts, body, path).await?;
-        return Ok(Step::Own(Box::new(response)));
-    }
-    if let Some(response) = own::gate(exchange, parts) {
-        return Ok(Step::Own(Box::new(own::whole(response).await)));
-    }
-
-    // 6, 7: location, for the risk signals alone, and what they lead to.
-    let assessed = worker.assess(exchange, parts, now);
-    let action = assessed.applied.action;
-    exchange.risk = Some(assessed);
-    match action {
-        Action::Deny => return Err(Reason::Denied.into()),
-        Action::Throttle => return Err(Reason::Throttled.into()),
-        Action::Observe | Action::Tag => {}
-    }
-
-    // The head as the site gets it; after this nothing of the request changes.
-    if exchange.visitor.is_none() {
-        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
-    }
-    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
-    if exchange.is_recorded_first() {
-        exchange.record_before_forward().await?;
-    }
-    Ok(Step::Forward { websocket: normalised.websocket })
+    Ok((normalised, cookie_field))
 }
 
 /// Step 8: forward, and 9: answer. The body is read from here on, and not before.
@@ -160,28 +183,34 @@ async fn forward(
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     let body = pools.request_body(body);
     exchange.upload = body.upload();
-    let answer = match pools.send(to_be_sent(parts, body)).await {
+    let sent = {
+        let mut request = to_be_sent(parts, body);
+        pools.send(&mut request).await
+    };
+    let answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
             upstreams::failed(&exchange.worker.metrics, label, &error);
             exchange.upstream = Some(UpstreamFacts::failed(&error));
-            return respond::refuse(exchange, &error.refusal).await;
+            return Box::pin(respond::refuse(exchange, &error.refusal)).await;
         }
     };
     upstreams::answered(&exchange.worker.metrics, label, &answer);
     exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
     match (answer.response.status(), client) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => respond::tunnel(exchange, answer, client).await,
-        (StatusCode::SWITCHING_PROTOCOLS, None) => {
-            respond::refuse(exchange, &Reason::UpstreamProtocol.into()).await
+        (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {
+            Box::pin(respond::tunnel(exchange, answer, client)).await
         }
-        _ => respond::site(exchange, answer).await,
+        (StatusCode::SWITCHING_PROTOCOLS, None) => {
+            Box::pin(respond::refuse(exchange, &Reason::UpstreamProtocol.into())).await
+        }
+        _ => respond::site(exchange, answer.response).await,
     }
 }
 
 /// The request with this head, which is taken; without extensions, which are about the client's connection.
-fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
+pub(crate) fn to_be_sent(parts: &mut Parts, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = std::mem::take(&mut parts.method);
     *request.uri_mut() = std::mem::take(&mut parts.uri);

@@ -45,6 +45,7 @@ pub mod pages;
 pub mod record;
 pub mod respond;
 pub mod risk;
+pub mod seal;
 pub mod server;
 pub mod snapshot;
 pub mod store;

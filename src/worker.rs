@@ -339,13 +339,12 @@ type ConsentSays = (consent::Outcome, Source, VersionId);
 
 /// Which of `n` places the look-up of this address is remembered in.
 fn place_of(client: ClientAddress, n: usize) -> usize {
-    let octets = match client.ip() {
-        IpAddr::V4(four) => four.to_ipv6_mapped().octets(),
-        IpAddr::V6(six) => six.octets(),
+    let bits = match client.ip() {
+        IpAddr::V4(four) => u64::from(four.to_bits()),
+        IpAddr::V6(six) => (six.to_bits() >> 64) as u64 ^ six.to_bits() as u64,
     };
-    // Neighbours differ in the last bytes of IPv4 and of a /64.
-    let mixed = octets.iter().fold(0usize, |h, &b| h.wrapping_mul(31).wrapping_add(usize::from(b)));
-    mixed % n.max(1)
+    // The upper half of the product depends on every bit of the address.
+    (bits.wrapping_mul(GOLDEN_RATIO) >> 32) as usize % n.max(1)
 }
 
 const fn level_label(level: risk::Level) -> RiskLevel {
@@ -380,7 +379,9 @@ const fn action_label(action: risk::Action) -> RiskAction {
 const POOLS_EVERY: Duration = Duration::from_secs(1);
 /// Copies of the visitor cookie that are looked at.
 const MOST_COPIES: usize = 4;
-/// Look-ups that each thread remembers.
-const PLACES: usize = 256;
+/// Look-ups that each thread remembers; about 64 bytes each.
+const PLACES: usize = 4096;
+/// 2⁶⁴ divided by the golden ratio: multiplied by it, neighbours come to lie far apart.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Memory of each thread for cookies that were expired lately.
 const EXPIRER_BYTES: usize = 1 << 20;

@@ -9,6 +9,7 @@ use super::metrics as table;
 use super::source::{Samples, Source};
 use crate::clock;
 use crate::record::Kind;
+use crate::seal::KeyClass;
 use crate::store::{LossReason, Stats};
 
 /// The figures of one journal.
@@ -41,10 +42,19 @@ impl Source for JournalSource {
         out.gauge(table::JOURNAL_RING_FILL, [], fill);
         out.histogram(table::JOURNAL_WRITE_SECONDS, [], &stats.write.snapshot());
         out.histogram(table::JOURNAL_FSYNC_SECONDS, [], &stats.fsync.snapshot());
-        for (operation, errors) in
-            [("write", &stats.write_errors), ("fsync", &stats.fsync_errors), ("file", &stats.file_errors)]
-        {
+        for (operation, errors) in [
+            ("write", &stats.write_errors),
+            ("fsync", &stats.fsync_errors),
+            ("file", &stats.file_errors),
+            ("seal", &stats.seal_errors),
+            ("key", &stats.key_errors),
+        ] {
             out.counter(table::JOURNAL_ERRORS, [operation], errors.load(Relaxed));
+        }
+        for class in KeyClass::ALL {
+            let (live, destroyed) = stats.keys(class);
+            out.gauge(table::RECORD_KEYS, [class.label(), "live"], live as f64);
+            out.gauge(table::RECORD_KEYS, [class.label(), "destroyed"], destroyed as f64);
         }
         out.gauge(table::JOURNAL_UNSYNCED, [], stats.unsynced_age(clock::now()).as_secs_f64());
         out.counter(table::JOURNAL_TORN, [], stats.torn_bytes.load(Relaxed));

@@ -111,6 +111,8 @@ families! {
         = "Age of the oldest record that would not survive a loss of power; 0 when there is none.";
     JOURNAL_ERRORS: Counter "kelisim_journal_errors_total" ["operation"]
         = "Failed operations on journal files.";
+    RECORD_KEYS: Gauge "kelisim_record_keys" ["class", "state"]
+        = "Keys that seal records: those that live, and those that were destroyed.";
     JOURNAL_TORN: Counter "kelisim_journal_torn_bytes_total" []
         = "Bytes cut from the ends of journal files at recovery.";
     JOURNAL_FILES: Gauge "kelisim_journal_files" []

@@ -67,6 +67,7 @@ impl Source for JournalAndGeo {
         out.histogram(JOURNAL_FSYNC_SECONDS, [], &histogram.snapshot());
         out.gauge(JOURNAL_UNSYNCED, [], 0.1);
         out.counter(JOURNAL_ERRORS, ["fsync"], 0);
+        out.gauge(RECORD_KEYS, ["sec", "live"], 30.0);
         out.counter(JOURNAL_TORN, [], 0);
         out.gauge(JOURNAL_FILES, [], 2.0);
         out.gauge(JOURNAL_SIZE, [], 1e6);

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod geoip;
 pub mod logs;
 pub mod run;
+pub mod test_request;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -57,6 +58,8 @@ enum Command {
     /// Explain what is done with a cookie
     #[command(subcommand)]
     Cookies(CookiesCommand),
+    /// Tell what would be done with a request, without sending it anywhere
+    TestRequest(test_request::Args),
     /// Ask the location databases
     Geoip(geoip::GeoipArgs),
 }
@@ -99,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
         Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
+        Command::TestRequest(args) => test_request::run(&args),
         Command::Geoip(args) => geoip(&args),
     };
     match done {

@@ -234,6 +234,7 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
     };
     Ok(Records {
         dir: table.take("dir")?,
+        keys_dir: table.maybe("keys_dir"),
         durability: match table.word("durability")? {
             "memory" => Durability::Memory,
             "fsync" => Durability::Fsync,

@@ -31,6 +31,7 @@ const FIXED: &[Fixed] = &[
     ("limits.rate_memory_bytes", |c| show(&c.limits.rate_memory_bytes)),
     ("risk.memory_bytes", |c| show(&c.risk.memory_bytes)),
     ("records.dir", |c| show(&c.records.dir)),
+    ("records.keys_dir", |c| show(&c.records.keys_dir)),
     ("records.durability", |c| show(&c.records.durability)),
     ("records.group_commit", |c| show(&c.records.group_commit)),
     ("records.file_bytes", |c| show(&c.records.file_bytes)),

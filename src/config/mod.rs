@@ -331,6 +331,8 @@ pub struct Risk {
 pub struct Records {
     /// Data folder; the journal lies in `journal/` below it.
     pub dir: PathBuf,
+    /// Folder of the keys; `None`: `keys` in `dir`.
+    pub keys_dir: Option<PathBuf>,
     /// What a response waits for.
     pub durability: Durability,
     /// Longest time between two fsyncs at level `group`.
@@ -353,6 +355,14 @@ pub struct Records {
     pub record_before_forward: Vec<String>,
     /// Name of this node in records.
     pub node: String,
+}
+
+impl Records {
+    /// Folder of the keys that seal records.
+    #[must_use]
+    pub fn keys_dir(&self) -> PathBuf {
+        self.keys_dir.clone().unwrap_or_else(|| self.dir.join(crate::seal::local::FOLDER))
+    }
 }
 
 /// Days that each class of fields may be read, by the purpose that opens it. No sealed class outlives `security`:

@@ -408,6 +408,8 @@ pub static KEYS: &[Key] = &[
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),
+    key("records.keys_dir", Kind::Folder, Unset("`keys` in records.dir"),
+        "Folder of the keys that seal records; keep it out of backups of the data."),
     key("records.durability", word(&["memory", "group", "fsync"]), Value("\"group\""),
         "What the end of a response waits for: nothing, the write, or the fsync."),
     key("records.group_commit", duration(1, 60), Value("\"200ms\""), "Longest time between two fsyncs at level group."),

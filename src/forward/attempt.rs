@@ -151,7 +151,7 @@ impl Job {
         let reusable = framing::answer(&mut response, exact, &self.method)?;
         let reused = lease.reused;
         let (body, upgrade) = if switched {
-            (AnswerBody::empty(), Some(lease.switch().await?))
+            (AnswerBody::empty(), Some(Box::pin(lease.switch()).await?))
         } else {
             (AnswerBody::new(lease, self.upload.clone(), reusable), None)
         };

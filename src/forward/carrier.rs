@@ -40,6 +40,10 @@ impl Wire<Transport> for Carrier {
         each!(self, inner => inner.state())
     }
 
+    fn state_known(&mut self) -> State {
+        each!(self, inner => inner.state_known())
+    }
+
     async fn settled(&mut self) -> bool {
         each!(self, inner => inner.settled().await)
     }

@@ -63,10 +63,13 @@ pub(super) fn answer<B>(
         if fields.remove(CONTENT_LENGTH).is_some() {
             reusable = false;
         }
-    } else if fields.contains_key(CONTENT_LENGTH) {
+    } else {
         match exact {
             _ if bodiless => keep_one_length(fields),
-            Some(length) => set_length(fields, length),
+            Some(length) if says(fields, length) == Some(false) => {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            Some(_) => {}
             None => {
                 fields.remove(CONTENT_LENGTH);
             }
@@ -77,13 +80,17 @@ pub(super) fn answer<B>(
 
 /// Leaves exactly one `Content-Length` with this value.
 fn set_length(fields: &mut HeaderMap, length: u64) {
-    let mut digits = itoa::Buffer::new();
-    let wanted = digits.format(length);
-    let mut present = fields.get_all(CONTENT_LENGTH).iter();
-    if present.next().is_some_and(|v| v.as_bytes() == wanted.as_bytes()) && present.next().is_none() {
-        return;
+    if says(fields, length) != Some(true) {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
+/// Whether exactly one `Content-Length` has this value; `None` if there is none.
+fn says(fields: &HeaderMap, length: u64) -> Option<bool> {
+    let mut present = fields.get_all(CONTENT_LENGTH).iter();
+    let first = present.next()?;
+    let mut digits = itoa::Buffer::new();
+    Some(first.as_bytes() == digits.format(length).as_bytes() && present.next().is_none())
 }
 
 /// An answer without a body says how long it would have been: kept if it is one decimal number.

@@ -16,6 +16,7 @@
 //! | `framing`, `trailers` | one framing in each direction |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
+//! | `rehearsal` | the head alone, for a dry run |
 
 mod answer;
 mod attempt;
@@ -31,6 +32,7 @@ mod http2;
 mod pool;
 pub mod probe;
 mod queue;
+mod rehearsal;
 mod resolve;
 mod shared;
 #[cfg(test)]
@@ -55,6 +57,7 @@ use self::balance::{Balancer, Pick};
 pub use self::body::{RequestBody, Upload, UploadLimits};
 pub use self::pool::{Closed, EndpointStats};
 use self::pool::{Pool, Settings, add_one};
+pub(crate) use self::rehearsal::head;
 use self::resolve::Resolve;
 pub use self::shared::SiteUpstream;
 pub use self::wire::Switched;
@@ -168,19 +171,19 @@ impl Upstreams {
     ///
     /// The request has its final fields; those for framing are written anew here. `Connection` and `Upgrade` must be
     /// there only for an upgrade that the client asked for. Dropping the future, or the answer's body before its end,
-    /// closes the connection. Must run inside a `LocalSet`.
+    /// closes the connection. The request is lent, since it is large; its body is taken. Must run inside a `LocalSet`.
     ///
     /// # Errors
     /// [`SendError`] with the reason.
-    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Answer, SendError> {
+    pub async fn send(&self, request: &mut Request<RequestBody>) -> Result<Answer, SendError> {
         let began = clock::monotonic();
-        framing::request(&mut request);
-        let mut job = Job::new(&request, began);
+        framing::request(request);
+        let mut job = Job::new(request, began);
         let Some(mut chosen) = self.balancer.pick(&self.pools, &[], began) else {
             return Err(job.error(Refusal::from(Reason::Internal), None));
         };
         loop {
-            let failed = match job.attempt(&chosen, &mut request).await {
+            let failed = match job.attempt(&chosen, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };

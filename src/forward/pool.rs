@@ -248,7 +248,8 @@ impl Pool {
         if fresh || !usable {
             lease.connection = None;
             lease.reused = false;
-            lease.connection = Some(self.open(until).await?);
+            // Boxed: rare, and else every request has room for a handshake.
+            lease.connection = Some(Box::pin(self.open(until)).await?);
         }
         Ok(lease)
     }
@@ -392,7 +393,7 @@ impl Lease {
     /// Gives the connection back. The exchange must be complete in both directions.
     pub(super) fn give_back(mut self) {
         let pool = Rc::clone(&self.pool);
-        match self.connection.as_mut().map(|c| c.wire.state()) {
+        match self.connection.as_mut().map(|c| c.wire.state_known()) {
             None | Some(State::Closed) => {}
             Some(State::Ready) => pool.put(self),
             // The end of the exchange is still being put away, e.g. a last write. Rare, so it may cost a task.

@@ -9,12 +9,14 @@ use std::net::IpAddr;
 pub(crate) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(four) => {
-            for (index, octet) in four.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                push_octet(out, octet);
+            let (mut text, mut at) = ([0; 16], 0);
+            for octet in four.octets() {
+                let (digits, length) = OCTETS[usize::from(octet)];
+                text[at..at + 4].copy_from_slice(&digits);
+                at += usize::from(length);
             }
+            // Without the last dot.
+            out.extend_from_slice(&text[..at - 1]);
         }
         // Rare enough, and its shortening rules are not worth writing again. Writing to a vector cannot fail.
         IpAddr::V6(six) => _ = write!(out, "{six}"),
@@ -23,14 +25,33 @@ pub(crate) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
 
 /// Appends a number below 256.
 pub(crate) fn push_octet(out: &mut Vec<u8>, octet: u8) {
-    if octet >= 100 {
-        out.push(b'0' + octet / 100);
-    }
-    if octet >= 10 {
-        out.push(b'0' + octet / 10 % 10);
-    }
-    out.push(b'0' + octet % 10);
+    let (digits, length) = OCTETS[usize::from(octet)];
+    out.extend_from_slice(&digits[..usize::from(length) - 1]);
 }
+
+/// Each number below 256 with a dot behind it, and the length of both.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut n = 0;
+    while n < octets.len() {
+        let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
+        let skip = if n < 10 {
+            2
+        } else if n < 100 {
+            1
+        } else {
+            0
+        };
+        let mut at = skip;
+        while at < 3 {
+            octets[n].0[at - skip] = digits[at];
+            at += 1;
+        }
+        octets[n].1 = 4 - skip as u8;
+        n += 1;
+    }
+    octets
+};
 
 #[cfg(test)]
 mod tests {

@@ -129,7 +129,8 @@ impl VisitorKeys {
 
 /// The visitors verified last on one thread, so that a kept-alive connection pays for one HMAC, not for each request.
 pub struct VerifyCache {
-    slots: Box<[Option<Known>]>,
+    /// The newest of a set comes first: two visitors that take turns do not push each other out.
+    sets: Box<[[Option<Known>; WAYS]]>,
     seed: RandomState,
 }
 
@@ -144,22 +145,23 @@ impl VerifyCache {
     /// new cache.
     pub fn verify(&mut self, keys: &VisitorKeys, value: &[u8], now: Timestamp) -> Option<Visitor> {
         let text: [u8; TEXT] = value.try_into().ok()?;
-        // The modulus keeps the index in bounds; the seed is secret, so a client cannot aim at another's slot.
-        let slot = &mut self.slots[self.seed.hash_one(text) as usize % Self::SLOTS];
-        if let Some((known, visitor)) = slot
-            && equal(known, &text)
-        {
-            return is_alive(visitor.first_seen_day, now).then_some(*visitor);
+        // The modulus keeps the index in bounds; the seed is secret, so a client cannot aim at another's set.
+        let set = &mut self.sets[self.seed.hash_one(text) as usize % (Self::SLOTS / WAYS)];
+        for (known, visitor) in set.iter().flatten() {
+            if equal(known, &text) {
+                return is_alive(visitor.first_seen_day, now).then_some(*visitor);
+            }
         }
         let visitor = keys.verify(value, now)?;
-        *slot = Some((text, visitor));
+        set.rotate_right(1);
+        set[0] = Some((text, visitor));
         Some(visitor)
     }
 }
 
 impl Default for VerifyCache {
     fn default() -> Self {
-        Self { slots: vec![None; Self::SLOTS].into_boxed_slice(), seed: RandomState::default() }
+        Self { sets: vec![[None; WAYS]; Self::SLOTS / WAYS].into_boxed_slice(), seed: RandomState::default() }
     }
 }
 
@@ -210,6 +212,8 @@ pub const NAME: &str = "kelisim_vid";
 /// Days that an id lives.
 pub const LIFETIME_DAYS: u16 = 30;
 
+/// Values remembered for the same hash.
+const WAYS: usize = 2;
 const VERSION: u8 = 1;
 /// Version, key id, uuid, first-seen day.
 const BODY: usize = 1 + 1 + 16 + 2;
@@ -333,8 +337,8 @@ mod tests {
                 assert_eq!(cache.verify(&keys, &value(header), NOW).unwrap().id, visitor.id);
             }
         }
-        assert_eq!(cache.slots.len(), VerifyCache::SLOTS);
-        assert!(cache.slots.iter().flatten().count() > VerifyCache::SLOTS / 2);
+        assert_eq!(cache.sets.as_flattened().len(), VerifyCache::SLOTS);
+        assert!(cache.sets.as_flattened().iter().flatten().count() > VerifyCache::SLOTS / 2);
     }
 
     #[test]
@@ -344,7 +348,7 @@ mod tests {
         let mut bad = value(&keys.issue(NOW, true).1);
         bad[40] ^= 1;
         assert_eq!(cache.verify(&keys, &bad, NOW), None);
-        assert!(cache.slots.iter().all(Option::is_none));
+        assert!(cache.sets.as_flattened().iter().all(Option::is_none));
         assert_eq!(cache.verify(&keys, b"short", NOW), None);
     }
 }

@@ -117,20 +117,26 @@ where
     let mut missed = pin!(deadlines.missed(connection));
     let mut close = pin!(connection.close_asked());
     let mut closing = false;
-    loop {
-        // Only polling the connection makes a refusal due, so looking after that is enough.
-        let refused = poll_fn(|_| if connection.refusal_due() { Poll::Ready(()) } else { Poll::Pending });
-        select! {
-            biased;
-            ended = conn.as_mut() => return End::Closed(ended),
-            () = refused => return End::Refused,
-            overdue = missed.as_mut() => return End::Overdue(overdue),
-            () = close.as_mut(), if !closing => {
-                closing = true;
-                shut_down(conn.as_mut());
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
+                return Poll::Ready(End::Closed(ended));
             }
+            // Only polling the connection makes a refusal due, so looking after that is enough.
+            if connection.refusal_due() {
+                return Poll::Ready(End::Refused);
+            }
+            if let Poll::Ready(overdue) = missed.as_mut().poll(cx) {
+                return Poll::Ready(End::Overdue(overdue));
+            }
+            if closing || close.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            closing = true;
+            shut_down(conn.as_mut());
         }
-    }
+    })
+    .await
 }
 
 /// What is left to do on HTTP/1.1 when hyper has let go of the transport: our own answer, and a close that lets the
@@ -225,7 +231,8 @@ pub fn http1(head_bytes: usize, head_fields: usize) -> http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
+/// How HTTP/2 is read from clients.
+pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -245,7 +252,7 @@ const MIN_BUFFER: usize = 8192;
 
 /// Spawns the tasks of an HTTP/2 connection on its own thread.
 #[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where

@@ -47,6 +47,15 @@ pub fn submit_open(exchange: &Exchange) -> Submission {
     with_event(exchange, Kind::Open, None, |event| exchange.worker.recorder.submit(event))
 }
 
+/// The record of what is known so far, encoded and handed to nobody: for a dry run.
+pub(crate) fn encoded(exchange: &Exchange) -> Vec<u8> {
+    with_event(exchange, Kind::Access, None, |event| {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        bytes
+    })
+}
+
 fn count(exchange: &Exchange, duration: Duration) {
     let metrics = &exchange.worker.metrics;
     let listener = exchange.open.connection().listener;

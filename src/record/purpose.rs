@@ -81,11 +81,17 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// The set of classes that a reader may see. Made only by [`Purpose::opened`].
+/// The set of classes that a reader may see. Made only by [`Purpose::opened`], and by the store
+/// for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened(u8);
 
 impl Opened {
+    /// Every class: for the store's own work, which shows records to nobody.
+    pub(crate) fn everything() -> Self {
+        Self(Class::ALL.into_iter().fold(0, |bits, c| bits | 1 << c as u8))
+    }
+
     /// Whether columns of that class may be seen.
     #[must_use]
     pub const fn allows(self, class: Class) -> bool {

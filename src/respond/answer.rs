@@ -49,6 +49,10 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
 
 /// Judges each `Set-Cookie`. Returns whether one was removed.
 fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Timestamp) -> bool {
+    // Asked first: an entry makes room for a field that most answers never get.
+    if !fields.contains_key(header::SET_COOKIE) {
+        return false;
+    }
     let Entry::Occupied(mut entry) = fields.entry(header::SET_COOKIE) else { return false };
     let Some(decision) = &exchange.consent else { return false };
     let policy = &exchange.state.cookies;

@@ -129,8 +129,8 @@ pub async fn ours(mut exchange: Box<Exchange>, response: Response<Bytes>) -> Res
 }
 
 /// Sends the site's answer.
-pub async fn site(mut exchange: Box<Exchange>, answer: Answer) -> Response<Body> {
-    let (mut head, mut body) = answer.response.into_parts();
+pub async fn site(mut exchange: Box<Exchange>, answer: Response<AnswerBody>) -> Response<Body> {
+    let (mut head, mut body) = answer.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
     answer::complete(&mut exchange, head.status, &mut head.headers);
@@ -142,7 +142,7 @@ pub async fn site(mut exchange: Box<Exchange>, answer: Answer) -> Response<Body>
     }
     let first = match arrived(&mut body).await {
         Some(Some(Ok(frame))) => Some(frame),
-        Some(Some(Err(refusal))) => return refuse(exchange, &refusal).await,
+        Some(Some(Err(refusal))) => return Box::pin(refuse(exchange, &refusal)).await,
         Some(None) => {
             emit::finish(&mut exchange).await;
             return Response::from_parts(head, Body::whole(Bytes::new()));

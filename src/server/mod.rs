@@ -2,11 +2,12 @@
 //!
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
 //! ([`worker`]), one for the background ([`background`]), two for the journal and one for the access log if there is
-//! one. [`handover`] passes the listening sockets on to the next process. Never handles a request. Bound: a
-//! fixed number of threads.
+//! one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a worker without the rest.
+//! Never handles a request. Bound: a fixed number of threads.
 
 pub mod background;
 pub mod handover;
+pub mod rehearsal;
 mod reload;
 pub mod signals;
 mod sockets;

@@ -128,7 +128,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     make_private_folder(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
     let cookies = cookie_policy(config)?;
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
-    for warning in warnings {
+    for warning in config.warnings().into_iter().chain(warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
     let certificates = certificates(config)?;
@@ -148,28 +148,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let counting = handles.pop();
     let (journal, recorders) =
         Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
-    let until = observe_until(config, &data, now)?;
-    let assessor = Assessor::new(&config.risk, until, now);
-    let status = Arc::new(ConfigStatus::new(now));
-    let shared = Arc::new(Shared {
-        geo: ArcSwap::from_pointee(geo),
-        geo_reloads: Default::default(),
-        consent_keys: ConsentKeys::load_or_create(&data)?,
-        visitor_keys: VisitorKeys::load_or_create(&data)?,
-        admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
-        rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
-        status: Arc::clone(&status),
-        certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(
-            config.clone(),
-            cookies,
-            assessor,
-            upstreams,
-            &metrics,
-        )),
-        metrics: Arc::clone(&metrics),
-    });
-    metrics.add_source(status);
+    let shared = Arc::new(shared(config, cookies, geo, upstreams, &certificates, &metrics, now)?);
+    metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
     metrics.add_source(Arc::new(JournalSource {
         stats: journal.stats(),
@@ -224,6 +204,36 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     Ok(server)
 }
 
+/// What all threads share. Keys and the begin of the observation come from the data folder, which must be there.
+///
+/// # Errors
+/// The first of them that cannot be used.
+pub(super) fn shared(
+    config: &Config,
+    cookies: CookiePolicy,
+    geo: Databases,
+    upstreams: Vec<Arc<SiteUpstream>>,
+    certificates: &[Option<Arc<Store>>],
+    metrics: &Arc<Metrics>,
+    now: Timestamp,
+) -> Result<Shared, StartError> {
+    let data = &config.records.dir;
+    let until = observe_until(config, data, now)?;
+    let assessor = Assessor::new(&config.risk, until, now);
+    Ok(Shared {
+        geo: ArcSwap::from_pointee(geo),
+        geo_reloads: Default::default(),
+        consent_keys: ConsentKeys::load_or_create(data)?,
+        visitor_keys: VisitorKeys::load_or_create(data)?,
+        admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
+        rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
+        status: Arc::new(ConfigStatus::new(now)),
+        certificates: certificates.iter().flatten().cloned().collect(),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, upstreams, metrics)),
+        metrics: Arc::clone(metrics),
+    })
+}
+
 /// Until when `deny` only observes: from the first start, or the first reload, with it.
 pub(super) fn observe_until(
     config: &Config,
@@ -255,7 +265,7 @@ fn listed(problems: &[RuleProblem]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
+pub(super) fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
     let hosts = hosts(config);
     let open = |listener: &config::Listener| {
         let Some(files) = &listener.tls else { return Ok(None) };
@@ -271,7 +281,7 @@ pub(super) fn hosts(config: &Config) -> Vec<String> {
     config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect()
 }
 
-fn labels(config: &Config) -> LabelSpace {
+pub(super) fn labels(config: &Config) -> LabelSpace {
     LabelSpace {
         listeners: config.listeners.iter().map(|l| l.address.to_string()).collect(),
         hosts: config.sites.iter().flat_map(|site| site.hosts.iter().cloned()).collect(),

@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::frame::{FILE_HEAD_BYTES, FRAME_HEAD_BYTES, FileHead, Frame, Mark, Next};
+use super::frame::{FRAME_HEAD_BYTES, Frame, Mark, Next};
+use super::head::{FILE_HEAD_BYTES, FileHead};
 use crate::clock::Timestamp;
 
 /// A journal file by its name.

@@ -18,18 +18,22 @@ use super::recorder::{Lane, RecorderHandle, Shared};
 use super::recovery;
 use super::retention::{self, Limits};
 use super::ring::ring;
+use super::sealed::FileKeys;
 use super::stats::Stats;
 use super::sync::{SyncQueue, Syncer};
 use super::writer::{Note, Writer};
 use crate::clock::{Timestamp, monotonic};
 use crate::config::{Durability, Records};
 use crate::record::event::RECORD_BYTES;
+use crate::seal::{Day, KeyError, KeyProvider, LocalKeys};
 
 /// How a journal is kept.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
     /// Data folder; the journal lies in `journal/` below it.
     pub dir: PathBuf,
+    /// Folder of the keys that seal it.
+    pub keys_dir: PathBuf,
     /// What a ticket waits for.
     pub durability: Durability,
     /// Longest time from a write to its fsync.
@@ -56,6 +60,7 @@ impl JournalOptions {
     pub fn from_config(records: &Records, workers: usize) -> Self {
         Self {
             dir: records.dir.clone(),
+            keys_dir: records.keys_dir(),
             durability: records.durability,
             group_commit: records.group_commit,
             file_bytes: records.file_bytes,
@@ -75,6 +80,9 @@ pub enum StartError {
     /// The folder cannot be made or read.
     #[error("the journal folder cannot be used")]
     Folder(#[source] io::Error),
+    /// The keys cannot be made or read: without them nothing may be written.
+    #[error("the keys that seal records cannot be used")]
+    Keys(#[source] KeyError),
     /// The instance number cannot be taken.
     #[error("the journal's instance number cannot be taken")]
     Claim(#[source] io::Error),
@@ -91,6 +99,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     queue: Arc<SyncQueue>,
     lanes: Vec<Arc<Lane>>,
+    keys: Arc<dyn KeyProvider>,
     writer: JoinHandle<bool>,
     syncer: JoinHandle<bool>,
     claim: Claim,
@@ -105,15 +114,17 @@ impl Journal {
         options: JournalOptions,
         now: fn() -> Timestamp,
     ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
-        Self::start_on(Arc::new(OsDisk), options, now)
+        let keys = LocalKeys::prepare(&options.keys_dir).map_err(StartError::Keys)?;
+        Self::start_on(Arc::new(OsDisk), Arc::new(keys), options, now)
     }
 
-    /// [`Self::start`] on a given disk.
+    /// [`Self::start`] on a given disk, with a given keeper of keys.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn start_on(
         disk: Arc<dyn Disk>,
+        keys: Arc<dyn KeyProvider>,
         options: JournalOptions,
         now: fn() -> Timestamp,
     ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
@@ -123,12 +134,15 @@ impl Journal {
             max_bytes: options.max_bytes,
             retention_days: options.retention_days,
         };
+        // First, so that a start without keys changes nothing.
+        let first_keys = FileKeys::make(&*keys, Day::of(now())).map_err(StartError::Keys)?;
+        stats.count_keys(&*keys);
         let folder = options.dir.join(FOLDER);
         let (claim, notes) = claim(&folder, &stats, now())?;
         retention::expire(&folder, now(), &limits, &stats);
         let queue = Arc::new(SyncQueue::default());
         let first = disk.create(&files::path(&folder, claim.instance, 0), limits.file_bytes);
-        queue.put_first(first.map_err(StartError::File)?);
+        queue.put_first(first.map_err(StartError::File)?, first_keys);
         let shared = Arc::new(Shared {
             stats,
             durability: options.durability,
@@ -146,6 +160,7 @@ impl Journal {
             shared: shared.clone(),
             lanes: lanes.clone(),
             disk,
+            keys: keys.clone(),
             folder,
             instance: claim.instance,
             group_commit: options.group_commit,
@@ -170,13 +185,19 @@ impl Journal {
         };
         // Set once, here.
         let _ = shared.writer.set(writer.thread().clone());
-        Ok((Self { shared, queue, lanes, writer, syncer, claim }, handles))
+        Ok((Self { shared, queue, lanes, keys, writer, syncer, claim }, handles))
     }
 
     /// Figures for metrics; may be kept and read by any thread.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.shared.stats.clone()
+    }
+
+    /// The keys that seal what is written.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn KeyProvider> {
+        self.keys.clone()
     }
 
     /// The instance number: all its `seq` lie between `number << 40` and the next.

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! worker ──encode──► own ring ─┐
-//! worker ──encode──► own ring ─┼─► writer thread ──one write per batch──► journal files
-//! worker ──encode──► own ring ─┘        └─► syncer thread: fdatasync, new files, old files
+//! worker ──encode──► own ring ─┼─► writer thread ──one sealed write per batch──► journal files
+//! worker ──encode──► own ring ─┘        └─► syncer thread: fdatasync, new files and keys, old files
 //! ```
 //!
 //! [`journal`] starts and stops it, [`recorder`] is a worker's side, [`reader`], [`follow`] and [`query`] read running
-//! and stopped journals alike. Never blocks a worker, never appends to a file of an earlier run, never drops a record
+//! and stopped journals alike. No field of a record is ever written in the clear ([`sealed`]). Never blocks a worker, never appends to a file of an earlier run, never drops a record
 //! without a count and a gap record. Bound: `records.ring_bytes` per worker, `records.max_bytes` on the disk.
 
 pub mod disk;
 pub mod files;
 pub mod follow;
 pub mod frame;
+pub mod head;
 pub mod journal;
 mod lock;
 pub mod query;
@@ -22,6 +23,7 @@ pub mod recorder;
 mod recovery;
 mod retention;
 mod ring;
+pub mod sealed;
 pub mod stats;
 mod sync;
 mod writer;

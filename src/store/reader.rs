@@ -1,8 +1,8 @@
 //! Reads journal files, of a running gateway or a stopped one, without asking it.
 //!
-//! Rows are borrowed from one reused buffer and show only the classes that the purpose opens. A file that still grows
-//! is read to the last whole frame. Every checksum is verified; behind damage nothing of that file is read, and it is
-//! told. Never writes. Bound: `CHUNK_BYTES` or one frame of memory.
+//! Rows are borrowed from one reused buffer and show only the classes that the keyring opens; no other section is
+//! decrypted. A file that still grows is read to the last whole frame. Every checksum and seal is verified; behind
+//! damage nothing of that file is read, and it is told. Never writes. Bound: `CHUNK_BYTES` or two frames of memory.
 
 use std::fs::File;
 use std::io;
@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::files::{self, FileName};
-use super::frame::{FRAME_BYTES, FileHead, Frame, Mark, Next};
+use super::frame::{FRAME_BYTES, Frame, Mark, Next};
+use super::head::FileHead;
 use super::journal::FOLDER;
+use super::sealed::Opener;
 use crate::clock::Timestamp;
-use crate::record::purpose::Opened;
 use crate::record::row::Row;
+use crate::seal::Keyring;
 
 /// Which frames are of interest. Rows of one frame come together: a few outside the range may be given too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +44,13 @@ pub struct Scanned {
     pub frames: u64,
     /// Rows given.
     pub rows: u64,
-    /// Files with bytes that are neither frames nor zeros: a write in progress, or damage.
+    /// Files with bytes that are neither frames nor zeros, or are not what was sealed there: a write in progress, or
+    /// damage.
     pub damaged: u64,
+    /// Files whose `clear` key was destroyed: nobody can read them any more.
+    pub expired: u64,
+    /// Files of which permitted columns are absent because their key is missing, without having been destroyed.
+    pub locked: u64,
 }
 
 /// The journal files of a data folder, in the order in which they are read.
@@ -59,7 +66,13 @@ impl Reader {
     /// # Errors
     /// When the folder cannot be read.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { files: files::list(&dir.join(FOLDER))?, frames: FrameReader::new(0) })
+        Ok(Self::of(files::list(&dir.join(FOLDER))?))
+    }
+
+    /// These files, in this order.
+    #[must_use]
+    pub fn of(files: Vec<FileName>) -> Self {
+        Self { files, frames: FrameReader::new(0) }
     }
 
     /// The newest file first. Rows within a file stay in their order.
@@ -75,14 +88,14 @@ impl Reader {
         &self.files
     }
 
-    /// Calls `each` for every row of the range with the opened classes, until it breaks. Rows of instances that
-    /// overlapped in time come one instance after the other.
+    /// Calls `each` for every row of the range with the classes that the keyring opens, until it breaks. Rows of
+    /// instances that overlapped in time come one instance after the other.
     ///
     /// # Errors
-    /// When a file cannot be read. A file that was removed meanwhile is left out.
+    /// When a file cannot be read, or its `clear` key is missing. A file that was removed meanwhile is left out.
     pub fn for_each_row(
         &mut self,
-        opened: Opened,
+        keyring: &Keyring,
         range: &TimeRange,
         mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> io::Result<Scanned> {
@@ -90,14 +103,23 @@ impl Reader {
         for name in &self.files {
             let Some((file, head, len)) = open(name, range)? else { continue };
             scanned.files += 1;
-            self.frames.restart(len);
-            let node = (&head.node[..], u64::from(head.schema));
+            let Some(mut opener) = Opener::new(&head, keyring).map_err(|error| error.of(&name.path))? else {
+                scanned.expired += 1;
+                continue;
+            };
+            scanned.locked += u64::from(opener.locked());
+            self.frames.restart(len, 0);
+            let mut tampered = false;
             while let Some(frame) = self.frames.next(&file)?.filter(|f| f.mark == Mark::Records) {
                 if !range.touches(frame.earliest, frame.ts) {
                     continue;
                 }
+                let Ok(batch) = opener.open(&frame) else {
+                    tampered = true;
+                    break;
+                };
                 scanned.frames += 1;
-                let flow = frame.rows(node, opened, |row| {
+                let flow = batch.rows(|row| {
                     scanned.rows += 1;
                     each(&row)
                 });
@@ -105,7 +127,7 @@ impl Reader {
                     return Ok(scanned);
                 }
             }
-            scanned.damaged += u64::from(self.frames.damaged());
+            scanned.damaged += u64::from(tampered || self.frames.damaged());
         }
         Ok(scanned)
     }
@@ -134,20 +156,28 @@ pub(super) struct FrameReader {
     filled: std::ops::Range<usize>,
     /// Offset in the file of `filled.start`.
     position: u64,
+    /// Index that the next frame must have: a frame that is out of its place is damage.
+    index: u32,
     damaged: bool,
 }
 
 impl FrameReader {
-    /// A reader that begins at an offset.
+    /// A reader that begins with a file's first frame, at an offset.
     pub(super) fn new(position: u64) -> Self {
-        Self { buffer: Vec::new(), filled: 0..0, position, damaged: false }
+        Self { buffer: Vec::new(), filled: 0..0, position, index: 0, damaged: false }
     }
 
-    /// Begins with another file, or again, and keeps the buffer.
-    pub(super) fn restart(&mut self, position: u64) {
+    /// Begins with another file, or again, at the frame of that index, and keeps the buffer.
+    pub(super) fn restart(&mut self, position: u64, index: u32) {
         self.filled = 0..0;
         self.position = position;
+        self.index = index;
         self.damaged = false;
+    }
+
+    /// Index of the frame behind the last that was given.
+    pub(super) const fn index(&self) -> u32 {
+        self.index
     }
 
     /// Offset behind the last frame that was given.
@@ -165,13 +195,14 @@ impl FrameReader {
         loop {
             let wanted = match Frame::decode(&self.buffer[self.filled.clone()]) {
                 // Parsed again: a borrow returned from within the loop would last for all of it.
-                Next::Frame(_, len) => {
+                Next::Frame(frame, len) if frame.index == self.index => {
                     let start = self.filled.start;
+                    self.index = self.index.wrapping_add(1);
                     self.filled.start += len;
                     self.position += len as u64;
                     return Ok(Frame::verified(&self.buffer[start..start + len]));
                 }
-                Next::Bad => {
+                Next::Frame(..) | Next::Bad => {
                     self.damaged = true;
                     return Ok(None);
                 }

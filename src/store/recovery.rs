@@ -1,6 +1,7 @@
 //! What a killed process left behind is made whole: every intact frame stays, the rest is put aside and counted.
 //!
-//! A file is scanned to its first place that is no frame. Zeros from there on are a clean end; anything else is a torn
+//! Needs no key: checksums cover what is sealed, and what is put aside stays sealed. A file is scanned to its first
+//! place that is no frame. Zeros from there on are a clean end; anything else is a torn
 //! tail: copied to `quarantine/`, cut off, counted, and told in a gap record. Never stops a start: what cannot be read
 //! is left for the next one. Bound: the files of dead instances that were not closed; [`TAIL_BYTES`] per tail and
 //! [`TAILS`] tails are kept.
@@ -99,7 +100,7 @@ fn recover_file(folder: &Path, name: &FileName, now: Timestamp, found: &mut Foun
     found.torn_bytes += put_aside(folder, name, &file, end, len)?;
     tracing::info!(file = %name.path.display(), bytes = end, at = %now, "journal file recovered");
     let mut mark = Vec::new();
-    encode_mark(Mark::Recovered, next_seq, last_ts, &mut mark);
+    encode_mark(Mark::Recovered, reader.index(), next_seq, last_ts, &mut mark);
     file.set_len(end)?;
     file.write_all_at(&mark, end)?;
     file.sync_all()?;

@@ -10,6 +10,7 @@ use crate::admin::cells::DurationHistogram;
 use crate::admin::metrics::{JOURNAL_FSYNC_SECONDS, JOURNAL_WRITE_SECONDS};
 use crate::clock::Timestamp;
 use crate::record::Kind;
+use crate::seal::{KeyClass, KeyId, KeyProvider};
 
 /// Why records are missing. The label is a metric label and the value of `gap.reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub struct Stats {
     pub fsync: DurationHistogram,
     /// Writes that failed.
     pub write_errors: AtomicU64,
+    /// Batches that could not be sealed.
+    pub seal_errors: AtomicU64,
+    /// Keys that could not be made or used.
+    pub key_errors: AtomicU64,
     /// Fsyncs that failed.
     pub fsync_errors: AtomicU64,
     /// Files that could not be made, closed or removed.
@@ -91,6 +96,8 @@ pub struct Stats {
     pub files_over_quota: AtomicU64,
     /// Gauge: bytes that waited in all rings when the writer last looked.
     pub ring_bytes: AtomicU64,
+    /// Gauges: keys that live and keys that were destroyed, by class.
+    keys: [[AtomicU64; KeyClass::ALL.len()]; 2],
     /// `seq` of the newest record that is on the disk for certain: what may be passed on to others.
     pub synced_seq: AtomicU64,
 }
@@ -105,6 +112,9 @@ impl Default for Stats {
             write: DurationHistogram::of(JOURNAL_WRITE_SECONDS),
             fsync: DurationHistogram::of(JOURNAL_FSYNC_SECONDS),
             write_errors: Default::default(),
+            seal_errors: Default::default(),
+            key_errors: Default::default(),
+            keys: Default::default(),
             fsync_errors: Default::default(),
             file_errors: Default::default(),
             oldest_unsynced: Default::default(),
@@ -130,6 +140,29 @@ impl Stats {
     #[must_use]
     pub fn dropped(&self, kind: Kind, reason: LossReason) -> u64 {
         self.losses[reason as usize][kind as usize].count.load(Relaxed)
+    }
+
+    /// Keys of a class that live, and that were destroyed, when they were last counted.
+    #[must_use]
+    pub fn keys(&self, class: KeyClass) -> (u64, u64) {
+        let [live, destroyed] = &self.keys;
+        (live[class as usize].load(Relaxed), destroyed[class as usize].load(Relaxed))
+    }
+
+    /// Counts the keys again: after every change, and from time to time since other processes change them too.
+    pub fn count_keys(&self, provider: &dyn KeyProvider) {
+        for (gauges, listed) in self.keys.iter().zip([provider.list(), provider.destroyed()]) {
+            let count = |keys: &[KeyId], class| keys.iter().filter(|key| key.class == class).count() as u64;
+            match listed {
+                Ok(keys) => {
+                    KeyClass::ALL.iter().for_each(|c| gauges[*c as usize].store(count(&keys, *c), Relaxed));
+                }
+                Err(error) => {
+                    self.key_errors.fetch_add(1, Relaxed);
+                    tracing::warn!(%error, "the keys cannot be counted");
+                }
+            }
+        }
     }
 
     /// How long the oldest record that is not synced has waited.

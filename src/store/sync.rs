@@ -1,7 +1,7 @@
 //! The syncer thread: everything about files that may take long, so that the writer never waits for it.
 //!
 //! It syncs what was written, at the latest `group_commit` after the first write; closes files that are full; keeps a
-//! spare file ready; removes files whose time is over. After a failed fsync the file is never touched again: what it
+//! spare file and new keys for it ready, before midnight also those of the next day; removes files whose time is over. After a failed fsync the file is never touched again: what it
 //! should have covered counts as lost. Never writes a record. Bound: one entry per file that is not synced yet.
 
 use std::io;
@@ -15,8 +15,10 @@ use super::files;
 use super::frame::{FRAME_HEAD_BYTES, Mark, encode_mark};
 use super::recorder::{Lane, Shared};
 use super::retention::{self, Limits};
+use super::sealed::FileKeys;
 use super::stats::{KindCounts, LossReason, Stats};
 use crate::clock::{Timestamp, monotonic};
+use crate::seal::{Day, KeyError, KeyProvider};
 
 /// A journal file of this instance.
 pub(super) struct JournalFile {
@@ -38,6 +40,8 @@ pub(super) struct Dirty {
 pub(super) struct Closed {
     pub(super) file: Arc<JournalFile>,
     pub(super) end: u64,
+    /// How many frames there are.
+    pub(super) frames: u32,
     pub(super) next_seq: u64,
     pub(super) ts: Timestamp,
 }
@@ -52,6 +56,13 @@ struct State {
     spare: Option<io::Result<Arc<JournalFile>>>,
     spare_wanted: bool,
     next_number: u32,
+    /// Keys that are ready: for today, and shortly before midnight for tomorrow.
+    keys: Vec<FileKeys>,
+    /// The day whose keys are to be made.
+    keys_wanted: Option<Day>,
+    /// The writer waits for them; why they could not be made.
+    keys_failed: Option<KeyError>,
+    keys_awaited: bool,
     stop: bool,
 }
 
@@ -67,9 +78,10 @@ impl SyncQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first file, made at the start.
-    pub(super) fn put_first(&self, disk: Box<dyn DiskFile>) {
+    /// The first file and its keys, made at the start.
+    pub(super) fn put_first(&self, disk: Box<dyn DiskFile>, keys: FileKeys) {
         let mut state = self.lock();
+        state.keys.push(keys);
         state.spare = Some(Ok(Arc::new(JournalFile { disk, number: 0, abandoned: AtomicBool::new(false) })));
         state.next_number = 1;
     }
@@ -127,6 +139,27 @@ impl SyncQueue {
         }
     }
 
+    /// New keys for a file of that day; waits until the syncer has made them, and asks for the next.
+    pub(super) fn take_keys(&self, day: Day) -> Result<FileKeys, KeyError> {
+        let mut state = self.lock();
+        loop {
+            state.keys_wanted = Some(day);
+            self.changed.notify_all();
+            // Days do not come back: keys that were made ahead for one that passed unused are dropped.
+            state.keys.retain(|keys| keys.day() >= day);
+            if let Some(at) = state.keys.iter().position(|keys| keys.day() == day) {
+                state.keys_awaited = false;
+                return Ok(state.keys.swap_remove(at));
+            }
+            if let Some(error) = state.keys_failed.take() {
+                state.keys_awaited = false;
+                return Err(error);
+            }
+            state.keys_awaited = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Syncs everything and ends the thread.
     pub(super) fn stop(&self) {
         self.lock().stop = true;
@@ -140,6 +173,7 @@ pub(super) struct Syncer {
     pub(super) shared: Arc<Shared>,
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) keys: Arc<dyn KeyProvider>,
     pub(super) folder: PathBuf,
     pub(super) instance: u32,
     pub(super) group_commit: Duration,
@@ -153,10 +187,13 @@ impl Syncer {
     /// Works until [`SyncQueue::stop`]; `true` when the last of what was written is on the disk.
     pub(super) fn run(mut self) -> bool {
         loop {
-            let (dirty, closed, make_spare, stop) = self.wait();
+            let Work { dirty, closed, make_spare, make_keys, stop } = self.wait();
             let clean = self.sync(&dirty);
             for file in &closed {
                 self.close(file);
+            }
+            if let Some(day) = make_keys.filter(|_| !stop) {
+                self.make_keys(day);
             }
             if make_spare && !stop {
                 self.make_spare();
@@ -164,6 +201,11 @@ impl Syncer {
             if !closed.is_empty() || self.swept.elapsed() >= SWEEP_EVERY {
                 self.swept = monotonic();
                 retention::expire(&self.folder, (self.shared.now)(), &self.limits, &self.shared.stats);
+                self.shared.stats.count_keys(&*self.keys);
+                if !stop {
+                    // Before midnight, so that the writer need not wait for them then.
+                    self.make_keys(Day::of((self.shared.now)().plus(2 * SWEEP_EVERY)));
+                }
             }
             if stop {
                 self.drop_spare();
@@ -172,13 +214,19 @@ impl Syncer {
         }
     }
 
-    fn wait(&self) -> (Vec<Dirty>, Vec<Closed>, bool, bool) {
+    fn wait(&self) -> Work {
         let mut state = self.queue.lock();
         loop {
             let due = state.since.map(|(since, _)| self.group_commit.saturating_sub(since.elapsed()));
             let make_spare = state.spare_wanted && state.spare.is_none();
             let sync = state.urgent || state.stop || due == Some(Duration::ZERO);
-            if sync || make_spare || !state.closed.is_empty() || self.swept.elapsed() >= SWEEP_EVERY {
+            let make_keys = state.keys_wanted.take();
+            if sync
+                || make_spare
+                || make_keys.is_some()
+                || !state.closed.is_empty()
+                || self.swept.elapsed() >= SWEEP_EVERY
+            {
                 // A closed file must be synced before it is closed.
                 let take = sync || !state.closed.is_empty();
                 let dirty = if take { std::mem::take(&mut state.dirty) } else { Vec::new() };
@@ -186,7 +234,8 @@ impl Syncer {
                     state.urgent = false;
                     state.since = None;
                 }
-                return (dirty, std::mem::take(&mut state.closed), make_spare, state.stop);
+                let closed = std::mem::take(&mut state.closed);
+                return Work { dirty, closed, make_spare, make_keys, stop: state.stop };
             }
             let timeout = due.unwrap_or(SWEEP_EVERY);
             let waited = self.queue.changed.wait_timeout(state, timeout);
@@ -241,6 +290,29 @@ impl Syncer {
         }
     }
 
+    /// Makes keys for a day unless there are some.
+    fn make_keys(&self, day: Day) {
+        if self.queue.lock().keys.iter().any(|keys| keys.day() == day) {
+            return;
+        }
+        let made = FileKeys::make(&*self.keys, day);
+        let mut state = self.queue.lock();
+        match made {
+            Ok(keys) => state.keys.push(keys),
+            Err(error) => {
+                self.shared.stats.key_errors.fetch_add(1, Relaxed);
+                if state.keys_awaited {
+                    state.keys_failed = Some(error);
+                } else {
+                    tracing::warn!(%error, "the keys of the next journal file could not be made ahead");
+                }
+            }
+        }
+        drop(state);
+        self.queue.changed.notify_all();
+        self.shared.stats.count_keys(&*self.keys);
+    }
+
     fn make_spare(&mut self) {
         let number = self.queue.lock().next_number;
         let made =
@@ -277,10 +349,19 @@ impl Syncer {
     }
 }
 
+/// What there is to do.
+struct Work {
+    dirty: Vec<Dirty>,
+    closed: Vec<Closed>,
+    make_spare: bool,
+    make_keys: Option<Day>,
+    stop: bool,
+}
+
 /// Writes an end mark, cuts the file behind it, and syncs.
 pub(super) fn write_end(closed: &Closed, mark: Mark) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(FRAME_HEAD_BYTES);
-    encode_mark(mark, closed.next_seq, closed.ts, &mut bytes);
+    encode_mark(mark, closed.frames, closed.next_seq, closed.ts, &mut bytes);
     write_all(&*closed.file.disk, &bytes, closed.end)?;
     closed.file.disk.set_len(closed.end + bytes.len() as u64)?;
     closed.file.disk.sync()

@@ -4,3 +4,5 @@ mod crash;
 mod full;
 mod kit;
 mod life;
+mod power;
+mod seal;

@@ -1,8 +1,8 @@
-//! The writer thread: takes what lies in all rings, numbers it, writes it in one piece, and tells the workers.
+//! The writer thread: takes what lies in all rings, numbers it, seals it, writes it in one piece, and tells the workers.
 //!
 //! One frame and one write per batch. `ts` never decreases along `seq`; a file holds one UTC day. What cannot be
 //! written is retried for `hold`, then shed and counted; a gap record is first in the next successful write. Never
-//! waits for an fsync, except that a new file may have to be made. Bound: [`BATCH_BYTES`] per batch, or one record of
+//! waits for an fsync, except that a new file may have to be made; never hands plain bytes to a disk. Bound: [`BATCH_BYTES`] per batch, or one record of
 //! each worker.
 
 use std::io;
@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
-use super::frame::{FileHead, FrameBuilder, Mark};
+use super::frame::{FrameBuilder, Mark};
+use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
 use super::ring::RingReader;
+use super::sealed::Sealer;
 use super::stats::{Gap, KindCounts, LossReason, Reported};
 use super::sync::{Closed, JournalFile, SyncQueue, write_all, write_end};
 use crate::clock::{Timestamp, monotonic};
 use crate::config::Durability;
 use crate::record::event::{Encoded, RECORD_BYTES};
 use crate::record::{Event, Kind};
+use crate::seal::{Day, KeyError};
 
 /// A gap that has no exact count: what recovery found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +31,14 @@ pub(super) struct Note {
     pub(super) at: Timestamp,
 }
 
-/// The file that is written, and how far.
+/// The file that is written, how far, and what seals it.
 struct Active {
     file: Arc<JournalFile>,
     end: u64,
+    /// Frames that are whole.
+    frames: u32,
     day: i64,
+    sealer: Sealer,
 }
 
 /// The thread's own state.
@@ -45,6 +51,8 @@ pub(super) struct Writer {
     instance: u32,
     file_bytes: u64,
     active: Option<Active>,
+    /// A file whose first write failed: kept for the next attempt, or a broken disk would fill up with empty files.
+    unbegun: Option<Arc<JournalFile>>,
     next_seq: u64,
     last_ts: Timestamp,
     /// Records taken from each ring since the start.
@@ -85,6 +93,7 @@ impl Writer {
             instance,
             file_bytes,
             active: None,
+            unbegun: None,
             next_seq: first_seq,
             last_ts: Timestamp::default(),
             taken,
@@ -194,8 +203,6 @@ impl Writer {
             urgent |= wants_sync(record.kind);
             left = rest;
         }
-        self.frame.clear();
-        self.builder.finish(self.next_seq, ts, &mut self.frame);
         Batch { ts, counts, gaps, urgent }
     }
 
@@ -219,34 +226,59 @@ impl Writer {
 
     /// One attempt; on failure the file is left behind, cut back to its last good frame.
     fn try_write(&mut self, ts: Timestamp) -> io::Result<()> {
-        let frame_bytes = self.frame.len() as u64;
+        let frame_bytes = self.builder.frame_bytes() as u64;
         let fits = |a: &Active| {
             let room = a.end + frame_bytes <= self.file_bytes;
-            a.end == 0 || (room && a.day == ts.day() && !a.file.abandoned.load(SeqCst))
+            room && a.day == ts.day() && !a.file.abandoned.load(SeqCst)
         };
         if self.active.as_ref().is_some_and(|a| !fits(a)) {
             self.leave_file();
         }
-        let (file, end) = match &self.active {
-            Some(active) => (active.file.clone(), active.end),
-            None => (self.queue.take_spare()?, 0),
+        let mut active = match self.active.take() {
+            Some(active) => {
+                self.frame.clear();
+                active
+            }
+            None => self.begin(ts)?,
         };
-        let mut bytes = &self.frame[..];
-        let first;
-        if end == 0 {
-            let mut head = Vec::new();
-            FileHead::new(ts, (self.instance, file.number), self.next_seq, &self.node).encode(&mut head);
-            head.extend_from_slice(&self.frame);
-            first = head;
-            bytes = &first;
+        let sealed = self.builder.finish(&mut active.sealer, (self.next_seq, ts), &mut self.frame);
+        let result = match sealed {
+            Ok(()) => write_all(&*active.file.disk, &self.frame, active.end),
+            Err(error) => Err(self.unsealed(error)),
+        };
+        if result.is_ok() {
+            active.end += self.frame.len() as u64;
+            active.frames += 1;
         }
-        let result = write_all(&*file.disk, bytes, end);
-        let end_now = if result.is_ok() { end + bytes.len() as u64 } else { end };
-        self.active = Some(Active { file, end: end_now, day: ts.day() });
+        self.active = Some(active);
         if result.is_err() {
             self.cut_back();
         }
         result
+    }
+
+    /// A new file with new keys; its head waits in `frame` for the first batch.
+    fn begin(&mut self, ts: Timestamp) -> io::Result<Active> {
+        let keys = self.queue.take_keys(Day::of(ts)).map_err(|error| self.unsealed(error))?;
+        let file = match self.unbegun.take() {
+            Some(file) => file,
+            None => self.queue.take_spare()?,
+        };
+        let mut head = FileHead::new(ts, (self.instance, file.number), self.next_seq, &self.node);
+        let sealer = keys.seal_file(&mut head);
+        self.frame.clear();
+        head.encode(&mut self.frame);
+        Ok(Active { file, end: 0, frames: 0, day: ts.day(), sealer })
+    }
+
+    /// Counts that something could not be sealed, or keys were not to be had.
+    fn unsealed(&self, error: KeyError) -> io::Error {
+        self.shared.stats.seal_errors.fetch_add(1, Relaxed);
+        let kind = match &error {
+            KeyError::Folder { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
     }
 
     /// After a failed write: no byte behind the last good frame may stay.
@@ -255,16 +287,19 @@ impl Writer {
         if let Err(cause) = active.file.disk.set_len(active.end) {
             tracing::warn!(file = active.file.number, error = %cause, "a failed write could not be cut off");
         }
-        // A file without a record is kept for the next attempt, or a broken disk would fill up with empty files.
         self.leave_file();
     }
 
     /// The syncer closes the file; the next write takes the spare.
     fn leave_file(&mut self) {
-        if let Some(active) = self.active.take_if(|a| a.end > 0) {
-            let (next_seq, ts) = (self.next_seq, self.last_ts);
-            self.queue.close(Closed { file: active.file, end: active.end, next_seq, ts });
+        let Some(active) = self.active.take() else { return };
+        if active.end == 0 {
+            // Its keys go with the sealer: a number that was used once is not used again.
+            self.unbegun = Some(active.file);
+            return;
         }
+        let Active { file, end, frames, .. } = active;
+        self.queue.close(Closed { file, end, frames, next_seq: self.next_seq, ts: self.last_ts });
     }
 
     fn written(&mut self, batch: &Batch) {
@@ -313,7 +348,8 @@ impl Writer {
         if active.file.abandoned.load(SeqCst) {
             return false;
         }
-        let closed = Closed { file: active.file, end: active.end, next_seq: self.next_seq, ts: self.last_ts };
+        let Active { file, end, frames, .. } = active;
+        let closed = Closed { file, end, frames, next_seq: self.next_seq, ts: self.last_ts };
         match write_end(&closed, Mark::Stop) {
             Ok(()) => !self.failing,
             Err(cause) => {

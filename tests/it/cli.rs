@@ -23,6 +23,7 @@ fn the_help_of_every_verb_is_a_contract() {
         &["logs", "fields"],
         &["cookies"],
         &["cookies", "explain"],
+        &["test-request"],
         &["geoip"],
         &["geoip", "lookup"],
         &["geoip", "info"],

@@ -28,6 +28,29 @@ fn corpus(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Every request of the collections that are there as bytes, for tests that ask other servers about them.
+pub fn requests() -> Vec<Vec<u8>> {
+    let texts = |name: &str, extension: &str| {
+        let files = corpus(name).into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|e| e == extension));
+        files.sort();
+        files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for text in texts("http-desync-guardian", "yaml") {
+        let document = Yaml::load_from_str(&text).unwrap();
+        all.extend(document.iter().filter_map(Yaml::as_sequence).flatten().map(|case| request(case).0));
+    }
+    assert!([0, 159].contains(&all.len()), "{} cases of http-desync-guardian", all.len());
+    let before = all.len();
+    for text in texts("llhttp/request", "md") {
+        all.extend(cases(&text).iter().map(|case| with_host(&case.input)));
+    }
+    assert!([0, 166].contains(&(all.len() - before)), "{} cases of llhttp", all.len() - before);
+    all
+}
+
 /// What a connection came to.
 #[derive(Debug, Default)]
 struct Outcome {

@@ -23,6 +23,8 @@
 //! | [`access_log`] | the log of requests for other tools |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
+//! | [`test_request`] | does `kelisim test-request` tell what the gateway really does? |
+//! | [`differential`] | do nginx, Apache, node and Python see the requests that were forwarded, and no other? |
 //! | [`third_party`] | servers and clients that nobody here wrote |
 //! | [`real_app`] | a real application with logins and forms, large bodies, events, WebSockets |
 //! | [`browser`] | a real browser before the demo site |
@@ -41,6 +43,7 @@ mod client_address;
 mod consent;
 mod corpora;
 mod crash;
+mod differential;
 mod errors;
 mod forwarding;
 mod front_door;
@@ -55,6 +58,7 @@ mod records;
 mod secure;
 mod strict;
 mod support;
+mod test_request;
 mod third_party;
 mod tunnels;
 mod upstream;

@@ -42,6 +42,9 @@ pub struct ReadArgs {
     /// Data folder: that of the gateway or its `records` folder
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kelisim")]
     pub data: PathBuf,
+    /// Folder of the keys, where it is not `keys` beside the journal (records.keys_dir)
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// Why you read: support, security, fraud, diagnostics or advertising. Each but support opens one sealed class
     /// and needs --reason
     #[arg(long, value_name = "P", default_value = "support", value_parser = purpose)]

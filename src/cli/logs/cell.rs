@@ -11,7 +11,7 @@ use crate::store::query::units::{short_bytes, short_duration};
 use crate::store::query::{Quantity, quantity};
 
 /// For people: short times, units, lists with commas. `-` when absent.
-pub(super) fn push_human(out: &mut String, column: &Column, value: Option<&Value<'_>>) {
+pub(in crate::cli) fn push_human(out: &mut String, column: &Column, value: Option<&Value<'_>>) {
     match value {
         None => out.push('-'),
         Some(Value::U64(n)) => match quantity(column) {
@@ -39,7 +39,7 @@ pub(super) fn push_csv_cell(out: &mut String, value: Option<&Value<'_>>) {
 }
 
 /// For JSON: numbers, `true` and `false`, strings, lists of strings.
-pub(super) fn push_json_value(out: &mut String, value: &Value<'_>) {
+pub(in crate::cli) fn push_json_value(out: &mut String, value: &Value<'_>) {
     match value {
         Value::U64(_) | Value::Bool(_) => push_plain(out, value, b' '),
         Value::Text(text) => push_json(out, text),

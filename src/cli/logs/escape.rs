@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 /// Appends text for people and text formats: what could act on a terminal becomes `\xNN` or `\u{NNNN}`.
-pub(super) fn push_text(out: &mut String, bytes: &[u8]) {
+pub(in crate::cli) fn push_text(out: &mut String, bytes: &[u8]) {
     if bytes.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'\\') {
         out.extend(bytes.iter().map(|b| char::from(*b)));
         return;

@@ -32,6 +32,7 @@ fn logs_to(dir: &Path, words: &str, out: &mut dyn Write) -> u8 {
 fn start(dir: &Path) -> (Journal, RecorderHandle) {
     let options = JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(20),
         // Small, so that there are several files.

@@ -5,14 +5,14 @@
 //! limits of [`crate::store::query`].
 
 mod args;
-mod cell;
+pub(in crate::cli) mod cell;
 mod charts;
 mod clf;
-mod escape;
+pub(in crate::cli) mod escape;
 mod read;
 mod rows;
 mod tail;
-mod terminal;
+pub(in crate::cli) mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -6,6 +6,7 @@
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
 use super::rows::{Lines, fit, pad, title};
@@ -13,6 +14,7 @@ use super::terminal::Terminal;
 use super::{charts, escape};
 use crate::clock::Timestamp;
 use crate::record::{COLUMNS, Column, Projection};
+use crate::seal::{self, LocalKeys};
 use crate::store::query::field::aliases;
 use crate::store::query::filter::Test;
 use crate::store::query::units::{parse_bytes, parse_duration};
@@ -62,7 +64,8 @@ pub(super) fn request(
             args.data.display()
         )));
     };
-    let scan = Scan::new(&folder, &grant, &filter, now);
+    let keys = args.keys.clone().unwrap_or_else(|| folder.join(seal::local::FOLDER));
+    let scan = Scan::new(&folder, &grant, Arc::new(LocalKeys::at(&keys)), &filter, now);
     Ok(Request { grant, folder, scan })
 }
 
@@ -225,6 +228,22 @@ pub(super) fn tell_gaps(seen: &Seen) {
         let (gaps, missing) = (seen.gaps, seen.missing);
         eprintln!(
             "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
+        );
+    }
+    tell_damage(seen.damaged);
+    if seen.locked > 0 {
+        eprintln!(
+            "note: fields are absent from {} files because their key is missing\n  hint: name the keys folder with --keys DIR",
+            seen.locked
+        );
+    }
+}
+
+/// What could not be shown because files were damaged or changed.
+pub(super) fn tell_damage(files: u64) {
+    if files > 0 {
+        eprintln!(
+            "note: {files} files are damaged or were changed; what is behind such a place is not shown"
         );
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), &grant, out.terminal());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
-    let mut follower = Follower::from_end(&folder, scan.select().opened()).map_err(Failure::Read)?;
+    let mut follower = Follower::from_end(&folder, scan.keyring().clone()).map_err(Failure::Read)?;
     let mut newest = VecDeque::new();
     let mut order = Order::default();
     if let Some(seq) = args.since_seq {
@@ -114,7 +114,7 @@ fn look(
         }
         ControlFlow::Continue(())
     };
-    follower.poll(select.opened(), show).map_err(Failure::Read)?;
+    follower.poll(show).map_err(Failure::Read)?;
     failed.map_or(Ok(()), Err)?;
     out.flush()?;
     let missed = std::mem::take(&mut order.missed);

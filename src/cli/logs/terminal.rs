@@ -7,16 +7,16 @@ use std::io::IsTerminal as _;
 
 /// What standard output is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terminal {
+pub(in crate::cli) struct Terminal {
     /// Columns of a terminal; `None` for a pipe or a file, which get whole lines.
-    pub(super) width: Option<usize>,
+    pub(in crate::cli) width: Option<usize>,
     /// Whether to colour.
-    pub(super) colour: bool,
+    pub(in crate::cli) colour: bool,
 }
 
 impl Terminal {
     /// Asks standard output and the environment.
-    pub(super) fn of_stdout() -> Self {
+    pub(in crate::cli) fn of_stdout() -> Self {
         let stdout = std::io::stdout();
         if !stdout.is_terminal() {
             return Self::default();

@@ -145,8 +145,8 @@ async fn read(answer: Answer) -> Result<(Bytes, Option<HeaderMap>), Reason> {
 }
 
 /// Sends and reads to the end.
-async fn fetch(upstreams: &Upstreams, request: Request<RequestBody>) -> Result<Bytes, Reason> {
-    let answer = upstreams.send(request).await.map_err(|error| error.refusal.reason())?;
+async fn fetch(upstreams: &Upstreams, mut request: Request<RequestBody>) -> Result<Bytes, Reason> {
+    let answer = upstreams.send(&mut request).await.map_err(|error| error.refusal.reason())?;
     Ok(read(answer).await?.0)
 }
 

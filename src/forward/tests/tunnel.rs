@@ -38,7 +38,7 @@ async fn gateway(upstreams: Rc<Upstreams>, idle: Duration) -> (TcpStream, onesho
         let (upstreams, end) = (Rc::clone(&upstreams), Rc::clone(&end));
         async move {
             let below = hyper::upgrade::on(&mut request);
-            let answer = upstreams.send(upgrade_request()).await.map_err(|error| error.refusal)?;
+            let answer = upstreams.send(&mut upgrade_request()).await.map_err(|error| error.refusal)?;
             let above = answer.upgrade.expect("a 101");
             tokio::task::spawn_local(async move {
                 end.take().unwrap().send(tunnel(below, above, idle).await).unwrap();
@@ -153,10 +153,10 @@ fn a_refused_upgrade_is_an_ordinary_answer() {
         })
         .await;
         let upstreams = upstreams(&[&origin]);
-        let answer = upstreams.send(upgrade_request()).await.unwrap();
+        let answer = upstreams.send(&mut upgrade_request()).await.unwrap();
         assert!(answer.upgrade.is_none());
         assert_eq!(super::read(answer).await.unwrap().0, "no");
-        assert!(upstreams.send(get("/")).await.unwrap().reused);
+        assert!(upstreams.send(&mut get("/")).await.unwrap().reused);
     });
 }
 
@@ -164,7 +164,7 @@ fn a_refused_upgrade_is_an_ordinary_answer() {
 fn a_switch_to_another_protocol_is_refused() {
     local(async {
         let origin = Origin::saying("HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n").await;
-        let error = upstreams(&[&origin]).send(upgrade_request()).await.err().unwrap();
+        let error = upstreams(&[&origin]).send(&mut upgrade_request()).await.err().unwrap();
         assert_eq!(error.refusal.reason(), Reason::UpstreamProtocol);
     });
 }

@@ -104,7 +104,7 @@ fn a_client_that_sends_too_slowly_is_a_408_although_it_sends() {
         let (feeder, stub) = feed(None);
         // A byte every 75 ms, where each may take 10 ms beyond the first 150 ms.
         let limits = UploadLimits { bytes: 1 << 20, timeout: SHORT, rate: 100 };
-        let request = with_body(Method::POST, "/", RequestBody::stub_with(stub, limits));
+        let mut request = with_body(Method::POST, "/", RequestBody::stub_with(stub, limits));
         let upload = request.body().upload().unwrap();
         let trickle = async move {
             while feeder.send(data("x")).is_ok() {
@@ -112,7 +112,7 @@ fn a_client_that_sends_too_slowly_is_a_408_although_it_sends() {
             }
         };
         let upstreams = upstreams(&[&origin]);
-        let (sent, ()) = tokio::join!(upstreams.send(request), trickle);
+        let (sent, ()) = tokio::join!(upstreams.send(&mut request), trickle);
         assert_eq!(sent.err().unwrap().refusal.reason(), Reason::BodyTimeout);
         assert!(upload.bytes() > 1);
     });
@@ -126,9 +126,9 @@ fn a_silent_client_is_a_408_and_not_a_504() {
         feeder.send(data("hello")).unwrap();
         let mut setup = Setup::new(&[&origin]);
         setup.timeouts.upstream_head = SHORT / 3;
-        let request = with_body(Method::POST, "/", RequestBody::stub(stub, 1 << 20, SHORT));
+        let mut request = with_body(Method::POST, "/", RequestBody::stub(stub, 1 << 20, SHORT));
         let upload = request.body().upload().unwrap();
-        let error = setup.build().send(request).await.err().unwrap();
+        let error = setup.build().send(&mut request).await.err().unwrap();
         assert_eq!(error.refusal.reason(), Reason::BodyTimeout);
         assert_eq!((upload.failure(), upload.finished()), (Some(Reason::BodyTimeout), false));
     });
@@ -177,7 +177,7 @@ fn a_slow_upload_does_not_make_the_endpoint_late() {
                 feeder.send(data("x")).unwrap();
             }
         });
-        let answer = setup.build().send(with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = setup.build().send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
         assert_eq!(answer.response.status(), StatusCode::OK);
     });
 }
@@ -215,9 +215,9 @@ fn an_early_answer_passes_and_ends_the_upload() {
         let upstreams = upstreams(&[&origin]);
         let (feeder, stub) = feed(None);
         feeder.send(data("part")).unwrap();
-        let request = with_body(Method::POST, "/", stub.body());
+        let mut request = with_body(Method::POST, "/", stub.body());
         let upload = request.body().upload().unwrap();
-        let answer = upstreams.send(request).await.unwrap();
+        let answer = upstreams.send(&mut request).await.unwrap();
         assert_eq!(read(answer).await.unwrap().0, "enough");
         assert!(!upload.finished());
         // The connection is closed, and the body is let go with it.

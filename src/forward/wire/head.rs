@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use httparse::{Error, ParserConfig, Status};
 use smallvec::SmallVec;
 
@@ -90,15 +90,42 @@ pub(super) fn parse(input: &mut BytesMut, bodiless: bool) -> Result<Parsed, Reas
 /// Takes the head out of `input` and makes its fields.
 fn fields(input: &mut BytesMut, length: usize, spans: &[Span]) -> Result<HeaderMap, Reason> {
     let block = input.split_to(length).freeze();
-    let mut fields = HeaderMap::with_capacity(spans.len());
+    let mut fields = HeaderMap::with_capacity(spans.len() + ADDED_LATER);
     for span in spans {
-        let name = HeaderName::from_bytes(&block[span.name_from..span.name_to]);
+        let name = &block[span.name_from..span.name_to];
+        let name = usual(name).map_or_else(|| HeaderName::from_bytes(name), Ok);
         let value = HeaderValue::from_maybe_shared(block.slice(span.value_from..span.value_to));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(Reason::UpstreamProtocol) };
         fields.append(name, value);
     }
     Ok(fields)
 }
+
+/// A name that most answers have, in one of its usual spellings: found by its length, without lower-casing it.
+fn usual(name: &[u8]) -> Option<HeaderName> {
+    let usual = match (name.len(), name) {
+        (4, b"date" | b"Date") => header::DATE,
+        (4, b"etag" | b"ETag" | b"Etag") => header::ETAG,
+        (4, b"vary" | b"Vary") => header::VARY,
+        (6, b"server" | b"Server") => header::SERVER,
+        (7, b"expires" | b"Expires") => header::EXPIRES,
+        (8, b"location" | b"Location") => header::LOCATION,
+        (10, b"connection" | b"Connection") => header::CONNECTION,
+        (10, b"set-cookie" | b"Set-Cookie") => header::SET_COOKIE,
+        (12, b"content-type" | b"Content-Type") => header::CONTENT_TYPE,
+        (13, b"cache-control" | b"Cache-Control") => header::CACHE_CONTROL,
+        (13, b"last-modified" | b"Last-Modified") => header::LAST_MODIFIED,
+        (13, b"accept-ranges" | b"Accept-Ranges") => header::ACCEPT_RANGES,
+        (14, b"content-length" | b"Content-Length") => header::CONTENT_LENGTH,
+        (16, b"content-encoding" | b"Content-Encoding") => header::CONTENT_ENCODING,
+        (17, b"transfer-encoding" | b"Transfer-Encoding") => header::TRANSFER_ENCODING,
+        _ => return None,
+    };
+    Some(usual)
+}
+
+/// Fields that an answer gets on its way to the visitor: the request id, and a cookie.
+const ADDED_LATER: usize = 2;
 
 /// Where a field lies in the head. Kept while the bytes move from the buffer to the fields.
 struct Span {
@@ -265,6 +292,23 @@ mod tests {
             "ICY 200 OK\r\n\r\n",
         ] {
             assert_eq!(answer(head, false).unwrap_err(), Reason::UpstreamProtocol, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_usual_name_is_what_it_would_be_if_it_were_read() {
+        let names = "date etag vary server expires location connection set-cookie content-type cache-control \
+                     last-modified accept-ranges content-length content-encoding transfer-encoding";
+        for name in names.split(' ') {
+            assert_eq!(usual(name.as_bytes()).unwrap(), name);
+            let mut title = name.as_bytes().to_vec();
+            title[0].make_ascii_uppercase();
+            if let Some(dash) = name.find('-') {
+                title[dash + 1].make_ascii_uppercase();
+            }
+            assert_eq!(usual(&title).unwrap(), name);
+            title[1] = b'X';
+            assert_eq!(usual(&title), None);
         }
     }
 

@@ -75,17 +75,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
     }
 
     fn state(&mut self) -> State {
-        if self.stage != Stage::Idle || self.unwritable || self.sending.wants_body() {
+        let known = self.state_known();
+        if known == State::Ready && !self.is_silent() {
+            self.stage = Stage::Closed;
             return State::Closed;
         }
-        if !self.sending.finished() {
-            return State::Busy;
-        }
-        if self.is_silent() {
+        known
+    }
+
+    fn state_known(&mut self) -> State {
+        if self.stage != Stage::Idle || self.unwritable || self.sending.wants_body() {
+            State::Closed
+        } else if self.sending.finished() {
             State::Ready
         } else {
-            self.stage = Stage::Closed;
-            State::Closed
+            State::Busy
         }
     }
 

@@ -63,6 +63,11 @@ pub(super) trait Wire<T>: Sized {
     /// Whether a request can be sent. Bytes or an end of input that came between exchanges close the connection.
     fn state(&mut self) -> State;
 
+    /// The same as far as is known without looking at the transport: whoever takes the connection next looks.
+    fn state_known(&mut self) -> State {
+        self.state()
+    }
+
     /// Waits for `Ready` or `Closed`; true if it is ready.
     async fn settled(&mut self) -> bool;
 

@@ -13,15 +13,22 @@ use super::super::reader::{FrameReader, TimeRange};
 /// How much of a file is held at once, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Hands the frames of a file that touch the range to `each`, the last one first, as long as it says so; whether it
-/// always did. `at` is where the first frame begins.
+/// How the way through a file ended.
+pub(super) struct Walk {
+    /// `each` wanted no more.
+    pub(super) ended: bool,
+    /// The file has bytes that are neither frames nor zeros: what is behind them was not looked at.
+    pub(super) damaged: bool,
+}
+
+/// Hands the frames of a file that touch the range to `each`, the last one first, as long as it says so. `at` is where the first frame begins.
 pub(super) fn frames(
     file: &File,
     at: u64,
     range: &TimeRange,
     mut each: impl FnMut(&Frame<'_>) -> bool,
-) -> io::Result<bool> {
-    let places = places(file, at, range)?;
+) -> io::Result<Walk> {
+    let (places, damaged) = places(file, at, range)?;
     let mut buffer = Vec::new();
     let mut left = &places[..];
     while let Some((last, len)) = left.last().copied() {
@@ -39,15 +46,15 @@ pub(super) fn frames(
             if let Next::Frame(frame, _) = Frame::decode(bytes)
                 && !each(&frame)
             {
-                return Ok(false);
+                return Ok(Walk { ended: true, damaged });
             }
         }
     }
-    Ok(true)
+    Ok(Walk { ended: false, damaged })
 }
 
 /// Where the frames with rows of the range begin, and their lengths in bytes.
-fn places(file: &File, mut at: u64, range: &TimeRange) -> io::Result<Vec<(u64, usize)>> {
+fn places(file: &File, mut at: u64, range: &TimeRange) -> io::Result<(Vec<(u64, usize)>, bool)> {
     let mut places = Vec::new();
     let mut frames = FrameReader::new(at);
     while let Some(frame) = frames.next(file)?.filter(|frame| frame.mark == Mark::Records) {
@@ -58,5 +65,5 @@ fn places(file: &File, mut at: u64, range: &TimeRange) -> io::Result<Vec<(u64, u
         }
         at = end;
     }
-    Ok(places)
+    Ok((places, frames.damaged()))
 }

@@ -1,6 +1,6 @@
 //! Going through the records of a journal: newest first, or all of them by several threads.
 //!
-//! Needs a [`Grant`], shows only what it opens, and counts the gaps that it passes. Files and frames outside the
+//! Needs a [`Grant`], decrypts and shows only what it opens, and counts the gaps that it passes. Files and frames outside the
 //! asked time are not read further than their heads. Never writes. Bound: one block per thread; the places of the
 //! frames of one file.
 
@@ -8,31 +8,40 @@ use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::files::{self, FileName};
-use super::super::frame::{FileHead, Frame, Mark};
+use super::super::frame::{Frame, Mark};
 use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
+use super::super::sealed::{Opener, Tampered};
 use super::access::Grant;
 use super::backwards;
 use super::filter::Filter;
 use super::predicate::Predicate;
 use crate::clock::Timestamp;
-use crate::record::purpose::Opened;
 use crate::record::{Column, Kind, Row, Value};
+use crate::seal::{KeyProvider, Keyring};
 
 /// A granted scan of a data folder.
 pub struct Scan {
     folder: PathBuf,
+    keyring: Keyring,
     range: TimeRange,
     select: Select,
 }
 
+/// A file that is read: its opener, and where its first frame begins.
+struct Part {
+    file: File,
+    opener: Opener,
+    at: u64,
+}
+
 /// Which rows are wanted.
 pub struct Select {
-    opened: Opened,
     predicate: Predicate,
     /// Records of every kind; otherwise finished requests only.
     any_kind: bool,
@@ -49,6 +58,10 @@ pub struct Seen {
     pub gaps: u64,
     /// Records that those gaps say are missing; gaps of unknown size add nothing.
     pub missing: u64,
+    /// Files that are damaged or were changed; what is behind such a place is not shown.
+    pub damaged: u64,
+    /// Files of which permitted fields are absent because their key is missing, without having been destroyed.
+    pub locked: u64,
 }
 
 /// The folder above `journal` for a data folder: itself, or `records` in it.
@@ -66,15 +79,28 @@ pub const fn process_of(seq: u64) -> u64 {
 impl Scan {
     /// A scan of a folder (the one above `journal`) for what the filter wants; `now` fixes its relative times.
     #[must_use]
-    pub fn new(folder: &Path, grant: &Grant, filter: &Filter, now: Timestamp) -> Self {
+    pub fn new(
+        folder: &Path,
+        grant: &Grant,
+        keys: Arc<dyn KeyProvider>,
+        filter: &Filter,
+        now: Timestamp,
+    ) -> Self {
         let predicate = Predicate::new(filter, now);
         let any_kind = filter.columns().any(|column| column.name == KIND);
         let (since, until) = predicate.range();
         Self {
             folder: folder.join(FOLDER),
+            keyring: Keyring::new(grant, keys),
             range: TimeRange { since: Some(since), until: Some(until) },
-            select: Select { opened: grant.purpose().opened(), predicate, any_kind },
+            select: Select { predicate, any_kind },
         }
+    }
+
+    /// The keys of this read, for rows that come from elsewhere.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Which rows are wanted, for rows that come from elsewhere.
@@ -91,13 +117,15 @@ impl Scan {
     pub fn newest_first(&self, mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>) -> io::Result<Seen> {
         let mut seen = Seen::default();
         for name in files::list(&self.folder)?.iter().rev() {
-            let Some((file, head, at)) = self.open(name)? else { continue };
-            let went_on = backwards::frames(&file, at, &self.range, |frame| {
+            let Some(Part { file, mut opener, at }) = self.open(name, &mut seen)? else { continue };
+            let mut tampered = false;
+            let walk = backwards::frames(&file, at, &self.range, |frame| {
                 let mut rows = Vec::new();
-                self.select.rows(frame, &head, &mut seen, |row| rows.push(*row));
-                rows.iter().rev().all(|row| each(row).is_continue())
+                tampered |= self.select.rows(frame, &mut opener, &mut seen, |row| rows.push(*row)).is_err();
+                !tampered && rows.iter().rev().all(|row| each(row).is_continue())
             })?;
-            if !went_on {
+            seen.damaged += u64::from(tampered || walk.damaged);
+            if walk.ended && !tampered {
                 break;
             }
         }
@@ -111,11 +139,11 @@ impl Scan {
     pub fn from_seq(&self, seq: u64, mut each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
         let mut seen = Seen::default();
         for name in files::list(&self.folder)? {
-            let Some((file, head, at)) = self.open(&name)? else { continue };
-            if files::end(&file)?.is_some_and(|end| end.next_seq <= seq) {
+            let Some(part) = self.open(&name, &mut seen)? else { continue };
+            if files::end(&part.file)?.is_some_and(|end| end.next_seq <= seq) {
                 continue;
             }
-            self.forwards((&file, &head, at), &mut seen, |row| {
+            self.forwards(part, &mut seen, |row| {
                 if row.seq >= seq {
                     each(row);
                 }
@@ -139,8 +167,8 @@ impl Scan {
         let work = || -> io::Result<(T, Seen)> {
             let (mut sum, mut seen) = (make(), Seen::default());
             while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some((file, head, at)) = self.open(name)? {
-                    self.forwards((&file, &head, at), &mut seen, |row| add(&mut sum, row))?;
+                if let Some(part) = self.open(name, &mut seen)? {
+                    self.forwards(part, &mut seen, |row| add(&mut sum, row))?;
                 }
             }
             Ok((sum, seen))
@@ -168,21 +196,26 @@ impl Scan {
     /// Hands the matching rows of one file to `each`, in order.
     fn forwards(
         &self,
-        (file, head, at): (&File, &FileHead, u64),
+        Part { file, mut opener, at }: Part,
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'_>),
     ) -> io::Result<()> {
         let mut frames = FrameReader::new(at);
-        while let Some(frame) = frames.next(file)?.filter(|frame| frame.mark == Mark::Records) {
-            if self.range.touches(frame.earliest, frame.ts) {
-                self.select.rows(&frame, head, seen, &mut each);
+        while let Some(frame) = frames.next(&file)?.filter(|frame| frame.mark == Mark::Records) {
+            if self.range.touches(frame.earliest, frame.ts)
+                && self.select.rows(&frame, &mut opener, seen, &mut each).is_err()
+            {
+                seen.damaged += 1;
+                return Ok(());
             }
         }
+        seen.damaged += u64::from(frames.damaged());
         Ok(())
     }
 
-    /// A file, its head and where its first frame begins; `None` when it is gone, not begun or too old.
-    fn open(&self, name: &FileName) -> io::Result<Option<(File, FileHead, u64)>> {
+    /// A file to be read; `None` when it is gone, not begun or too old, or nobody can read it since its keys were
+    /// destroyed.
+    fn open(&self, name: &FileName, seen: &mut Seen) -> io::Result<Option<Part>> {
         let file = match File::open(&name.path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -192,17 +225,14 @@ impl Scan {
         if files::end(&file)?.is_some_and(|end| end.ts < since) {
             return Ok(None);
         }
-        Ok(files::head(&file)?.map(|(head, at)| (file, head, at)))
+        let Some((head, at)) = files::head(&file)? else { return Ok(None) };
+        let opener = Opener::new(&head, &self.keyring).map_err(|error| error.of(&name.path))?;
+        seen.locked += u64::from(opener.as_ref().is_some_and(Opener::locked));
+        Ok(opener.map(|opener| Part { file, opener, at }))
     }
 }
 
 impl Select {
-    /// The classes that rows must be read with.
-    #[must_use]
-    pub const fn opened(&self) -> Opened {
-        self.opened
-    }
-
     /// Whether a row is wanted; counts it.
     pub fn wants(&self, row: &Row<'_>, seen: &mut Seen) -> bool {
         seen.scanned += 1;
@@ -217,18 +247,18 @@ impl Select {
     /// Hands the matching rows of a frame to `each`, in order.
     fn rows<'a>(
         &self,
-        frame: &Frame<'a>,
-        head: &'a FileHead,
+        frame: &Frame<'_>,
+        opener: &'a mut Opener,
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'a>),
-    ) {
-        let of_file = (&head.node[..], u64::from(head.schema));
-        let _: ControlFlow<()> = frame.rows(of_file, self.opened, |row| {
+    ) -> Result<(), Tampered> {
+        let _: ControlFlow<()> = opener.open(frame)?.rows(|row| {
             if self.wants(&row, seen) {
                 each(&row);
             }
             ControlFlow::Continue(())
         });
+        Ok(())
     }
 }
 
@@ -238,6 +268,8 @@ impl Seen {
         self.matched += other.matched;
         self.gaps += other.gaps;
         self.missing += other.missing;
+        self.damaged += other.damaged;
+        self.locked += other.locked;
     }
 
     fn count_gap(&mut self, row: &Row<'_>) {

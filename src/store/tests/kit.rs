@@ -12,12 +12,15 @@ use std::time::Duration;
 use crate::clock::{self, Timestamp};
 use crate::config::Durability;
 use crate::record::{Column, Event, Kind, Purpose, Value};
+use crate::seal::{KeyClass, Keyring, LocalKeys};
 use crate::store::disk::{Disk, DiskFile, OsDisk};
+use crate::store::query::{Filter, open_read};
 use crate::store::{Journal, JournalOptions, Reader, Recorder, RecorderHandle, TimeRange};
 
 pub(super) fn options(dir: &Path) -> JournalOptions {
     JournalOptions {
         dir: dir.to_owned(),
+        keys_dir: dir.join("keys"),
         durability: Durability::Group,
         group_commit: Duration::from_millis(20),
         file_bytes: 1 << 20,
@@ -32,7 +35,9 @@ pub(super) fn options(dir: &Path) -> JournalOptions {
 
 /// A journal with one worker, on any disk.
 pub(super) fn start(disk: Arc<dyn Disk>, options: JournalOptions) -> (Journal, RecorderHandle) {
-    let (journal, mut handles) = Journal::start_on(disk, options, clock::now).expect("a journal");
+    let keys = LocalKeys::prepare(&options.keys_dir).expect("keys");
+    let (journal, mut handles) =
+        Journal::start_on(disk, Arc::new(keys), options, clock::now).expect("a journal");
     (journal, handles.remove(0))
 }
 
@@ -48,6 +53,12 @@ pub(super) fn work<T>(handle: RecorderHandle, work: impl AsyncFnOnce(Recorder) -
 
 pub(super) fn access(path: &str) -> Event<'_> {
     Event { start_ts: Some(clock::now()), path: Some(path.as_bytes()), ..Event::default() }
+}
+
+/// What a purpose opens in a data folder.
+pub(super) fn keyring(dir: &Path, purpose: Purpose) -> Keyring {
+    let grant = open_read(purpose, Some("test"), &Filter::default(), &[]).expect("granted");
+    Keyring::new(&grant, Arc::new(LocalKeys::at(&dir.join("keys"))))
 }
 
 /// One row, owned.
@@ -70,7 +81,7 @@ pub(super) fn read(dir: &Path) -> Vec<Read> {
     let mut rows = Vec::new();
     let mut reader = Reader::open(dir).expect("a folder");
     reader
-        .for_each_row(Purpose::Support.opened(), &TimeRange::default(), |row| {
+        .for_each_row(&keyring(dir, Purpose::Support), &TimeRange::default(), |row| {
             let count = match row.get(column("gap.count")) {
                 Some(Value::U64(n)) => Some(n),
                 _ => None,
@@ -183,6 +194,62 @@ impl DiskFile for TestFile {
     }
 }
 
+/// A disk that remembers every write that was asked for, and fails some of them half-way.
+#[derive(Clone, Default)]
+pub(super) struct RecordingDisk(Arc<Recording>);
+
+/// File, offset and bytes.
+pub(super) type Write = (std::path::PathBuf, u64, Vec<u8>);
+
+#[derive(Default)]
+struct Recording {
+    writes: Mutex<Vec<Write>>,
+    failing: AtomicU64,
+}
+
+impl RecordingDisk {
+    /// So many of the next writes stop half-way.
+    pub(super) fn fail_writes(&self, count: u64) {
+        self.0.failing.store(count, SeqCst);
+    }
+
+    pub(super) fn writes(&self) -> Vec<Write> {
+        self.0.writes.lock().expect("unpoisoned").clone()
+    }
+}
+
+impl Disk for RecordingDisk {
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn DiskFile>> {
+        let file = OsDisk.create(path, bytes)?;
+        Ok(Box::new(RecordingFile { file, path: path.to_owned(), recording: self.0.clone() }))
+    }
+}
+
+struct RecordingFile {
+    file: Box<dyn DiskFile>,
+    path: std::path::PathBuf,
+    recording: Arc<Recording>,
+}
+
+impl DiskFile for RecordingFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.recording.writes.lock().expect("unpoisoned").push((self.path.clone(), offset, bytes.to_vec()));
+        if self.recording.failing.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
+            self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
+            return Err(io::Error::other("half a write"));
+        }
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+}
+
 /// Copies a data folder as it is now: what a crash at this moment would leave.
 pub(super) fn snapshot(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");
@@ -192,6 +259,14 @@ pub(super) fn snapshot(dir: &Path) -> tempfile::TempDir {
         let entry = entry.expect("an entry");
         if entry.file_type().expect("a type").is_file() {
             std::fs::copy(entry.path(), journal.join(entry.file_name())).expect("a copy");
+        }
+    }
+    for class in KeyClass::ALL.map(KeyClass::label) {
+        let keys = copy.path().join("keys").join(class);
+        std::fs::create_dir_all(&keys).expect("a folder");
+        for entry in std::fs::read_dir(dir.join("keys").join(class)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), keys.join(entry.file_name())).expect("a copy");
         }
     }
     copy

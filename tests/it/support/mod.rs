@@ -14,7 +14,7 @@
 //! | [`tls`] | certificates made on the spot, and clients that trust only them |
 //! | [`cli`] | the program's other verbs |
 //! | [`browser`] | headless Chromium, driven by its DevTools protocol |
-//! | [`server`] | servers that nobody here wrote |
+//! | [`server`], [`real_origin`] | servers that nobody here wrote |
 //!
 //! Nothing here is part of the gateway: it speaks to it by sockets, files and commands only. Waits are bounded by
 //! [`PATIENCE`] and say what they waited for; no test measures time.
@@ -27,6 +27,7 @@ pub mod gateway;
 pub mod h2;
 pub mod one_stream;
 pub mod origin;
+pub mod real_origin;
 pub mod server;
 pub mod site;
 pub mod tls;

@@ -1,0 +1,67 @@
+//! The one way from a wrapped key to a [`Dek`] for reading: under a grant, for the classes of its purpose.
+//!
+//! A class that the purpose does not open is refused before the provider is asked. Nothing is kept between calls, so
+//! nothing opened for one purpose can serve another. Bound: none of its own.
+
+use std::sync::Arc;
+
+use super::dek::Dek;
+use super::key::KeyId;
+use super::provider::{KeyError, KeyProvider};
+use crate::record::Opened;
+use crate::store::query::Grant;
+
+/// Opens what one purpose may read.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    provider: Arc<dyn KeyProvider>,
+    opened: Opened,
+}
+
+impl Keyring {
+    /// The keys that a granted read may use.
+    #[must_use]
+    pub fn new(grant: &Grant, provider: Arc<dyn KeyProvider>) -> Self {
+        Self { provider, opened: grant.purpose().opened() }
+    }
+
+    /// The keys of the store's own work that rewrites records and shows them to nobody: closing segments, erasing.
+    #[must_use]
+    pub(crate) fn of_the_store(provider: Arc<dyn KeyProvider>) -> Self {
+        Self { provider, opened: Opened::everything() }
+    }
+
+    /// The classes that may be seen.
+    #[must_use]
+    pub const fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    /// The data key; `None` when the purpose does not open its class, or the key was destroyed. [`super::KeyClass::Ops`]
+    /// is open to every purpose: it hides nothing.
+    ///
+    /// # Errors
+    /// When a key that should be there is not, or does not fit.
+    pub fn unwrap(&self, key: &KeyId, wrapped: &[u8]) -> Result<Option<Dek>, KeyError> {
+        if key.class.class().is_some_and(|class| !self.opened.allows(class)) {
+            return Ok(None);
+        }
+        match self.provider.unwrap(Permitted(key), wrapped) {
+            Ok(dek) => Ok(Some(dek)),
+            Err(KeyError::Destroyed(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A key that the purpose of a read opens; made by a [`Keyring`] only.
+#[derive(Clone, Copy, Debug)]
+pub struct Permitted<'k>(&'k KeyId);
+
+impl Permitted<'_> {
+    /// Which.
+    #[must_use]
+    pub const fn id(&self) -> &KeyId {
+        self.0
+    }
+}

@@ -1,0 +1,92 @@
+//! What a keeper of keys does.
+//!
+//! Calls block and may fail, so that a provider may ask another machine: they are made by the threads of the store and
+//! by commands, never on the request path. A provider never hands out a KEK. Bound: the provider's own.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::dek::Dek;
+use super::key::{Day, KeyClass, KeyId};
+use super::keyring::Permitted;
+
+/// Keeps KEKs and uses them for others.
+pub trait KeyProvider: fmt::Debug + Send + Sync {
+    /// The newest key of that class and day; makes a random one when there is none. Two processes that ask at the same
+    /// time get the same.
+    ///
+    /// # Errors
+    /// When keys cannot be read or made.
+    fn current(&self, class: KeyClass, day: Day) -> Result<KeyId, KeyError>;
+
+    /// Wraps a data key: nonce ‖ ciphertext ‖ tag of AES-256-GCM, with the key id's text as associated data.
+    ///
+    /// # Errors
+    /// When the key is not there or cannot be used.
+    fn wrap(&self, key: &KeyId, dek: &Dek) -> Result<Vec<u8>, KeyError>;
+
+    /// The data key that [`Self::wrap`] wrapped. Only a [`super::Keyring`] can ask, having checked the purpose.
+    ///
+    /// # Errors
+    /// [`KeyError::Destroyed`] or [`KeyError::Missing`] when the key is not there; [`KeyError::Unwrap`] when the bytes
+    /// were not wrapped by it.
+    fn unwrap(&self, key: Permitted<'_>, wrapped: &[u8]) -> Result<Dek, KeyError>;
+
+    /// Makes the next generation: from now on [`Self::current`].
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn rotate(&self, class: KeyClass, day: Day) -> Result<KeyId, KeyError>;
+
+    /// Destroys a key, and with it everything that it wraps; `false` when there was nothing left to destroy. Its name is
+    /// remembered and never given again.
+    ///
+    /// # Errors
+    /// When it cannot be destroyed for certain; then it must be tried again.
+    fn destroy(&self, key: &KeyId) -> Result<bool, KeyError>;
+
+    /// The keys that live, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn list(&self) -> Result<Vec<KeyId>, KeyError>;
+
+    /// The keys that were destroyed, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn destroyed(&self) -> Result<Vec<KeyId>, KeyError>;
+}
+
+/// Why a key cannot be used. Never tells anything of a key but its name.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It was destroyed on purpose.
+    #[error("key {0} was destroyed")]
+    Destroyed(KeyId),
+    /// It is not there and was not destroyed either: another keys folder, or a lost file.
+    #[error("key {0} is missing")]
+    Missing(KeyId),
+    /// It does not fit what it should unwrap: another key under that name, or changed bytes.
+    #[error("key {0} does not fit the data")]
+    Unwrap(KeyId),
+    /// A file or folder of keys cannot be used.
+    #[error("the keys in {} cannot be used", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The key has no name left to be called: 2³² generations of one day.
+    #[error("no further key can be named for {0} {1}")]
+    Exhausted(&'static str, Day),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// The cipher refuses.
+    #[error("the cipher refuses")]
+    Cipher,
+}
