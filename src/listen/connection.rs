@@ -195,9 +195,16 @@ impl Connection {
         self.reading.tunnel.load(Relaxed)
     }
 
-    /// A write made progress.
-    pub fn write_progressed(&self) {
+    /// A write made progress. If it had to wait, what is awaited of the client next counts from now.
+    pub fn write_progressed(&self, now: impl FnOnce() -> Instant) {
+        if self.write_blocked.load(Relaxed) == 0 {
+            return;
+        }
         self.write_blocked.store(0, Relaxed);
+        let (phase, _) = self.phase();
+        if matches!(phase, Phase::Idle | Phase::Head) {
+            self.enter(phase, now());
+        }
     }
 
     /// A write had to wait.
@@ -371,7 +378,7 @@ mod tests {
         c.write_blocked(|| start);
         c.write_blocked(|| panic!("already blocked"));
         assert_eq!(c.write_blocked_since(), Some(start));
-        c.write_progressed();
+        c.write_progressed(|| panic!("nothing is awaited of the client yet"));
         assert_eq!(c.write_blocked_since(), None);
     }
 }

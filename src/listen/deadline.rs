@@ -67,6 +67,10 @@ impl Deadlines {
             next = next.min(deadline);
         }
         let (phase, since) = connection.phase();
+        // While an answer waits to be written its end has not come, from which the next two count.
+        if phase != Phase::First && connection.write_blocked_since().is_some() {
+            return Check::Until(next);
+        }
         let (allowed, overdue) = match phase {
             Phase::First | Phase::Head => (self.request_head, Overdue::Head),
             Phase::Idle => (self.keep_alive, Overdue::Idle),
@@ -129,6 +133,22 @@ mod tests {
         c.write_blocked(|| start);
         assert!(matches!(DEADLINES.check(&c, start + Duration::from_secs(29)), Check::Until(_)));
         assert_eq!(DEADLINES.check(&c, start + Duration::from_secs(30)), Check::Overdue(Overdue::Write));
+    }
+
+    /// A connection that ends here would cut the answer short; a 408 would be read as the rest of it.
+    #[test]
+    fn an_answer_that_is_still_being_written_is_not_cut_by_the_wait_for_the_next_request() {
+        let (c, start) = connection();
+        drop(c.request_started());
+        c.head_begins(|| start);
+        let stuck = start + Duration::from_secs(10);
+        c.write_blocked(|| stuck);
+        let later = start + Duration::from_secs(39);
+        assert_eq!(DEADLINES.check(&c, later), Check::Until(stuck + Duration::from_secs(30)));
+        c.write_progressed(|| later);
+        assert_eq!(c.phase(), (Phase::Head, later), "the head's time begins with the end of the answer");
+        assert!(matches!(DEADLINES.check(&c, later + Duration::from_secs(14)), Check::Until(_)));
+        assert_eq!(DEADLINES.check(&c, later + Duration::from_secs(15)), Check::Overdue(Overdue::Head));
     }
 
     #[test]

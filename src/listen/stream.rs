@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -40,6 +40,8 @@ pub struct Stream {
     ready: usize,
     /// `None` on HTTP/2 and in a tunnel.
     scan: Option<Scan>,
+    /// Who reads on when it is known that there is no tunnel.
+    held_up: Option<Waker>,
     ended: bool,
     transport: Transport,
     connection: Arc<Connection>,
@@ -66,7 +68,16 @@ impl Stream {
     #[must_use]
     pub fn new(prefix: BytesMut, transport: Transport, connection: Arc<Connection>) -> Self {
         let ready = prefix.len();
-        Self { held: prefix, ready, scan: None, ended: false, transport, connection, back: None }
+        Self {
+            held: prefix,
+            ready,
+            scan: None,
+            held_up: None,
+            ended: false,
+            transport,
+            connection,
+            back: None,
+        }
     }
 
     /// A stream whose bytes pass `scan`. When it is dropped `back` gets what remains.
@@ -82,6 +93,7 @@ impl Stream {
             held: prefix,
             ready: 0,
             scan: Some(scan),
+            held_up: None,
             ended: false,
             transport,
             connection,
@@ -93,7 +105,7 @@ impl Stream {
 
     fn wrote(&self, progress: bool) {
         if progress {
-            self.connection.write_progressed();
+            self.connection.write_progressed(clock::monotonic);
         } else {
             self.connection.write_blocked(clock::monotonic);
         }
@@ -111,6 +123,15 @@ impl Stream {
         } else if self.connection.all_answered() {
             scan.no_tunnel();
             self.screen_held();
+        }
+    }
+
+    /// hyper trusts that it is woken for what it could not read, so it does not ask again by itself.
+    fn wake_reader(&mut self) {
+        if self.connection.all_answered()
+            && let Some(reader) = self.held_up.take()
+        {
+            reader.wake();
         }
     }
 
@@ -262,9 +283,12 @@ impl AsyncRead for Stream {
                     // hyper asks while it reads that body: the request fails, and the connection ends with its answer.
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
-                // Nobody is woken for more: the server takes over when what came before is answered, or reads on when
-                // it is known that there is no tunnel.
-                if scan.refused().is_some() || (scan.undecided() && !this.held.is_empty()) {
+                // Nobody is woken for more: the server takes over when what came before is answered.
+                if scan.refused().is_some() {
+                    return Poll::Pending;
+                }
+                if scan.undecided() && !this.held.is_empty() {
+                    this.held_up = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
             }
@@ -309,6 +333,9 @@ impl AsyncWrite for Stream {
         // hyper flushes when it has nothing left to write.
         self.connection.set_flushed(result.is_ready());
         self.wrote(result.is_ready());
+        if result.is_ready() && self.held_up.is_some() {
+            self.wake_reader();
+        }
         result
     }
 

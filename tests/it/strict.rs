@@ -464,6 +464,30 @@ fn what_follows_a_request_for_a_tunnel_is_read_as_a_request_only_when_there_is_n
     front.saw_only_good_ones("tunnels");
 }
 
+/// They came with the request, so no byte of the client's will ever wake the reader.
+#[test]
+fn bytes_behind_an_upgrade_that_is_not_granted_do_not_wait_for_a_timer() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("timeouts.request_head", "\"10m\"")
+        .key("timeouts.keep_alive", "\"10m\"")
+        .key("timeouts.response_write", "\"10m\"")
+        .start();
+    let fields =
+        format!("{HOST_LINE}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n");
+    for (first, status) in [
+        (format!("POST /up HTTP/1.1\r\n{fields}Content-Length: 5\r\n\r\nhello"), 200),
+        (format!("GET /up HTTP/1.1\r\n{fields}\r\n"), 200),
+        (format!("GET /.well-known/gpc.json HTTP/1.1\r\n{fields}\r\n"), 200),
+        (format!("OPTIONS * HTTP/1.1\r\n{fields}\r\n"), 204),
+    ] {
+        let mut client = gateway.client();
+        client.send(first + GOOD);
+        assert_eq!(client.read().status, status);
+        assert_eq!(client.read().status, 200);
+    }
+}
+
 #[test]
 fn the_answer_to_an_upload_that_is_too_large_arrives_whole() {
     let origin = Origin::pages();
