@@ -1,10 +1,10 @@
 //! Reads the client's bytes before hyper does, and lets only unambiguous HTTP/1.1 pass.
 //!
 //! A head that comes whole and clean is read in one pass (`clean`), any other line by line (`head`). The scan follows
-//! the framing of bodies, so that it knows where the next head begins. Hands heads on whole, so hyper never sees a part of one, and a refused one not at all.
-//! Knows rules of syntax only; that of framing is [`crate::ingress::framing`]. Never changes a byte, never allocates for
-//! a usual head, and never calls clean what hyper would read otherwise: a fuzz target holds the two together.
-//! Bound: a few words; the bytes are the caller's.
+//! the framing of bodies, so that it knows where the next head begins. Hands heads on whole, so hyper never sees a part
+//! of one, and a refused one not at all. Knows rules of syntax only; that of framing is [`crate::ingress::framing`].
+//! Never changes a byte, never allocates for a usual head, and never calls clean what hyper would read otherwise: a fuzz
+//! target holds the two together. Bound: a few words; the bytes are the caller's.
 //!
 //! HTTP/2 needs no scan: there a head is a list of fields, and frames are the framing.
 
