@@ -38,9 +38,11 @@ pub(super) fn read(bytes: &[u8], rules: &Rules) -> Option<Clean> {
         match colon {
             0 => return None,
             7 => upgrade |= rest[..7].eq_ignore_ascii_case(b"upgrade"),
-            14 if rest[..14].eq_ignore_ascii_case(b"content-length") => fields.length(&rest[15..end]).ok()?,
+            14 if rest[..14].eq_ignore_ascii_case(b"content-length") => {
+                fields.length(&rest[15..end]).ok()?;
+            }
             17 if rest[..17].eq_ignore_ascii_case(b"transfer-encoding") => {
-                fields.coding(&rest[18..end]).ok()?
+                fields.coding(&rest[18..end]).ok()?;
             }
             _ => {}
         }
