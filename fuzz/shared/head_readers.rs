@@ -38,6 +38,15 @@ pub(crate) struct Scanned {
     pub(crate) refused: Option<Reason>,
     /// Whether a body broke.
     pub(crate) broken: bool,
+    /// How many requests there are up to the first that ends the connection.
+    until_last: Option<usize>,
+}
+
+impl Scanned {
+    /// How many of the requests a server answers: it ends the connection after one that asks for it.
+    fn answered(&self) -> usize {
+        self.until_last.unwrap_or(self.requests.len())
+    }
 }
 
 /// Passes bytes through the scan in pieces of these sizes, over and over.
@@ -54,6 +63,9 @@ pub(crate) fn scan(bytes: &[u8], rules: Rules, sizes: &[u8]) -> Scanned {
             let n = match scan.step(&bytes[at..shown]) {
                 Step::Head(n, _) => {
                     out.requests.push(Read { line: line(&bytes[at..at + n]), body: 0, whole: false });
+                    if out.until_last.is_none() && is_last(&bytes[at..at + n]) {
+                        out.until_last = Some(out.requests.len());
+                    }
                     n
                 }
                 Step::Data(n) => {
@@ -134,23 +146,13 @@ pub(crate) fn check(bytes: &[u8], rules: Rules, sizes: &[u8]) -> Scanned {
     assert_eq!(scanned.refused.is_some(), at_once.refused.is_some(), "pieces change nothing");
     let (read, refused) = read_by_hyper(&scanned.clean, rules);
     assert!(!refused, "hyper refuses a head");
-    // `Connection: close` or HTTP/1.0 may end the connection before the last request.
-    assert!(read.len() <= scanned.requests.len(), "{read:?}\n{:?}", scanned.requests);
+    assert_eq!(read.len(), scanned.answered(), "{read:?}\n{:?}", scanned.requests);
     for (ours, hypers) in scanned.requests.iter().zip(&read) {
         assert_eq!(ours.line.0, hypers.line.0, "method");
         assert!(same_target(&ours.line.1, &hypers.line.1), "target: {ours:?} {hypers:?}");
         assert_eq!((ours.body, ours.whole), (hypers.body, hypers.whole), "body of {ours:?}");
     }
-    let ends_early =
-        scanned.requests.iter().zip(0..).any(|(_, n)| n + 1 == read.len() && closes(&scanned, n));
-    assert!(read.len() == scanned.requests.len() || ends_early, "{read:?}\n{:?}", scanned.requests);
     scanned
-}
-
-/// Whether a request may be the last that hyper reads: only then may the scan have seen more.
-fn closes(scanned: &Scanned, _request: usize) -> bool {
-    let text = String::from_utf8_lossy(&scanned.clean).to_ascii_lowercase();
-    text.contains("close") || text.contains("http/1.0")
 }
 
 /// hyper writes an absolute target without a path with one.
@@ -172,4 +174,30 @@ fn line(head: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let end = head.iter().position(|&b| b == b'\n').unwrap_or(head.len());
     let mut words = head[..end].trim_ascii_end().split(|&b| b == b' ');
     (words.next().unwrap_or_default().to_vec(), words.next().unwrap_or_default().to_vec())
+}
+
+/// Whether the request with this head ends the connection (RFC 9112 §9.3), as hyper reads it.
+fn is_last(head: &[u8]) -> bool {
+    let mut lines = head.trim_ascii_start().split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut stays = lines.next().is_some_and(|line| line.ends_with(b"HTTP/1.1"));
+    let (mut closes, mut length, mut coding) = (false, false, false);
+    for line in lines {
+        let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let text = value.iter().all(|&b| b == b'\t' || (b' '..=b'~').contains(&b));
+        let has = |option: &[u8]| {
+            text && value.split(|&b| b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
+        };
+        match name.to_ascii_lowercase().as_slice() {
+            b"connection" => {
+                closes |= has(b"close");
+                stays |= has(b"keep-alive");
+            }
+            b"content-length" => length = true,
+            b"transfer-encoding" => coding = true,
+            _ => {}
+        }
+    }
+    // Two framings are one only where strictness is off, and then for the last time.
+    closes || !stays || (length && coding)
 }

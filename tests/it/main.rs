@@ -8,6 +8,7 @@
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
 //! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
+//! | [`refusals`] | and is the refusal read, by a client that is still sending? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
 //! | [`h2_abuse`] | HTTP/2 used against the gateway |
@@ -57,6 +58,7 @@ mod limits;
 mod policy;
 mod real_app;
 mod records;
+mod refusals;
 mod sealed;
 mod secure;
 mod segments;

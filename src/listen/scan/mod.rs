@@ -1,16 +1,18 @@
 //! Reads the client's bytes before hyper does, and lets only unambiguous HTTP/1.1 pass.
 //!
-//! Looks at each byte of a head once, when its line is complete, and follows the framing of bodies, so that it knows
-//! where the next head begins. Hands heads on whole, so hyper never sees a part of one, and a refused one not at all.
-//! Knows rules of syntax only; that of framing is [`crate::ingress::framing`]. Never changes a byte, never allocates for
-//! a usual head, and never calls clean what hyper would read otherwise: a fuzz target holds the two together.
-//! Bound: a few words; the bytes are the caller's.
+//! A head that comes whole and clean is read in one pass (`clean`), any other line by line (`head`). The scan follows
+//! the framing of bodies, so that it knows where the next head begins. Hands heads on whole, so hyper never sees a part
+//! of one, and a refused one not at all. Knows rules of syntax only; that of framing is [`crate::ingress::framing`].
+//! Never changes a byte, never allocates for a usual head, and never calls clean what hyper would read otherwise: a fuzz
+//! target holds the two together. Bound: a few words; the bytes are the caller's.
 //!
 //! HTTP/2 needs no scan: there a head is a list of fields, and frames are the framing.
 
 mod chunks;
+mod clean;
 mod head;
 mod line;
+mod wide;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +98,14 @@ impl Scan {
     /// What `bytes`, which are not empty, begin with. After [`Step::Partial`] the same bytes come again, with more.
     pub fn step(&mut self, bytes: &[u8]) -> Step {
         match &mut self.state {
+            State::Head(head)
+                if !head.begun()
+                    && let Some(clean) = clean::read(bytes, &self.rules) =>
+            {
+                self.upgrade = clean.upgrade;
+                self.begin_body(clean.framing);
+                Step::Head(clean.end, None)
+            }
             State::Head(head) => match head.read(bytes, &self.rules) {
                 Ok(Some(end)) => {
                     let (framing, tolerated) = (head.framing, head.tolerated);

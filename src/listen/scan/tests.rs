@@ -7,8 +7,10 @@ use head_readers::{check, scan};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Rules, Scan, Step};
+use super::head::Head;
+use super::{Rules, Scan, Step, clean};
 use crate::error::Reason;
+use crate::ingress::framing::Framing;
 use crate::listen::serve::http1;
 
 const RULES: Rules = Rules { head_bytes: 8192, head_fields: 20, uri_bytes: 512, strict: true };
@@ -28,6 +30,28 @@ fn a_usual_head_passes_whole_and_at_once() {
     assert_eq!(scan.step(&head[..20]), Step::Partial);
     assert!(scan.in_head());
     assert_eq!(scan.step(head), Step::Head(head.len(), None));
+}
+
+/// What a browser sends to open a page.
+const USUAL: &[u8] = b"GET /catalogue/item?id=1 HTTP/1.1\r\nHost: kz.example\r\nConnection: keep-alive\r\n\
+    Sec-Ch-Ua-Mobile: ?0\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: */*;q=0.8\r\n\
+    Content-Length: 3\r\nCookie: sessionid=abc; csrftoken=def\r\nDnt: 1\r\n\r\nabcGET /";
+
+#[test]
+fn a_usual_head_takes_the_quick_way() {
+    let clean = clean::read(USUAL, &RULES).expect("clean");
+    assert_eq!((clean.end, clean.framing), (USUAL.len() - 8, Framing::Length(3)));
+    for n in 0..clean.end {
+        assert_eq!(clean::read(&USUAL[..n], &RULES), None, "not whole");
+    }
+}
+
+/// Whatever the quick way takes, the exact one takes as the same.
+fn both_ways(bytes: &[u8], rules: Rules) {
+    let Some(clean) = clean::read(bytes, &rules) else { return };
+    let mut head = Head::default();
+    assert_eq!(head.read(bytes, &rules), Ok(Some(clean.end)));
+    assert_eq!((head.upgrade, head.framing, head.tolerated), (clean.upgrade, clean.framing, None));
 }
 
 #[test]
@@ -160,7 +184,9 @@ proptest! {
         sizes in prop::collection::vec(any::<u8>(), 0..4),
         strict in any::<bool>(),
     ) {
-        check(pieces.concat().as_bytes(), if strict { RULES } else { LENIENT }, &sizes);
+        let rules = if strict { RULES } else { LENIENT };
+        both_ways(pieces.concat().as_bytes(), rules);
+        check(pieces.concat().as_bytes(), rules, &sizes);
     }
 
     #[test]
@@ -173,7 +199,16 @@ proptest! {
         let mut bytes = requests.concat().into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        check(&bytes, if strict { RULES } else { LENIENT }, &[]);
+        let rules = if strict { RULES } else { LENIENT };
+        both_ways(&bytes, rules);
+        check(&bytes, rules, &[]);
+    }
+
+    #[test]
+    fn one_changed_byte_of_a_usual_head_changes_both_ways_alike(at in 0..USUAL.len(), byte in any::<u8>()) {
+        let mut bytes = USUAL.to_vec();
+        bytes[at] = byte;
+        both_ways(&bytes, RULES);
     }
 
     #[test]
