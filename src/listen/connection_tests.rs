@@ -79,6 +79,6 @@ fn the_first_blocked_write_counts() {
     c.write_blocked(|| start);
     c.write_blocked(|| panic!("already blocked"));
     assert_eq!(c.write_blocked_since(), Some(start));
-    c.write_progressed();
+    c.write_progressed(|| panic!("nothing is awaited of the client yet"));
     assert_eq!(c.write_blocked_since(), None);
 }
