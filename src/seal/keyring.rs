@@ -26,7 +26,6 @@ impl Keyring {
     }
 
     /// The keys of the store's own work that rewrites records and shows them to nobody: closing segments, erasing.
-    #[allow(dead_code, reason = "the compactor's")]
     #[must_use]
     pub(crate) fn of_the_store(provider: Arc<dyn KeyProvider>) -> Self {
         Self { provider, opened: Opened::everything() }

@@ -246,6 +246,7 @@ fn hist_rows(
     counted: &mut u64,
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
+    let scan = scan.showing(&[args.field]);
     let projection = Projection::new(&[args.field]);
     let (parts, seen) = scan
         .fold(

@@ -65,6 +65,7 @@ impl<'a> Ask<'a> {
 ///
 /// # Errors
 /// When the entry cannot be written: then nothing may be read.
+#[expect(clippy::needless_pass_by_value, reason = "one permission is good for one entry")]
 pub fn open_read(allowed: Allowed<'_>, log: AuditLog, now: Timestamp) -> Result<Grant, AuditError> {
     let Ask { purpose, reason, command, filter, columns, disclosure } = allowed.0;
     let filter = filter.redacted(&|column, literal| log.hash(column, literal));
