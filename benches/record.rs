@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kelisim::clock::{self, Timestamp};
 use kelisim::config::Durability;
-use kelisim::record::{Column, Event, ListBuf, Projection, Opened, Purpose};
+use kelisim::record::{Column, Event, ListBuf, Opened, Projection};
 use kelisim::store::{Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
