@@ -148,10 +148,27 @@ fn the_head_and_the_record_are_those_of_the_real_gateway() {
             };
             let mut told = of_class(class);
             told.extend(of_class("clear"));
-            assert_eq!(told, stable(&real), "{target} for {purpose}");
+            // The journal's writer adds these to the record; a dry run has no writer.
+            let mut real = stable(&real);
+            real.retain(|name, _| !ADDED_BY_THE_WRITER.contains(&name.as_str()));
+            assert_eq!(told, real, "{target} for {purpose}");
         }
     }
 }
+
+/// What the user agent says, which is looked at when the record is written.
+const ADDED_BY_THE_WRITER: [&str; 10] = [
+    "user_agent.family",
+    "user_agent.major",
+    "os.family",
+    "os.major",
+    "device.class",
+    "bot.is",
+    "bot.name",
+    "bot.category",
+    "bot.rule",
+    "ua.data_version",
+];
 
 /// Bytes above 127 as the harness reads them: one character each.
 fn unescape(line: &str) -> String {
