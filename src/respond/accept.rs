@@ -1,7 +1,7 @@
 //! Which form of an error page a client wants: HTML, JSON or plain text.
 //!
 //! Reads `Accept` with its q-values (RFC 9110 §12.5.1). Never refuses: who accepts nothing that can be written gets
-//! plain text. Bound: the first [`MAX_RANGES`] ranges.
+//! plain text. Bound: the first `MAX_RANGES` ranges.
 
 /// The forms that an error page has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

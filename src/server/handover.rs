@@ -7,7 +7,7 @@
 //!
 //! What is said: `L` and an address with a traffic socket, `A` and an address with the admin socket, `E` for
 //! the end; back come `T` (the admin socket is taken) and `R` (ready). Never speaks to another user: the socket lies in
-//! the private data folder, and both sides ask the kernel who the other is. Bound: [`SOCKETS_MAX`] sockets, [`PATIENCE`]
+//! the private data folder, and both sides ask the kernel who the other is. Bound: `SOCKETS_MAX` sockets, `PATIENCE`
 //! for each packet, one newcomer at a time.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};

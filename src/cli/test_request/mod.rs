@@ -3,7 +3,7 @@
 //! The head goes through the code that serves real requests: the scan and hyper read it from memory, the steps of
 //! [`crate::gateway`] judge it, the client of [`crate::forward`] writes what the site would get. Nothing here decides
 //! about a request. It never opens a socket, never writes into the data folder, and knows no earlier request. Bound:
-//! one request of [`input::MOST_BYTES`].
+//! one request of `input::MOST_BYTES`.
 //!
 //! | file | job |
 //! |---|---|

@@ -2,7 +2,7 @@
 //!
 //! Off unless `log.access` says otherwise: the journal is the record of what happened, and this is less. A line has the
 //! visitor's network instead of the address, the path without its query, and no cookie, credential or field that is not
-//! in [`line`]. Requests that belong to no site leave no line. A worker hands its lines to [`writer`] and never waits:
+//! in [`mod@line`]. Requests that belong to no site leave no line. A worker hands its lines to [`writer`] and never waits:
 //! when `log.access_queue` lines wait already, further ones are dropped and counted. Bound: that queue.
 
 pub mod line;

@@ -2,7 +2,7 @@
 //!
 //! Takes lines from every worker's queue, in turn, and writes them; opens its file again when told. A disk that is slow
 //! or full costs lines, which are counted, and never a request. At the end what is queued is written, unless the file
-//! stands still for longer than [`LAST_WORDS`]. Bound: the queues, and [`BATCH_BYTES`] in hand.
+//! stands still for longer than `LAST_WORDS`. Bound: the queues, and `BATCH_BYTES` in hand.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
