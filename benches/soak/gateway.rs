@@ -105,7 +105,7 @@ fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, fol
          [records]
          dir = {:?}
          file_bytes = \"16MiB\"
-         max_bytes = \"256MiB\"
+         max_bytes = \"4GiB\"
          [limits]
          connections_per_client = 4000
          [timeouts]
