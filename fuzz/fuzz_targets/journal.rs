@@ -6,12 +6,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use kelisim::audit::AuditLog;
 use kelisim::clock::Timestamp;
 use kelisim::record::{COLUMNS, Purpose};
 use kelisim::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring, Permitted};
 use kelisim::store::frame::{Frame, FrameBuilder, Next};
 use kelisim::store::head::FileHead;
-use kelisim::store::query::{Filter, open_read};
+use kelisim::store::query::{Ask, Filter, Grant, open_read};
 use kelisim::store::sealed::{FileKeys, Opener, Sealer};
 use libfuzzer_sys::fuzz_target;
 
@@ -48,9 +49,24 @@ fn file() -> (Sealer, Opener) {
     let at = Timestamp::from_secs(9);
     let mut head = FileHead::new(at, (1, 0), 9, "node");
     let sealer = FileKeys::make(&Plain, Day::of(at)).expect("keys").seal_file(&mut head);
-    let grant = open_read(Purpose::Security, Some("fuzz"), &Filter::default(), &[]).expect("granted");
-    let opener = Opener::new(&head, &Keyring::new(&grant, Arc::new(Plain))).expect("keys");
+    let keyring = GRANT.with(|grant| Keyring::new(grant, Arc::new(Plain)));
+    let opener = Opener::new(&head, &keyring).expect("keys");
     (sealer, opener.expect("a clear key"))
+}
+
+thread_local! {
+    /// One read, entered in an audit log of its own, for all runs.
+    static GRANT: Grant = granted();
+}
+
+fn granted() -> Grant {
+    let folder = std::env::temp_dir().join(format!("kelisim-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let filter = Filter::default();
+    let (purpose, reason, command) = (Purpose::Security, Some("fuzz"), "fuzz");
+    let ask = Ask { purpose, reason, command, filter: &filter, columns: &[], disclosure: None };
+    let log = AuditLog::open(&folder).expect("an audit log");
+    open_read(ask.allow().expect("allowed"), log, Timestamp::default()).expect("granted")
 }
 
 /// Wraps nothing: the keys of the fuzzer hide nothing.

@@ -5,8 +5,9 @@
 //! a plain load or store. Bound: a few words per connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -37,6 +38,8 @@ pub struct Connection {
     requests: AtomicU64,
     multiplexed: AtomicBool,
     reading: Reading,
+    /// Whoever waits in [`Connection::wait_for_answers`].
+    reader: Mutex<Option<Waker>>,
     closing: AtomicBool,
     close: Notify,
 }
@@ -56,6 +59,8 @@ struct Reading {
     tunnel: AtomicBool,
     /// hyper has something to write that is not written.
     unflushed: AtomicBool,
+    /// Bytes wait for the answer that decides about a tunnel.
+    held_up: AtomicBool,
     tolerated: [AtomicU64; Tolerated::ALL.len()],
 }
 
@@ -99,6 +104,7 @@ impl Connection {
             requests: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
             reading: Reading::default(),
+            reader: Mutex::new(None),
             closing: AtomicBool::new(false),
             close: Notify::new(),
         }
@@ -179,6 +185,23 @@ impl Connection {
         self.active.load(Relaxed) == 0 && self.requests() == self.reading.heads.load(Relaxed)
     }
 
+    /// Wakes the reader when the last open request has ended: what it may read next depends on the answer.
+    pub fn wait_for_answers(&self, reader: &Waker) {
+        if let Ok(mut waiting) = self.reader.lock() {
+            *waiting = Some(reader.clone());
+        }
+        self.reading.held_up.store(true, Relaxed);
+    }
+
+    fn wake_reader(&self) {
+        if self.reading.held_up.swap(false, Relaxed)
+            && let Ok(mut waiting) = self.reader.lock()
+            && let Some(reader) = waiting.take()
+        {
+            reader.wake();
+        }
+    }
+
     /// Tells whether hyper has written everything.
     pub fn set_flushed(&self, flushed: bool) {
         self.reading.unflushed.store(!flushed, Relaxed);
@@ -233,6 +256,7 @@ impl Connection {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
         if left == 0 {
+            self.wake_reader();
             // The beginning of the next head may be here already.
             let next = if self.reading.in_head.load(Relaxed) { Phase::Head } else { Phase::Idle };
             self.enter(next, now);

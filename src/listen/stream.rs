@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -40,8 +40,6 @@ pub struct Stream {
     ready: usize,
     /// `None` on HTTP/2 and in a tunnel.
     scan: Option<Scan>,
-    /// Who reads on when it is known that there is no tunnel.
-    held_up: Option<Waker>,
     ended: bool,
     transport: Transport,
     connection: Arc<Connection>,
@@ -68,16 +66,7 @@ impl Stream {
     #[must_use]
     pub fn new(prefix: BytesMut, transport: Transport, connection: Arc<Connection>) -> Self {
         let ready = prefix.len();
-        Self {
-            held: prefix,
-            ready,
-            scan: None,
-            held_up: None,
-            ended: false,
-            transport,
-            connection,
-            back: None,
-        }
+        Self { held: prefix, ready, scan: None, ended: false, transport, connection, back: None }
     }
 
     /// A stream whose bytes pass `scan`. When it is dropped `back` gets what remains.
@@ -93,7 +82,6 @@ impl Stream {
             held: prefix,
             ready: 0,
             scan: Some(scan),
-            held_up: None,
             ended: false,
             transport,
             connection,
@@ -123,15 +111,6 @@ impl Stream {
         } else if self.connection.all_answered() {
             scan.no_tunnel();
             self.screen_held();
-        }
-    }
-
-    /// hyper trusts that it is woken for what it could not read, so it does not ask again by itself.
-    fn wake_reader(&mut self) {
-        if self.connection.all_answered()
-            && let Some(reader) = self.held_up.take()
-        {
-            reader.wake();
         }
     }
 
@@ -288,7 +267,8 @@ impl AsyncRead for Stream {
                     return Poll::Pending;
                 }
                 if scan.undecided() && !this.held.is_empty() {
-                    this.held_up = Some(cx.waker().clone());
+                    // hyper trusts that it is woken for what it could not read, so it does not ask again by itself.
+                    this.connection.wait_for_answers(cx.waker());
                     return Poll::Pending;
                 }
             }
@@ -333,9 +313,6 @@ impl AsyncWrite for Stream {
         // hyper flushes when it has nothing left to write.
         self.connection.set_flushed(result.is_ready());
         self.wrote(result.is_ready());
-        if result.is_ready() && self.held_up.is_some() {
-            self.wake_reader();
-        }
         result
     }
 
