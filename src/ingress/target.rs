@@ -38,11 +38,13 @@ pub fn to_origin_form(uri: &mut Uri) -> Result<(), Reason> {
     if uri.authority().is_none() && uri.path().starts_with('/') {
         return Ok(());
     }
-    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if !target.path().starts_with('/') {
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    // Absolute-form may leave the path out; origin-form writes it as `/` (RFC 9112 §3.2.1).
+    let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
+    if !target.starts_with('/') {
         return Err(Reason::BadTarget);
     }
-    *uri = Uri::from(target);
+    *uri = Uri::try_from(target).map_err(|_| Reason::BadTarget)?;
     Ok(())
 }
 
@@ -94,5 +96,14 @@ mod tests {
         let mut uri: Uri = "http://kz.example".parse().unwrap();
         to_origin_form(&mut uri).unwrap();
         assert_eq!(uri.to_string(), "/");
+    }
+
+    #[test]
+    fn an_absolute_form_without_a_path_gets_one() {
+        for (absolute, origin) in [("http://kz.example?b=c", "/?b=c"), ("http://kz.example#d", "/")] {
+            let mut uri: Uri = absolute.parse().unwrap();
+            to_origin_form(&mut uri).unwrap();
+            assert_eq!((uri.path(), uri.to_string().as_str()), ("/", origin), "{absolute}");
+        }
     }
 }
