@@ -53,7 +53,7 @@ fn compact(dir: &Path) -> u64 {
     let options = CompactorOptions { dir: dir.to_owned(), retention_days: 90, max_bytes: u64::MAX };
     // Ahead, so that no file is too young.
     let now = || clock::now().plus(Duration::from_secs(60));
-    let compactor = Compactor::start(options, Arc::new(keys), Arc::default(), now).expect("a thread");
+    let compactor = Compactor::start(options, Arc::new(keys), Arc::default(), now, None).expect("a thread");
     let stats = compactor.stats();
     while std::fs::read_dir(dir.join("journal")).expect("a folder").flatten().any(|e| is_journal(&e.path())) {
         std::thread::sleep(Duration::from_millis(1));

@@ -26,6 +26,7 @@ use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
 use crate::ingress::Admitted;
 use crate::listen::connection::OpenRequest;
+use crate::record::decisions::Decisions;
 use crate::record::emit;
 use crate::record::kept::Kept;
 use crate::respond::status;
@@ -56,6 +57,8 @@ pub struct Exchange {
     pub kept: Kept,
     /// What the cookie steps did.
     pub cookies: CookieFacts,
+    /// What was done to it beyond passing it on.
+    pub done: Decisions,
     /// What the consent step decided.
     pub consent: Option<Decision>,
     /// What the risk step found.
@@ -119,6 +122,7 @@ impl Exchange {
             kept: Kept::of(parts),
             cookies: CookieFacts::default(),
             visitor_cookie: None,
+            done: Decisions::default(),
             consent: None,
             risk: None,
             rate_wait: None,

@@ -24,6 +24,7 @@ use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
 use crate::ingress::{self, Normalised, target};
 use crate::listen::connection::{Connection, OpenRequest};
+use crate::record::decisions::Note;
 use crate::respond::{self, Body, own};
 use crate::risk::Action;
 use crate::worker::{State, Worker};
@@ -106,6 +107,7 @@ pub(crate) async fn steps(
         return Ok(Step::Own(Box::new(response)));
     }
     if let Some(response) = own::gate(exchange, parts) {
+        exchange.done.note(Note::Gate);
         return Ok(Step::Own(Box::new(Box::pin(own::whole(response)).await)));
     }
 
@@ -123,8 +125,9 @@ pub(crate) async fn steps(
     if exchange.visitor.is_none() {
         exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
     }
-    respond::to_site(exchange, &mut parts.headers, cookie_field, &normalised);
+    respond::to_site(exchange, parts, cookie_field, &normalised);
     if exchange.is_recorded_first() {
+        exchange.done.note(Note::RecordedFirst);
         exchange.record_before_forward().await?;
     }
     Ok(Step::Forward { websocket: normalised.websocket })
@@ -149,6 +152,8 @@ fn judge(
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let connection = exchange.open.connection();
     let normalised = ingress::normalise(parts, body, &exchange.admitted, connection, &state, &mut dropped)?;
+
+    exchange.kept.keep_hints(&parts.headers, &normalised.advertising);
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);

@@ -115,6 +115,16 @@ families! {
         = "Keys that seal records: those that live, and those that were destroyed.";
     JOURNAL_AGENTS_SKIPPED: Counter "kelisim_journal_agents_skipped_total" []
         = "Records whose user agent was not parsed because the batch's time for it was used up.";
+    AGENT_CACHE: Counter "kelisim_agent_cache_total" ["result"]
+        = "User agents looked up in the caches of what they say: hit, miss, evicted, given_up (took too long).";
+    AGENT_COMPLETED: Counter "kelisim_agent_completed_records_total" []
+        = "Records whose user agent was parsed only on their way into a segment.";
+    AGENT_DATA_LOADS: Counter "kelisim_agent_data_loads_total" ["file", "result"]
+        = "Rule files for user agents that were read; after an error what was in force stays.";
+    AGENT_DATA_RULES: Gauge "kelisim_agent_data_rules" ["file", "state"]
+        = "Rules of such files that are in force, and those that cannot be used.";
+    AGENT_DATA_BYTES: Gauge "kelisim_agent_data_size_bytes" ["file"]
+        = "Memory of the compiled rules.";
     JOURNAL_TORN: Counter "kelisim_journal_torn_bytes_total" []
         = "Bytes cut from the ends of journal files at recovery.";
     JOURNAL_FILES: Gauge "kelisim_journal_files" []

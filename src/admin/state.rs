@@ -1,4 +1,4 @@
-//! Figures of what all threads share: location databases, risk memory.
+//! Figures of what all threads share: location databases, risk memory, rules for user agents.
 //!
 //! Reads them when the page is asked for. Never keeps what it shows alive. Bound: a handful of samples.
 
@@ -8,8 +8,35 @@ use std::sync::{Arc, Weak};
 use super::labels::{Label, RiskPart};
 use super::metrics as table;
 use super::source::{Samples, Source};
+use crate::agents::{self, AgentData};
 use crate::geo::Role;
 use crate::snapshot::Shared;
+
+/// The figures of the rules for user agents.
+impl Source for AgentData {
+    fn collect(&self, out: &mut Samples) {
+        let figures = &self.figures;
+        for (result, figure) in [
+            ("hit", &figures.hits),
+            ("miss", &figures.misses),
+            ("evicted", &figures.evicted),
+            ("given_up", &figures.given_up),
+        ] {
+            out.counter(table::AGENT_CACHE, [result], figure.load(Relaxed));
+        }
+        out.counter(table::AGENT_COMPLETED, [], figures.completed.load(Relaxed));
+        let data = self.in_force();
+        for role in agents::Role::ALL {
+            let (loaded, refused) = (&figures.loaded[role as usize], &figures.refused[role as usize]);
+            out.counter(table::AGENT_DATA_LOADS, [role.label(), "ok"], loaded.load(Relaxed));
+            out.counter(table::AGENT_DATA_LOADS, [role.label(), "error"], refused.load(Relaxed));
+            let Some(counts) = data.counts(role) else { continue };
+            out.gauge(table::AGENT_DATA_RULES, [role.label(), "used"], counts.rules as f64);
+            out.gauge(table::AGENT_DATA_RULES, [role.label(), "unusable"], counts.unusable as f64);
+            out.gauge(table::AGENT_DATA_BYTES, [role.label()], counts.bytes as f64);
+        }
+    }
+}
 
 /// The figures of the shared state.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ pub const GENERATION_BYTES: usize = 2 << 20;
 pub(super) struct Cache {
     young: Generation,
     old: Generation,
+    forgotten: u64,
 }
 
 #[derive(Default)]
@@ -40,10 +41,21 @@ impl Cache {
     pub(super) fn put(&mut self, text: Box<[u8]>, value: Box<[u8]>) {
         let bytes = text.len() + value.len();
         if self.young.found.len() >= GENERATION || self.young.bytes + bytes > GENERATION_BYTES {
-            self.old = std::mem::take(&mut self.young);
+            let old = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            self.forgotten += old.found.len() as u64;
         }
         self.young.bytes += bytes;
         self.young.found.insert(text, value);
+    }
+
+    /// How many texts were forgotten for want of room since this was asked before.
+    pub(super) fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Forgets everything: other rules are in force.
+    pub(super) fn clear(&mut self) {
+        (self.young, self.old) = Default::default();
     }
 }
 

@@ -1,25 +1,34 @@
 //! Adds what the user agent says to records, on the journal's writer thread.
 //!
 //! A text that is known costs one look into the cache. A new one is parsed; when a batch has spent [`BUDGET`] on new
-//! texts, the rest of it goes without these fields and is counted. Never keeps a text longer than the cache does.
-//! Bound: [`BUDGET`] and the cache.
+//! texts, or one text takes that long, records go without these fields and are counted: the compactor, which is in no
+//! hurry and opens every class, completes them on their way into a segment. Never keeps a text longer than the cache
+//! does. Bound: [`BUDGET`] and the cache.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::find::parse;
-use super::table::VERSION;
+use super::data::{Data, Said};
+use super::live::AgentData;
+use super::patterns::Scratch;
 use crate::clock::monotonic;
 use crate::record::event::Encoded;
-use crate::record::{Class, Event, field_of};
-use crate::store::Enrich;
+use crate::record::{Class, Column, Event, Row, Value, field_of};
+use crate::store::{Complete, Enrich};
 
 /// Most time that one batch may spend on texts that are not in the cache.
 pub const BUDGET: Duration = Duration::from_millis(2);
+/// Most time that the compactor may spend on one text; then what the files say of it stays unknown.
+pub const COMPLETE_BUDGET: Duration = Duration::from_millis(100);
 
-/// Parses user agents, and knows the usual ones.
+/// Parses user agents by the rules in force, and knows the usual ones.
 pub struct Agents {
+    live: Arc<AgentData>,
+    data: Arc<Data>,
     cache: Cache,
+    scratch: Scratch,
     clock: fn() -> Instant,
     spent: Duration,
     skipped: u64,
@@ -27,21 +36,58 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// With the built-in tables.
+    /// With the built-in table alone.
     #[must_use]
     pub fn built_in() -> Self {
+        Self::following(Arc::default())
+    }
+
+    /// With whatever rules are in force.
+    #[must_use]
+    pub fn following(live: Arc<AgentData>) -> Self {
         Self {
+            data: live.in_force(),
+            live,
             cache: Cache::default(),
+            scratch: Scratch::default(),
             clock: monotonic,
             spent: Duration::ZERO,
             skipped: 0,
             encoded: Vec::new(),
         }
     }
+
+    /// Takes over other rules, which make everything that is known stale.
+    fn follow(&mut self) {
+        let data = self.live.data.load();
+        if !Arc::ptr_eq(&data, &self.data) {
+            self.data = Arc::clone(&data);
+            self.cache.clear();
+        }
+        count(&self.live.figures.evicted, self.cache.take_forgotten());
+    }
+
+    /// Puts the fields of a text into the cache, within `budget`; whether it could.
+    fn learn(&mut self, text: &[u8], budget: Duration) -> bool {
+        count(&self.live.figures.misses, 1);
+        let begun = (self.clock)();
+        let mut go_on = || (self.clock)().saturating_duration_since(begun) < budget;
+        let said = self.data.say(text, &mut self.scratch, &mut go_on);
+        let known = said.is_ok();
+        if let Ok(said) = said {
+            encode(&said, self.data.version(), &mut self.encoded);
+            self.cache.put(text.into(), clear_fields(&self.encoded).into());
+        } else {
+            count(&self.live.figures.given_up, 1);
+        }
+        self.spent += (self.clock)().saturating_duration_since(begun);
+        known
+    }
 }
 
 impl Enrich for Agents {
     fn begin(&mut self) -> u64 {
+        self.follow();
         self.spent = Duration::ZERO;
         std::mem::take(&mut self.skipped)
     }
@@ -49,36 +95,52 @@ impl Enrich for Agents {
     fn fields(&mut self, record: &Encoded<'_>) -> &[u8] {
         let Some(text) = field_of(record.sections[Class::Diag as usize], USER_AGENT) else { return &[] };
         // Asked twice: a value that is returned at once would be borrowed for the whole function.
-        if self.cache.get(text).is_none() {
-            if self.spent >= BUDGET {
-                self.skipped += 1;
-                return &[];
-            }
-            let begun = (self.clock)();
-            encode(text, &mut self.encoded);
-            self.cache.put(text.into(), clear_fields(&self.encoded).into());
-            self.spent += (self.clock)().saturating_duration_since(begun);
+        if self.cache.get(text).is_some() {
+            count(&self.live.figures.hits, 1);
+        } else if self.spent >= BUDGET || !self.learn(text, BUDGET.saturating_sub(self.spent)) {
+            self.skipped += 1;
+            return &[];
         }
         self.cache.get(text).unwrap_or_default()
     }
 }
 
+impl Complete for Agents {
+    fn begin_segment(&mut self) {
+        self.follow();
+    }
+
+    fn missing(&mut self, row: &Row<'_>) -> &[u8] {
+        let value = |id| Column::by_id(id).and_then(|column| row.get(column));
+        let (None, Some(Value::Text(text))) = (value(DATA_VERSION), value(USER_AGENT)) else { return &[] };
+        if self.cache.get(text).is_none() && !self.learn(text, COMPLETE_BUDGET) {
+            return &[];
+        }
+        count(&self.live.figures.completed, 1);
+        self.cache.get(text).unwrap_or_default()
+    }
+}
+
+fn count(figure: &AtomicU64, n: u64) {
+    if n > 0 {
+        figure.fetch_add(n, Relaxed);
+    }
+}
+
 /// Encodes an event of nothing but these fields.
-fn encode(text: &[u8], out: &mut Vec<u8>) {
-    let agent = parse(text);
-    let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
+fn encode(said: &Said<'_>, version: &str, out: &mut Vec<u8>) {
     out.clear();
     let event = Event {
-        agent_family: bytes(agent.family),
-        agent_major: agent.major,
-        os_family: bytes(agent.os),
-        os_major: agent.os_major,
-        device_class: bytes(agent.device),
-        bot: Some(agent.bot.is_some()),
-        bot_name: agent.bot.map(|bot| bot.name.as_bytes()),
-        bot_category: agent.bot.map(|bot| bot.category.label().as_bytes()),
-        bot_rule: agent.bot.map(|bot| bot.rule.as_bytes()),
-        agent_data: Some(VERSION.as_bytes()),
+        agent_family: said.family.as_deref().map(str::as_bytes),
+        agent_major: said.major,
+        os_family: said.os.as_deref().map(str::as_bytes),
+        os_major: said.os_major,
+        device_class: said.device.map(str::as_bytes),
+        bot: Some(said.bot.is_some()),
+        bot_name: said.bot.map(|bot| bot.name.as_bytes()),
+        bot_category: said.bot.map(|bot| bot.category.as_bytes()),
+        bot_rule: said.bot.map(|bot| bot.rule.as_bytes()),
+        agent_data: Some(version.as_bytes()),
         ..Event::default()
     };
     event.encode(out);
@@ -92,6 +154,8 @@ fn clear_fields(encoded: &[u8]) -> &[u8] {
 
 /// The id of `user_agent.original`.
 const USER_AGENT: u8 = 222;
+/// The id of `ua.data_version`, which every record has that was enriched.
+const DATA_VERSION: u8 = 166;
 
 #[cfg(test)]
 mod tests {
@@ -124,14 +188,15 @@ mod tests {
         assert_eq!([get("bot.is"), get("bot.name"), get("bot.category")], ["true", "GPTBot", "ai-crawler"]);
         assert_eq!(
             [get("bot.rule"), get("device.class"), get("ua.data_version")],
-            ["gptbot", "bot", VERSION]
+            ["gptbot", "bot", super::super::table::VERSION]
         );
         assert_eq!([get("http.response.status_code"), get("user_agent.original")], ["200", "-"]);
     }
 
     #[test]
-    fn the_id_is_that_of_the_text() {
+    fn the_ids_are_those_of_the_columns() {
         assert_eq!(Column::by_name("user_agent.original").map(|c| c.id), Some(USER_AGENT));
+        assert_eq!(Column::by_name("ua.data_version").map(|c| c.id), Some(DATA_VERSION));
     }
 
     #[test]

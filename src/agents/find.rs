@@ -12,7 +12,7 @@ use super::family::{browser, device, system};
 use super::table::{CRAWLERS, Category};
 
 /// How much of a text is looked at.
-const TEXT_BYTES: usize = 1024;
+pub(super) const TEXT_BYTES: usize = 1024;
 
 /// What a user agent says it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

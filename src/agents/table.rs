@@ -10,7 +10,7 @@ use Category::{
 };
 
 /// Version of both built-in tables, in column `ua.data_version`. Raised with every change.
-pub const VERSION: &str = "builtin-1";
+pub const VERSION: &str = "builtin-2";
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,9 @@ const fn crawler(category: Category, token: &'static str, name: &'static str) ->
 
 /// Every token, names first.
 pub(super) const CRAWLERS: &[Crawler] = &[
+    // Names that come with another's in the same text.
+    crawler(Feed, "freshrss", "FreshRSS"),
+    crawler(Seo, "s4a-probe-bot", "SEO4Ajax"),
     // Search engines.
     crawler(Search, "googlebot-image", "Googlebot Images"),
     crawler(Search, "googlebot-video", "Googlebot Video"),
@@ -101,7 +104,6 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Search, "google-safety", "Google Safety"),
     crawler(Search, "googlebot", "Googlebot"),
     crawler(Search, "bingbot", "Bingbot"),
-    crawler(Search, "bingpreview", "Bing Preview"),
     crawler(Search, "adidxbot", "Bing Ads"),
     crawler(Search, "msnbot", "MSNBot"),
     crawler(Search, "yandexbot", "YandexBot"),
@@ -123,6 +125,11 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Search, "yisouspider", "YisouSpider"),
     crawler(Search, "petalbot", "PetalBot"),
     crawler(Search, "seznambot", "SeznamBot"),
+    crawler(Search, "nutch", "Nutch"),
+    crawler(Search, "timpibot", "Timpibot"),
+    crawler(Search, "google favicon", "Google Favicon"),
+    crawler(Search, "playstore-google", "Google Play"),
+    crawler(Search, "indeedbot", "IndeedBot"),
     crawler(Search, "qwantbot", "Qwantbot"),
     crawler(Search, "qwantify", "Qwantify"),
     crawler(Search, "mojeekbot", "MojeekBot"),
@@ -168,7 +175,6 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Ai, "imagesiftbot", "ImagesiftBot"),
     crawler(Ai, "omgili", "Webz.io"),
     crawler(Ai, "webzio", "Webz.io"),
-    crawler(Ai, "timpibot", "Timpibot"),
     crawler(Ai, "mistralai-user", "MistralAI-User"),
     crawler(Ai, "duckassistbot", "DuckAssistBot"),
     crawler(Ai, "pangubot", "PanguBot"),
@@ -180,6 +186,7 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Ai, "novaact", "Nova Act"),
     crawler(Ai, "firecrawlagent", "Firecrawl"),
     // Crawlers that look at sites for their owners or rivals.
+    crawler(Seo, "datanyze", "Datanyze"),
     crawler(Seo, "ahrefsbot", "AhrefsBot"),
     crawler(Seo, "ahrefssiteaudit", "Ahrefs Site Audit"),
     crawler(Seo, "semrushbot", "SemrushBot"),
@@ -240,6 +247,11 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Monitoring, "chrome-lighthouse", "Lighthouse"),
     crawler(Monitoring, "pagespeed", "PageSpeed"),
     crawler(Monitoring, "ptst/", "WebPageTest"),
+    crawler(Monitoring, "thousandeyes", "ThousandEyes"),
+    crawler(Monitoring, "dotcom-monitor", "Dotcom-Monitor"),
+    crawler(Monitoring, "siteimprove", "Siteimprove"),
+    crawler(Monitoring, "appinsights", "Azure Application Insights"),
+    crawler(Monitoring, "silktide", "Silktide"),
     crawler(Monitoring, "kube-probe", "Kubernetes probe"),
     crawler(Monitoring, "elb-healthchecker", "AWS ELB"),
     crawler(Monitoring, "amazon-route53-health-check", "AWS Route 53"),
@@ -265,7 +277,6 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Monitoring, "observatory", "Observatory"),
     // Previews of links in chats and networks.
     crawler(Social, "facebookexternalhit", "Facebook"),
-    crawler(Social, "facebookcatalog", "Facebook Catalog"),
     crawler(Social, "twitterbot", "Twitterbot"),
     crawler(Social, "linkedinbot", "LinkedInBot"),
     crawler(Social, "slackbot", "Slackbot"),
@@ -287,6 +298,9 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Social, "mastodon", "Mastodon"),
     crawler(Social, "pleroma", "Pleroma"),
     crawler(Social, "bluesky cardyb", "Bluesky"),
+    crawler(Social, "bingpreview", "Bing Preview"),
+    crawler(Social, "google web preview", "Google Web Preview"),
+    crawler(Social, "googleimageproxy", "Google Image Proxy"),
     crawler(Social, "microsoftpreview", "Microsoft Preview"),
     crawler(Social, "snap url preview", "Snapchat"),
     crawler(Social, "line-poker", "LINE"),
@@ -297,6 +311,10 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Advertising, "mediapartners-google", "Google AdSense"),
     crawler(Advertising, "adsbot-google-mobile", "Google AdsBot Mobile"),
     crawler(Advertising, "adsbot-google", "Google AdsBot"),
+    crawler(Advertising, "facebookcatalog", "Facebook Catalog"),
+    crawler(Advertising, "google-ads-conversions", "Google Ads"),
+    crawler(Advertising, "moatbot", "Moat"),
+    crawler(Advertising, "scope3/", "Scope3"),
     crawler(Advertising, "apis-google", "Google APIs"),
     crawler(Advertising, "google-adwords", "Google Ads"),
     crawler(Advertising, "criteobot", "CriteoBot"),
@@ -320,6 +338,12 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Advertising, "ads.txt", "ads.txt crawler"),
     // Searches for weak places, wanted or not.
     crawler(Scanner, "nuclei", "Nuclei"),
+    crawler(Scanner, "obot/", "oBot"),
+    crawler(Scanner, "sucuri", "Sucuri"),
+    crawler(Scanner, "securityheaders", "SecurityHeaders"),
+    crawler(Scanner, "hardenize", "Hardenize"),
+    crawler(Scanner, "watchtowr", "watchTowr"),
+    crawler(Scanner, "foregenix", "Foregenix"),
     crawler(Scanner, "nikto", "Nikto"),
     crawler(Scanner, "sqlmap", "sqlmap"),
     crawler(Scanner, "nmap scripting engine", "Nmap"),
@@ -369,7 +393,6 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Feed, "newsblur", "NewsBlur"),
     crawler(Feed, "theoldreader", "The Old Reader"),
     crawler(Feed, "tiny tiny rss", "Tiny Tiny RSS"),
-    crawler(Feed, "freshrss", "FreshRSS"),
     crawler(Feed, "miniflux", "Miniflux"),
     crawler(Feed, "feedbin", "Feedbin"),
     crawler(Feed, "netnewswire", "NetNewsWire"),
@@ -389,14 +412,16 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Archiver, "archive.today", "archive.today"),
     crawler(Archiver, "arquivo-web-crawler", "Arquivo.pt"),
     crawler(Archiver, "httrack", "HTTrack"),
-    crawler(Archiver, "wget", "Wget"),
     crawler(Archiver, "webcopier", "WebCopier"),
     crawler(Archiver, "teleport", "Teleport"),
     crawler(Archiver, "webzip", "WebZIP"),
-    crawler(Archiver, "nutch", "Nutch"),
     crawler(Archiver, "turnitin", "Turnitin"),
     // Browsers driven by a program.
     crawler(Automation, "headlesschrome", "Headless Chrome"),
+    crawler(Automation, "google-agent", "Google Agent"),
+    crawler(Automation, "googleagent-mariner", "Google Mariner"),
+    crawler(Automation, "manus-user", "Manus"),
+    crawler(Automation, "ghost inspector", "Ghost Inspector"),
     crawler(Automation, "phantomjs", "PhantomJS"),
     crawler(Automation, "puppeteer", "Puppeteer"),
     crawler(Automation, "playwright", "Playwright"),
@@ -414,6 +439,7 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     // Libraries and tools that fetch one address.
     crawler(Library, "curl/", "curl"),
     crawler(Library, "libcurl", "libcurl"),
+    crawler(Library, "wget", "Wget"),
     crawler(Library, "python-requests", "Python Requests"),
     crawler(Library, "python-urllib", "Python urllib"),
     crawler(Library, "python-httpx", "HTTPX"),
@@ -483,7 +509,6 @@ pub(super) const CRAWLERS: &[Crawler] = &[
     crawler(Library, "lua-resty-http", "lua-resty-http"),
     crawler(Library, "http_request", "PECL HTTP"),
     crawler(Library, "http.rb", "http.rb"),
-    crawler(Library, "obot/", "oBot"),
     // Words that only programs use; after all names.
     crawler(Other, "crawler", "crawler"),
     crawler(Other, "spider", "spider"),

@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{self, Problems};
+use crate::agents::{Data, Role};
+use crate::config::{self, Problems, Records};
 
 /// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
 /// standard error.
@@ -18,7 +19,8 @@ pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let colour = is_coloured(out.is_terminal());
     let read = config::read(file, config::environment());
     if let Ok(config) = &read {
-        config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+        let rules = rule_files(&config.records);
+        config.warnings().iter().chain(&rules).for_each(|warning| eprintln!("warning: {warning}"));
     }
     let problems = read.err();
     report(file, problems.as_ref(), json, colour, &mut out)?;
@@ -28,6 +30,22 @@ pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
 /// Whether to colour what goes to a terminal: unless `NO_COLOR` is set and not empty.
 pub(super) fn is_coloured(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// What is wrong with the rules for user agents: a gateway starts without them.
+fn rule_files(records: &Records) -> Vec<String> {
+    let files = [(Role::Agents, &records.user_agent_data), (Role::Bots, &records.bot_data)];
+    let looked = files.into_iter().filter_map(|(role, path)| {
+        let path = path.as_ref()?;
+        let error = Data::load(role, path).err()?;
+        let why = crate::error::chain(&error);
+        Some(format!(
+            "{}: {} cannot be used: {why}; the built-in table would be used",
+            role.key(),
+            path.display()
+        ))
+    });
+    looked.collect()
 }
 
 fn report(

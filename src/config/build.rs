@@ -43,6 +43,10 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
                 "reject" => EncodedSlashes::Reject,
                 _ => EncodedSlashes::Pass,
             },
+            strip: Strip {
+                click_ids: root.word("ingress.click_ids")? == "strip",
+                campaign: root.word("ingress.campaign")? == "strip",
+            },
         },
         log: log(&root.table("log"))?,
         admin: Admin { address: root.maybe("admin.address") },
@@ -102,6 +106,7 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
         rate_limit: row.present("rate_limit").map(|table| rate_limit(&table)).transpose()?,
+        routes: Routes::new(row.all("routes")),
     })
 }
 
@@ -249,6 +254,8 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         retention,
         segments: table.take("segments")?,
         segment_minutes: table.take("segment_minutes")?,
+        user_agent_data: table.maybe("user_agent_data"),
+        bot_data: table.maybe("bot_data"),
         query_values: table.all("query_values"),
         record_before_forward: table.all("record_before_forward"),
         node: table.take("node")?,

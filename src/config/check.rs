@@ -16,6 +16,7 @@ use super::reference::Kind;
 use super::syntax::{show_duration, show_size};
 use super::value::Value;
 use super::walk::{Values, View};
+use crate::record::route::MOST_ROUTES;
 
 /// Texts of files, by path.
 pub(super) type Texts = HashMap<PathBuf, String>;
@@ -291,6 +292,11 @@ fn repetitions(values: &Values, mistakes: &mut Mistakes) {
         let Value::List(list) = &entry.value else { continue };
         if matches!(entry.key.kind, Kind::List { of: Kind::Host, .. }) {
             continue;
+        }
+        if matches!(entry.key.kind, Kind::List { of: Kind::Route, .. }) && list.len() > MOST_ROUTES {
+            let fault =
+                Fault::new(format!("more than {MOST_ROUTES} templates: each costs every request a look"));
+            mistakes.add(&entry.place, path, fault);
         }
         let mut seen = HashMap::new();
         for (i, (value, place)) in list.iter().enumerate() {

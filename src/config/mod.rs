@@ -34,7 +34,9 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::cookies::{Actions, Mode};
+use crate::ingress::click_ids::Strip;
 use crate::ingress::rate::Rate;
+use crate::record::route::Routes;
 use crate::risk;
 
 pub use environment::environment;
@@ -124,6 +126,8 @@ pub struct Site {
     pub body_bytes: u64,
     /// How often one client may ask; `None`: as often as it likes.
     pub rate_limit: Option<Rate>,
+    /// Templates of paths, whose variable parts are not recorded.
+    pub routes: Routes,
 }
 
 /// The one field in which trusted proxies name the client.
@@ -353,6 +357,10 @@ pub struct Records {
     pub segments: bool,
     /// Minutes after which a journal file becomes a segment although it is not full.
     pub segment_minutes: u32,
+    /// uap-core's rules for browsers and systems, above the built-in table.
+    pub user_agent_data: Option<PathBuf>,
+    /// crawler-user-agents' rules for crawlers, above the built-in table.
+    pub bot_data: Option<PathBuf>,
     /// Query keys whose values may be recorded.
     pub query_values: Vec<String>,
     /// Path prefixes whose requests are recorded durably before the upstream sees them.
@@ -488,6 +496,8 @@ pub struct Ingress {
     pub underscores: Underscores,
     /// What is done with `%2F` in a path.
     pub encoded_slashes: EncodedSlashes,
+    /// What of the query the site does not get without consent to advertising.
+    pub strip: Strip,
 }
 
 /// What is done with `%2F` in a path, which some sites read as `/`.

@@ -96,6 +96,8 @@ pub enum Kind {
     Network,
     /// A path prefix that begins with `/`.
     Prefix,
+    /// A template of paths, with braces around what varies.
+    Route,
     /// A path prefix with a slash at both ends.
     OwnPrefix,
     /// 1-32 letters, digits and the extra bytes given.
@@ -146,6 +148,7 @@ impl Kind {
             Self::Statuses => "a status, or several: \"200\", \"2xx\", \"200-399\"".into(),
             Self::Network => "a network such as 10.0.0.0/8".into(),
             Self::Prefix => "a path prefix such as \"/register\"".into(),
+            Self::Route => "a template of paths such as \"/user/{id}\"".into(),
             Self::OwnPrefix => "a path prefix with slashes at both ends".into(),
             Self::Id(_) => "an id of 1 to 32 characters".into(),
             Self::Text => "a text".into(),
@@ -352,6 +355,8 @@ pub static KEYS: &[Key] = &[
         "Path of the gateway's own pages; the site never sees requests below it."),
     key("site[].body_bytes", size(0, TIB), Unset("limits.body_bytes"),
         "Largest request body of this site; a larger one gets 413."),
+    key("site[].routes", list(&Kind::Route), Value("[]"),
+        "Templates of paths such as /user/{id} or /files/{rest*}: what the braces match is not recorded; the template is http.route."),
     key("site[].rate_limit.requests", integer(1, 1_000_000), Required,
         "Requests that one client may make in the time of `per`; beyond that 429. A client is an IPv4 address or an IPv6 /64."),
     key("site[].rate_limit.per", duration(1000, DAY), Value("\"1s\""), "The time for that many requests."),
@@ -432,8 +437,10 @@ pub static KEYS: &[Key] = &[
     key("records.record_before_forward", list(&Kind::Prefix), Value("[]"),
         "Path prefixes whose requests are recorded durably before the site sees them."),
     key("records.node", Kind::Id(b"._-"), Value("\"kelisim\""), "Name of this node; set it when there are several."),
-    later("records.user_agent_data", "Rules for user agents."),
-    later("records.bot_data", "Rules for crawlers."),
+    key("records.user_agent_data", file(&[], false), Unset("the built-in table"),
+        "Rules for browsers and systems: regexes.yaml of uap-core. Taken anew when it changes."),
+    key("records.bot_data", file(&[], false), Unset("the built-in table"),
+        "Rules for crawlers: crawler-user-agents.json. Taken anew when it changes."),
 
     key("limits.head_bytes", size(KIB, MIB), Value("\"64KiB\""), "Request head; beyond it 431."),
     key("limits.head_fields", integer(16, 1000), Value("200"), "Fields of a request head; beyond it 431."),
@@ -475,6 +482,10 @@ pub static KEYS: &[Key] = &[
         "What is done with header names that contain `_`."),
     key("ingress.encoded_slashes", word(&["pass", "reject"]), Value("\"pass\""),
         "What is done with `%2F` in a path, which some sites read as `/`."),
+    key("ingress.click_ids", word(&["pass", "strip"]), Value("\"pass\""),
+        "Click ids (gclid, yclid …) in the URL that the site gets: strip removes them without consent to advertising. Records never have them."),
+    key("ingress.campaign", word(&["pass", "strip"]), Value("\"pass\""),
+        "The same for utm_* and itm_*."),
     key("ingress.strict", Kind::Bool, Value("true"),
         "Heads with two framings, a repeated Content-Length or bare LF line ends get 400; else they are made unambiguous and counted."),
 

@@ -243,6 +243,15 @@ pub(super) fn prefix(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
+/// A template of paths, with braces around what varies.
+pub(super) fn route(text: &str) -> Result<String, Fault> {
+    let text = prefix(text)?;
+    match crate::record::route::check(&text) {
+        Ok(()) => Ok(text),
+        Err(why) => Err(Fault::new(why).hint("for example \"/user/{id}\" or \"/files/{rest*}\"")),
+    }
+}
+
 /// The prefix of the gateway's own endpoints: slashes at both ends, at least one character between.
 pub(super) fn own_prefix(text: &str) -> Result<String, Fault> {
     let text = prefix(text)?;

@@ -187,6 +187,7 @@ fn scalar(kind: &Kind, value: &DeValue<'_>, base: &Path) -> Result<Value, Fault>
         Kind::Statuses => syntax::statuses(text()?).map(Value::Statuses),
         Kind::Network => syntax::network(text()?).map(Value::Network),
         Kind::Prefix => syntax::prefix(text()?).map(Value::Text),
+        Kind::Route => syntax::route(text()?).map(Value::Text),
         Kind::OwnPrefix => syntax::own_prefix(text()?).map(Value::Text),
         Kind::Id(extra) => syntax::id(text()?, extra).map(Value::Text),
         Kind::Text => match text()? {

@@ -77,6 +77,7 @@ impl SiteConsent {
                 policy: Some(policy),
                 body_bytes: 0,
                 rate_limit: None,
+                routes: crate::record::route::Routes::default(),
             },
             &config::Consent {
                 sources: vec![

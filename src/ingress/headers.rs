@@ -53,7 +53,8 @@ pub fn scan(
     for name in headers.keys() {
         let class = class(name.as_str());
         let goes = match class {
-            Class::Plain | Class::Head | Class::Kept | Class::Ours | Class::Asks => continue,
+            Class::Plain | Class::Head | Class::Kept | Class::Ours => continue,
+            Class::Asks | Class::AsksHints | Class::Permissions => continue,
             Class::Length => {
                 found.framing = true;
                 continue;
@@ -129,9 +130,30 @@ pub fn remove(headers: &mut HeaderMap, found: &Found) {
     }
 }
 
-/// Removes from an answer what belongs to the connection to the site, and what only a visitor with consent may get.
-pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
+/// What of an answer may go on to the visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// What starts an advertising interface: with a permit.
+    pub advertising: bool,
+    /// What asks for client hints: only where nothing is enforced, since the gateway asks for none.
+    pub hints: bool,
+}
+
+/// What one look at an answer's head found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// The site sent a `Permissions-Policy`.
+    pub permissions: bool,
+    /// Something that starts an advertising interface was removed.
+    pub advertising: bool,
+    /// Something that asks for client hints was removed.
+    pub hints: bool,
+}
+
+/// Removes from an answer what belongs to the connection to the site, and what the visitor may not get.
+pub fn clean_answer(headers: &mut HeaderMap, passes: Passes) -> Cleaned {
     let mut remove = Names::new();
+    let mut cleaned = Cleaned::default();
     for name in headers.keys() {
         match class(name.as_str()) {
             class if class.is_of_the_hop() => {
@@ -142,7 +164,12 @@ pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
             }
             // A site that echoes what it received must not tell the visitor.
             Class::Kelisim => {}
-            Class::Asks if !permitted => {}
+            Class::Asks if !passes.advertising => cleaned.advertising = true,
+            Class::AsksHints if !passes.hints => cleaned.hints = true,
+            Class::Permissions => {
+                cleaned.permissions = true;
+                continue;
+            }
             _ => continue,
         }
         remove.push(name.clone());
@@ -150,13 +177,23 @@ pub fn clean_answer(headers: &mut HeaderMap, permitted: bool) {
     for name in &remove {
         headers.remove(name);
     }
+    cleaned
 }
 
 /// Whether a site that reads `_` as `-` (CGI, WSGI, Rack, PHP) would take this for a field that it trusts because we
 /// set or remove it: then it goes, even where names with `_` may pass.
 fn is_ours_to_a_site_that_reads_underscores(name: &str) -> bool {
     let class = class(&name.replace('_', "-"));
-    !matches!(class, Class::Plain | Class::Head | Class::Kept | Class::Length | Class::Asks)
+    !matches!(
+        class,
+        Class::Plain
+            | Class::Head
+            | Class::Kept
+            | Class::Length
+            | Class::Asks
+            | Class::AsksHints
+            | Class::Permissions
+    )
 }
 
 /// Collects what `Connection` lists. Fields that a site cannot do without, or that we set, are not for the client to
@@ -308,16 +345,18 @@ mod tests {
             ("attribution-reporting-register-source", "x"),
             ("trailer", "x"),
         ];
-        let left = |permitted| {
+        let left = |advertising, hints| {
             let mut h = headers(&answer);
-            clean_answer(&mut h, permitted);
+            let cleaned = clean_answer(&mut h, Passes { advertising, hints });
+            assert_eq!((cleaned.advertising, cleaned.hints), (!advertising, !hints));
             let mut names: Vec<String> = h.keys().map(ToString::to_string).collect();
             names.sort();
             names
         };
-        assert_eq!(left(false), ["content-type", "trailer"]);
+        assert_eq!(left(false, false), ["content-type", "trailer"]);
+        assert_eq!(left(true, false), ["attribution-reporting-register-source", "content-type", "trailer"]);
         let all = ["accept-ch", "attribution-reporting-register-source", "content-type", "trailer"];
-        assert_eq!(left(true), all);
+        assert_eq!(left(true, true), all);
     }
 
     #[test]
@@ -331,7 +370,7 @@ mod tests {
     #[test]
     fn a_site_cannot_speak_in_our_name() {
         let mut h = headers(&[("kelisim-risk", "low"), ("x-other", "1")]);
-        clean_answer(&mut h, true);
+        clean_answer(&mut h, Passes { advertising: true, hints: true });
         assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
     }
 

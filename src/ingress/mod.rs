@@ -7,6 +7,7 @@
 //!
 //! The scan of a head's bytes before hyper parses them has its place in `listen::stream`.
 
+pub mod click_ids;
 pub mod client;
 pub mod expect;
 pub mod framing;

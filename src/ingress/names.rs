@@ -46,8 +46,12 @@ pub enum Class {
     Advertising,
     /// A client hint that tells more than the low-entropy ones.
     ClientHint,
-    /// In an answer: starts an advertising interface or asks for client hints.
+    /// In an answer: starts an advertising interface.
     Asks,
+    /// In an answer: asks the browser for client hints, which is not for the site to decide.
+    AsksHints,
+    /// In an answer: `Permissions-Policy`, of which the hints are not for the site to decide either.
+    Permissions,
 }
 
 impl Class {
@@ -184,8 +188,8 @@ const NAMES: &[(&str, Class)] = &{
         ("device-memory", ClientHint), ("downlink", ClientHint), ("dpr", ClientHint),
         ("ect", ClientHint), ("rtt", ClientHint), ("viewport-width", ClientHint), ("width", ClientHint),
 
-        ("accept-ch", Asks), ("ad-auction-signals", Asks), ("critical-ch", Asks),
-        ("observe-browsing-topics", Asks), ("shared-storage-write", Asks),
+        ("ad-auction-signals", Asks), ("observe-browsing-topics", Asks), ("shared-storage-write", Asks),
+        ("accept-ch", AsksHints), ("critical-ch", AsksHints), ("permissions-policy", Permissions),
     ]
 };
 

@@ -180,5 +180,11 @@ async fn handshake(socket: TcpStream, store: &Store) -> io::Result<(TlsFacts, Tr
         Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
     };
-    Ok((TlsFacts { version, certificate }, Transport::Tls(Box::new(stream)), protocol))
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let alpn = match session.alpn_protocol() {
+        Some(b"h2") => Some("h2"),
+        Some(b"http/1.1") => Some("http/1.1"),
+        _ => None,
+    };
+    Ok((TlsFacts { version, cipher, alpn, certificate }, Transport::Tls(Box::new(stream)), protocol))
 }

@@ -69,6 +69,10 @@ struct Reading {
 pub struct TlsFacts {
     /// `1.2` or `1.3`.
     pub version: &'static str,
+    /// The cipher suite, as IANA names it.
+    pub cipher: Option<&'static str>,
+    /// What ALPN came to.
+    pub alpn: Option<&'static str>,
     /// The certificate served.
     pub certificate: Arc<Certificate>,
 }

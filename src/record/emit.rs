@@ -9,11 +9,12 @@ use std::time::Duration;
 use http::Version;
 use smallvec::SmallVec;
 
-use super::kept::Kept;
+use super::kept::{Hint, Kept};
 use super::redact;
 use super::{Ads, Event, Fraud, Kind, List, ListSpan, Lists};
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::geo::place::NetworkCategory;
 use crate::identify::agent::preferred_language;
 use crate::identify::text::push_ip;
 use crate::store::recorder::Submission;
@@ -99,6 +100,9 @@ fn with_event<T>(
         .risk
         .as_ref()
         .map(|risk| lists.gather(risk.assessment.signals.iter().map(|(name, _)| name.label().as_bytes())));
+    let done = exchange.done;
+    let decisions = (!done.is_empty()).then(|| lists.gather(done.words().map(str::as_bytes)));
+    let hints = kept.has_hints().then(|| lists.gather(kept.network_hints()));
     let lists = &*lists;
     let list = |span: Option<ListSpan>| span.map_or_else(List::default, |span| lists.get(span));
     let receipt = exchange.consent.as_ref().and_then(|c| c.receipt);
@@ -110,7 +114,7 @@ fn with_event<T>(
     text.clear();
     exchange.admitted.client.push_masked(text);
     let tls = exchange.open.connection().tls.as_ref();
-    let path = redact::path(kept.path());
+    let (route, path) = config.sites[exchange.admitted.served.site].routes.recorded(kept.path());
     let mut event = Event {
         kind,
         start_ts: Some(exchange.arrived),
@@ -118,11 +122,14 @@ fn with_event<T>(
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
         domain: Some(exchange.admitted.domain(state).as_bytes()),
         path: Some(&path),
+        route: route.map(str::as_bytes),
         query_keys: list(query_keys),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
         referer_origin: origin,
         http_version: Some(version(exchange.version)),
         tls_version: tls.map(|tls| tls.version.as_bytes()),
+        tls_cipher: tls.and_then(|tls| tls.cipher).map(str::as_bytes),
+        tls_alpn: tls.and_then(|tls| tls.alpn).map(str::as_bytes),
         request_bytes: Some(exchange.upload.as_ref().map_or(0, |upload| upload.bytes())),
         response_bytes: duration.map(|_| exchange.sent.get()),
         duration: duration.map(micros),
@@ -138,6 +145,7 @@ fn with_event<T>(
         cookie_bytes: (exchange.cookies.bytes > 0).then_some(exchange.cookies.bytes),
         cookies_stripped: exchange.cookies.stripped(),
         set_cookie_blocked: exchange.cookies.blocked.as_list(),
+        decisions: list(decisions),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
         client_address: Some(exchange.admitted.client.ip()),
         client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
@@ -147,9 +155,13 @@ fn with_event<T>(
         visitor_tag: exchange.visitor.as_ref().map(|visitor| &visitor.tag()[..]),
         query: allowed.as_deref(),
         referer,
+        network_hints: list(hints),
         ..Event::default()
     };
     fill_agent(&mut event, kept);
+    if kept.has_hints() {
+        fill_hints(&mut event, kept);
+    }
     if let Some(decision) = &exchange.consent {
         event.consent = Some(decision.result.label().as_bytes());
         event.consent_source = Some(decision.source.label().as_bytes());
@@ -162,6 +174,8 @@ fn with_event<T>(
         let mut fraud = Fraud::new(purpose);
         fraud.country = place.country(purpose).map(str::as_bytes);
         fraud.asn = place.asn(purpose).map(u64::from);
+        let category = place.category(purpose);
+        fraud.ip_class = (category != NetworkCategory::Unknown).then(|| category.label().as_bytes());
         fraud.risk_level = Some(risk.assessment.level.label().as_bytes());
         fraud.risk_score = Some(u64::from(risk.assessment.score));
         fraud.risk_signals = list(signals);
@@ -204,6 +218,18 @@ fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
     event.traceparent = kept.traceparent().filter(|value| is_trace_context(value));
     event.gpc = kept.gpc().map(|gpc| gpc == b"1");
     event.dnt = kept.dnt().map(|dnt| dnt == b"1");
+}
+
+/// What the browser tells only when it was asked.
+fn fill_hints<'a>(event: &mut Event<'a>, kept: &'a Kept) {
+    event.ua_full_versions = kept.hint(Hint::FullVersions);
+    event.ua_arch = kept.hint(Hint::Arch);
+    event.ua_bitness = kept.hint(Hint::Bitness);
+    event.ua_model = kept.hint(Hint::Model);
+    event.ua_platform_version = kept.hint(Hint::PlatformVersion);
+    event.device_memory = kept.hint(Hint::Memory);
+    event.device_pixel_ratio = kept.hint(Hint::PixelRatio);
+    event.viewport_width = kept.hint(Hint::ViewportWidth);
 }
 
 /// Whether this is a `traceparent` (W3C Trace Context §3.2.2): 55 lower-case hexadecimal digits and dashes. Anything else

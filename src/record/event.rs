@@ -253,6 +253,8 @@ columns! {
             domain: Text = 132 "url.domain";
             /// Path after redaction, without query.
             path: Text = 133 "url.path";
+            /// Template that the path matches, from the configuration.
+            route: Text = 170 "http.route";
             /// Names of the query's parameters, without values.
             query_keys: List = 134 "url.query_keys";
             /// Status sent to the visitor.
@@ -288,6 +290,10 @@ columns! {
             http_version: Text = 136 "network.protocol.version";
             /// TLS version: `1.2`, `1.3`; absent without TLS.
             tls_version: Text = 137 "tls.protocol.version";
+            /// TLS cipher suite, as IANA names it; absent without TLS.
+            tls_cipher: Text = 171 "tls.cipher";
+            /// Protocol that was agreed on in the TLS handshake (ALPN); absent without.
+            tls_alpn: Text = 172 "tls.next_protocol";
             /// `Sec-CH-UA`: brands and major versions.
             ua_brands: Text = 138 "sec_ch_ua.brands";
             /// `Sec-CH-UA-Platform`.
@@ -330,6 +336,10 @@ columns! {
             fetch_dest: Text = 147 "sec_fetch.dest";
             /// `Sec-Fetch-User: ?1`.
             fetch_user: Bool = 15 "sec_fetch.user";
+            /// What was done beyond passing it on: `recorded-first`, `request-advertising`, `request-client-hints`,
+            /// `request-click-ids`, `request-campaign`, `answer-advertising`, `answer-client-hints`,
+            /// `answer-expired-cookies`, `gate`; absent when nothing was. Cookies have columns of their own.
+            decisions: List = 173 "decision.log";
             /// What was done about the risk: `observe`, `tag`, `throttle`, `deny`.
             risk_action: Text = 148 "risk.action";
             /// A text or list of this record was too long and was cut.
@@ -405,6 +415,8 @@ columns! {
             country: Text = 200 "geo.country.iso_code";
             /// Number of the autonomous system.
             asn: U64 = 80 "as.number";
+            /// Sort of network: `isp`, `hosting`; absent when not known.
+            ip_class: Text = 203 "ip.class";
         }
         "2.2.4 fraud and security", "prevention of fraud" => {
             /// Risk level: `none`, `low`, `medium`, `high`.

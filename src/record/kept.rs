@@ -6,6 +6,7 @@
 use std::fmt;
 
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 
 macro_rules! kept {
     ($($(#[$doc:meta])* $field:ident = $name:literal;)*) => {
@@ -17,6 +18,8 @@ macro_rules! kept {
             path: Span,
             query: Span,
             $($field: Span,)*
+            /// Few browsers send any.
+            hints: Vec<(Hint, Span)>,
         }
 
         impl Kept {
@@ -105,6 +108,35 @@ impl Kept {
         self.gpc.is_present() || self.dnt.is_present()
     }
 
+    /// Copies client hints that the browser tells only when asked. `names` are those that the head has.
+    pub fn keep_hints(&mut self, headers: &HeaderMap, names: &[HeaderName]) {
+        for name in names {
+            let (Some(hint), Some(value)) = (Hint::of(name.as_str()), headers.get(name)) else { continue };
+            if self.hint(hint).is_none() {
+                let span = self.push(value.as_bytes());
+                self.hints.push((hint, span));
+            }
+        }
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn has_hints(&self) -> bool {
+        !self.hints.is_empty()
+    }
+
+    /// A client hint.
+    #[must_use]
+    pub fn hint(&self, hint: Hint) -> Option<&[u8]> {
+        let (_, span) = self.hints.iter().find(|(kept, _)| *kept == hint)?;
+        self.get(*span)
+    }
+
+    /// `ECT`, `RTT` and `Downlink`, as far as they were sent.
+    pub fn network_hints(&self) -> impl Iterator<Item = &[u8]> {
+        [Hint::Ect, Hint::Rtt, Hint::Downlink].into_iter().filter_map(|hint| self.hint(hint))
+    }
+
     #[inline]
     fn push(&mut self, text: &[u8]) -> Span {
         let start = self.bytes.len();
@@ -115,6 +147,53 @@ impl Kept {
     #[inline]
     fn get(&self, span: Span) -> Option<&[u8]> {
         self.bytes.get(span.start as usize..span.end as usize)
+    }
+}
+
+/// A client hint that the browser tells only when asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// `Sec-CH-UA-Full-Version-List`.
+    FullVersions,
+    /// `Sec-CH-UA-Arch`.
+    Arch,
+    /// `Sec-CH-UA-Bitness`.
+    Bitness,
+    /// `Sec-CH-UA-Model`.
+    Model,
+    /// `Sec-CH-UA-Platform-Version`.
+    PlatformVersion,
+    /// `Device-Memory`.
+    Memory,
+    /// `DPR`.
+    PixelRatio,
+    /// `Viewport-Width`.
+    ViewportWidth,
+    /// `ECT`.
+    Ect,
+    /// `RTT`.
+    Rtt,
+    /// `Downlink`.
+    Downlink,
+}
+
+impl Hint {
+    /// By its name, old or new.
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "sec-ch-ua-full-version-list" => Self::FullVersions,
+            "sec-ch-ua-arch" => Self::Arch,
+            "sec-ch-ua-bitness" => Self::Bitness,
+            "sec-ch-ua-model" => Self::Model,
+            "sec-ch-ua-platform-version" => Self::PlatformVersion,
+            "sec-ch-device-memory" | "device-memory" => Self::Memory,
+            "sec-ch-dpr" | "dpr" => Self::PixelRatio,
+            "sec-ch-viewport-width" | "viewport-width" => Self::ViewportWidth,
+            "sec-ch-ect" | "ect" => Self::Ect,
+            "sec-ch-rtt" | "rtt" => Self::Rtt,
+            "sec-ch-downlink" | "downlink" => Self::Downlink,
+            _ => return None,
+        })
     }
 }
 

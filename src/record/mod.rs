@@ -5,6 +5,7 @@
 //! touches the disk. Bound: [`event::RECORD_BYTES`] per record, [`wire::TEXT_BYTES`] per field.
 
 pub mod access_log;
+pub mod decisions;
 pub mod emit;
 pub mod event;
 pub mod kept;
@@ -12,6 +13,7 @@ pub mod list;
 pub mod purpose;
 pub(crate) mod rebuilt;
 pub mod redact;
+pub mod route;
 pub mod row;
 pub mod wire;
 

@@ -71,9 +71,8 @@ pub fn strip_click_ids(query: &[u8]) -> Cow<'_, [u8]> {
 /// The query (without `?`) without click ids and, if wanted, campaign parameters. Borrowed if nothing was removed.
 #[must_use]
 pub fn strip(query: &[u8], campaign: Campaign) -> Cow<'_, [u8]> {
-    let is_plain = |part: &[u8]| {
-        !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(key_of(part), campaign)
-    };
+    let is_plain =
+        |part: &[u8]| !part.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#')) && !goes(part, campaign);
     if query.split(|&byte| is_separator(byte)).all(is_plain) {
         return Cow::Borrowed(query);
     }
@@ -192,13 +191,38 @@ fn look_inside(part: &[Unit], depth: usize, campaign: Campaign, cuts: &mut Vec<R
 /// Whether a part is a parameter that goes. Inside a value a bare word is a word, not a parameter.
 fn part_goes(part: &[Unit], depth: usize, campaign: Campaign) -> bool {
     let bytes: Vec<u8> = part.iter().map(|unit| unit.byte).collect();
-    (depth == 0 || bytes.contains(&b'=')) && goes(key_of(&bytes), campaign)
+    (depth == 0 || bytes.contains(&b'=')) && goes(&bytes, campaign)
 }
 
-fn goes(key: &[u8], campaign: Campaign) -> bool {
-    let key = decode(key);
-    let is_campaign = key.starts_with(b"utm_") || key.starts_with(b"itm_");
-    is_click_id(&key) || (campaign == Campaign::Remove && is_campaign)
+fn goes(part: &[u8], campaign: Campaign) -> bool {
+    match key(part) {
+        Key::ClickId => true,
+        Key::Campaign => campaign == Campaign::Remove,
+        Key::Other => false,
+    }
+}
+
+/// What a parameter is, by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Names a person's click.
+    ClickId,
+    /// Names a campaign.
+    Campaign,
+    /// Anything else.
+    Other,
+}
+
+/// What a pair of a query is, by its key after percent-decoding.
+pub(crate) fn key(pair: &[u8]) -> Key {
+    let key = decode(key_of(pair));
+    if is_click_id(&key) {
+        Key::ClickId
+    } else if key.starts_with(b"utm_") || key.starts_with(b"itm_") {
+        Key::Campaign
+    } else {
+        Key::Other
+    }
 }
 
 fn is_click_id(key: &[u8]) -> bool {
@@ -214,7 +238,7 @@ const fn is_separator(byte: u8) -> bool {
     matches!(byte, b'&' | b';')
 }
 
-fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'%') {
         return Cow::Borrowed(bytes);
     }

@@ -98,6 +98,19 @@ impl<'a> Row<'a> {
         Self { seq, ts, kind, node, schema, sections }
     }
 
+    /// The same row with further clear fields behind its own, which stand in `room` afterwards.
+    pub(crate) fn with_clear<'b>(&self, more: &[u8], room: &'b mut Vec<u8>) -> Row<'b>
+    where
+        'a: 'b,
+    {
+        room.clear();
+        room.extend_from_slice(self.sections[Class::Clear as usize]);
+        room.extend_from_slice(more);
+        let mut sections: Sections<'b> = self.sections;
+        sections[Class::Clear as usize] = room;
+        Row { sections, ..*self }
+    }
+
     /// The value of one column; `None` when absent or not opened.
     #[must_use]
     pub fn get(&self, column: &Column) -> Option<Value<'a>> {

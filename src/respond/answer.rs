@@ -7,7 +7,7 @@
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::proxy_status;
+use super::{permissions, proxy_status};
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
 use crate::cookies::response::{self, Verdict};
@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
 use crate::ingress::{headers, host, request_id};
 use crate::record::List;
+use crate::record::decisions::Note;
 
 /// Which advertising cookies the browser is told to forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,24 @@ pub enum Expire {
 pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap) {
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
-    headers::clean_answer(fields, permitted || exchange.state.cookies.mode == Mode::DryRun);
+    let enforced = exchange.state.cookies.mode == Mode::Enforce;
+    let passes = headers::Passes { advertising: permitted || !enforced, hints: !enforced };
+    let cleaned = headers::clean_answer(fields, passes);
+    if cleaned.permissions && enforced {
+        exchange.done.note_if(permissions::without_hints(fields), Note::AnswerHints);
+    }
+    exchange.done.note_if(cleaned.advertising, Note::AnswerAdvertising);
+    exchange.done.note_if(cleaned.hints, Note::AnswerHints);
     proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
     if is_navigation(exchange, status, fields) {
-        private |= expire_advertising(exchange, fields, Expire::NotPermitted, now);
+        if !permitted && enforced {
+            permissions::deny_advertising(fields, cleaned.permissions);
+        }
+        let expired = expire_advertising(exchange, fields, Expire::NotPermitted, now);
+        exchange.done.note_if(expired, Note::Expired);
+        private |= expired;
         if let Some(cookie) = exchange.visitor_cookie.take() {
             fields.append(header::SET_COOKIE, cookie);
             private = true;

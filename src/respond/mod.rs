@@ -11,6 +11,7 @@ pub mod body;
 pub mod error_page;
 mod error_texts;
 pub mod own;
+pub mod permissions;
 pub mod proxy_status;
 pub mod send;
 pub mod status;

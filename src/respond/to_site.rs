@@ -1,19 +1,22 @@
 //! The last changes to a request's head before the site gets it.
 //!
-//! The `Cookie` field that the site may see, what the visitor decided, what the risk signals say. Every field that the
+//! The `Cookie` field and the query that the site may see, what the visitor decided, what the risk signals say. Every field that the
 //! site may trust is set here, or was removed when the head was normalised. Never touches the body. Bound: the head.
 
-use http::{HeaderMap, HeaderName, header};
+use http::request::Parts;
+use http::{HeaderName, header};
 
 use crate::admin::labels::DropReason;
 use crate::cookies::Mode;
 use crate::cookies::request::Output;
 use crate::exchange::Exchange;
-use crate::ingress::Normalised;
+use crate::ingress::{Normalised, click_ids};
+use crate::record::decisions::Note;
 use crate::risk::{self, Action};
 
 /// Makes the head final.
-pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, normalised: &Normalised) {
+pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, normalised: &Normalised) {
+    let headers = &mut parts.headers;
     match cookies {
         Output::Unchanged => {}
         Output::Replaced(bytes) => match http::HeaderValue::from_maybe_shared(bytes) {
@@ -34,14 +37,21 @@ pub fn to_site(exchange: &Exchange, headers: &mut HeaderMap, cookies: Output, no
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);
-                exchange.worker.metrics.dropped_header(if is_advertising_signal(name.as_str()) {
-                    DropReason::Advertising
+                let (reason, note) = if is_advertising_signal(name.as_str()) {
+                    (DropReason::Advertising, Note::RequestAdvertising)
                 } else {
-                    DropReason::ClientHint
-                });
+                    (DropReason::ClientHint, Note::RequestHints)
+                };
+                exchange.worker.metrics.dropped_header(reason);
+                exchange.done.note(note);
             }
+            let strip = exchange.state.config.ingress.strip;
+            let removed = click_ids::remove(&mut parts.uri, strip);
+            exchange.done.note_if(removed.click_ids, Note::ClickIds);
+            exchange.done.note_if(removed.campaign, Note::Campaign);
         }
     }
+    let headers = &mut parts.headers;
     // Without an assessment to tell there is nothing to remove: what is normalised has no field of our names left.
     if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
         risk::headers::set(headers, &risk.assessment);

@@ -27,6 +27,7 @@ pub use start::{Source, StartError, start};
 
 use self::watchdog::Watchdog;
 use crate::admin::health::{NotReady, Readiness};
+use crate::agents::Loader;
 use crate::record::access_log;
 use crate::snapshot::Shared;
 use crate::store::Journal;
@@ -58,6 +59,7 @@ pub struct Server {
     background: Option<JoinHandle<()>>,
     journal: Option<Journal>,
     compactor: Option<Compactor>,
+    agents: Option<Loader>,
     access_log: Option<access_log::Writer>,
     watchdog: Watchdog,
 }
@@ -147,6 +149,9 @@ impl Server {
         }
         if let Some(compactor) = self.compactor.take() {
             compactor.stop();
+        }
+        if let Some(agents) = self.agents.take() {
+            agents.stop();
         }
         if let Some(log) = self.access_log.take() {
             log.stop();

@@ -19,6 +19,7 @@ use crate::admin::metrics::{LabelSpace, Metrics};
 use crate::admin::process::ProcessSource;
 use crate::admin::source::ConfigStatus;
 use crate::admin::state::StateSource;
+use crate::agents::{AgentData, Agents, Loader};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
 use crate::consent::{ConsentKeys, KeyError};
@@ -147,9 +148,11 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     // One more for the health checks.
     let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
     let counting = handles.pop();
-    let (journal, recorders) =
-        Journal::start(JournalOptions::from_config(&config.records, config.workers), clock::now)?;
-    let compactor = compactor(config, &journal)?;
+    let agents = Arc::<AgentData>::default();
+    let options = JournalOptions::from_config(&config.records, config.workers);
+    let enrich = Box::new(Agents::following(Arc::clone(&agents)));
+    let (journal, recorders) = Journal::start_enriched(options, clock::now, enrich)?;
+    let compactor = compactor(config, &journal, &agents)?;
     let shared = Arc::new(shared(config, cookies, geo, upstreams, &certificates, &metrics, now)?);
     metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
@@ -162,6 +165,13 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         metrics.add_source(compactor.stats());
     }
     metrics.add_source(Arc::new(StateSource::new(&shared)));
+    metrics.add_source(Arc::clone(&agents) as _);
+    let watched_files = Arc::clone(&shared);
+    let agents = Loader::start(agents, move || {
+        let records = &watched_files.snapshot.load().config.records;
+        [records.user_agent_data.clone(), records.bot_data.clone()]
+    })
+    .map_err(StartError::Thread)?;
     if let Some(log) = &access_log {
         metrics.add_source(Arc::clone(&log.stats) as Arc<dyn crate::admin::source::Source>);
     }
@@ -177,6 +187,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         background: None,
         journal: Some(journal),
         compactor,
+        agents: Some(agents),
         access_log,
         watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
@@ -300,7 +311,11 @@ pub(super) fn labels(config: &Config) -> LabelSpace {
 }
 
 /// The thread that makes segments, if the configuration wants them.
-fn compactor(config: &Config, journal: &Journal) -> Result<Option<Compactor>, StartError> {
+fn compactor(
+    config: &Config,
+    journal: &Journal,
+    agents: &Arc<AgentData>,
+) -> Result<Option<Compactor>, StartError> {
     if !config.records.segments {
         return Ok(None);
     }
@@ -309,8 +324,9 @@ fn compactor(config: &Config, journal: &Journal) -> Result<Option<Compactor>, St
         retention_days: config.records.retention_days,
         max_bytes: config.records.max_bytes,
     };
-    let compactor =
-        Compactor::start(options, journal.keys(), journal.stats(), clock::now).map_err(StartError::Thread)?;
+    let complete = Box::new(Agents::following(Arc::clone(agents)));
+    let compactor = Compactor::start(options, journal.keys(), journal.stats(), clock::now, Some(complete))
+        .map_err(StartError::Thread)?;
     journal.tell_closed(compactor.thread());
     Ok(Some(compactor))
 }

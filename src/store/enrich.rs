@@ -6,8 +6,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::stats::Stats;
-use crate::record::Class;
 use crate::record::event::Encoded;
+use crate::record::{Class, Row};
 
 /// Makes clear fields for a record. Called on the writer thread for every record, so it must not wait.
 pub trait Enrich: Send {
@@ -16,6 +16,15 @@ pub trait Enrich: Send {
 
     /// Encoded fields of the class `clear`, or none.
     fn fields(&mut self, record: &Encoded<'_>) -> &[u8];
+}
+
+/// Makes the clear fields that a record still lacks when it goes into a segment: there every class is open once more.
+pub trait Complete: Send {
+    /// A segment begins.
+    fn begin_segment(&mut self);
+
+    /// Encoded fields of the class `clear` that the row lacks, or none.
+    fn missing(&mut self, row: &Row<'_>) -> &[u8];
 }
 
 /// Puts what an [`Enrich`] makes behind the clear fields of a record.

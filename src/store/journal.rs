@@ -119,8 +119,20 @@ impl Journal {
         options: JournalOptions,
         now: fn() -> Timestamp,
     ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
+        Self::start_enriched(options, now, Box::new(Agents::built_in()))
+    }
+
+    /// [`Self::start`] with something else to add to the records before they are written.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_enriched(
+        options: JournalOptions,
+        now: fn() -> Timestamp,
+        enrich: Box<dyn Enrich>,
+    ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
         let keys = LocalKeys::prepare(&options.keys_dir).map_err(StartError::Keys)?;
-        Self::start_on(Arc::new(OsDisk), Arc::new(keys), options, now)
+        Self::start_with(Arc::new(OsDisk), Arc::new(keys), options, now, enrich)
     }
 
     /// [`Self::start`] on a given disk, with a given keeper of keys.

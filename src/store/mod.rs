@@ -30,7 +30,7 @@ pub mod stats;
 mod sync;
 mod writer;
 
-pub use enrich::Enrich;
+pub use enrich::{Complete, Enrich};
 pub use follow::Follower;
 pub use journal::{Journal, JournalOptions, StartError};
 pub use reader::{Reader, Scanned, TimeRange};

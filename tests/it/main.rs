@@ -17,6 +17,7 @@
 //! | [`tunnels`] | WebSockets |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
+//! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
@@ -40,6 +41,7 @@
 
 mod access_log;
 mod admin;
+mod agents;
 mod browser;
 mod cli;
 mod client_address;

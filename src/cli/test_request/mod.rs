@@ -140,7 +140,8 @@ fn rehearse(
 ) -> io::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let tls = rehearsal.certificates.get(listener).and_then(Option::as_ref);
-    let facts = tls.map(|store| TlsFacts { version: "1.3", certificate: store.current() });
+    let facts =
+        tls.map(|store| TlsFacts { version: "1.3", cipher: None, alpn: None, certificate: store.current() });
     let connection = Arc::new(Connection::new(listener, args.peer, facts, clock::monotonic()));
     let stage = steps::Stage {
         worker: Rc::clone(&rehearsal.worker),

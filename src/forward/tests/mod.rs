@@ -70,6 +70,7 @@ impl Setup {
                 policy: None,
                 body_bytes: 1 << 20,
                 rate_limit: None,
+                routes: crate::record::route::Routes::default(),
             },
             limits: config::Limits {
                 head_bytes: 65_536,

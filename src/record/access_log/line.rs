@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use crate::config::AccessFormat;
 use crate::exchange::Exchange;
-use crate::record::redact;
 
 /// The line of a finished exchange, with its line end.
 #[must_use]
 pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<u8> {
     let mut masked = Vec::with_capacity(24);
     exchange.admitted.client.push_masked(&mut masked);
-    let path = redact::path(exchange.kept.path());
+    let site = &exchange.state.config.sites[exchange.admitted.served.site];
+    let (_, path) = site.routes.recorded(exchange.kept.path());
     let upstream = exchange.upstream.as_ref();
     let endpoints = exchange.state.endpoints.get(exchange.admitted.served.site);
     let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| endpoints?.get(index));

@@ -21,6 +21,7 @@ use super::stats::SegmentStats;
 use super::step::NoFaults;
 use crate::clock::Timestamp;
 use crate::seal::KeyProvider;
+use crate::store::enrich::Complete;
 use crate::store::stats::Stats;
 
 /// How segments are made and kept.
@@ -42,7 +43,8 @@ pub struct Compactor {
 }
 
 impl Compactor {
-    /// Starts the thread. `journal` are the figures of the journal in the same folder; `now` is the wall clock.
+    /// Starts the thread. `journal` are the figures of the journal in the same folder; `now` is the wall clock;
+    /// `complete` adds what records had no time for when they were written.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -51,6 +53,7 @@ impl Compactor {
         keys: Arc<dyn KeyProvider>,
         journal: Arc<Stats>,
         now: fn() -> Timestamp,
+        complete: Option<Box<dyn Complete>>,
     ) -> io::Result<Self> {
         let (stop, stats) = (Arc::<AtomicBool>::default(), Arc::<SegmentStats>::default());
         let kept = Kept { days: options.retention_days, bytes: options.max_bytes };
@@ -63,6 +66,7 @@ impl Compactor {
             settle: SETTLE,
             unsettled: false,
             damaged: BTreeSet::new(),
+            complete,
         };
         let background = Background { work, kept, journal, now, lock: None, failures: 0 };
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(|| background.run())?;

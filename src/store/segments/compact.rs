@@ -21,9 +21,10 @@ use super::stats::SegmentStats;
 use super::step::{Faults, Step};
 use super::write::{Origin, SegmentWriter, Written};
 use crate::clock::Timestamp;
-use crate::record::SCHEMA_VERSION;
+use crate::record::{Row, SCHEMA_VERSION};
 use crate::seal::{Day, KeyProvider, Keyring};
 use crate::store::disk::sync_folder;
+use crate::store::enrich::Complete;
 use crate::store::files::{self, End, FileName};
 use crate::store::frame::Mark;
 use crate::store::head::FileHead;
@@ -50,6 +51,8 @@ pub(super) struct Work {
     pub(super) unsettled: bool,
     /// Closed files that cannot be read to their end.
     pub(super) damaged: BTreeSet<PathBuf>,
+    /// Adds what records had no time for when they were written.
+    pub(super) complete: Option<Box<dyn Complete>>,
 }
 
 /// A closed journal file.
@@ -199,6 +202,9 @@ impl Work {
         let mut writer = SegmentWriter::new(file, origin, &*self.keys)?;
         let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
         let mut reader = FrameReader::new(0);
+        if let Some(complete) = &mut self.complete {
+            complete.begin_segment();
+        }
         for closed in group {
             let next = self.copy(closed, &keyring, &mut reader, &mut writer)?;
             if next != closed.end.next_seq {
@@ -217,7 +223,7 @@ impl Work {
 
     /// Copies the rows of a file; the `seq` after the last one.
     fn copy(
-        &self,
+        &mut self,
         closed: &Closed,
         keyring: &Keyring,
         reader: &mut FrameReader,
@@ -227,6 +233,7 @@ impl Work {
         let opener = Opener::new(&closed.head, keyring).map_err(|error| error.of(&closed.name.path))?;
         // Without a key that may come back, its class would be lost.
         let Some(mut opener) = opener.filter(|opener| !opener.locked()) else { return Ok(next) };
+        let mut room = Vec::new();
         reader.restart(closed.at, 0);
         while let Some(frame) = reader.next(&closed.file)?.filter(|f| f.mark == Mark::Records) {
             if self.stop.load(Relaxed) {
@@ -236,7 +243,8 @@ impl Work {
             if frame.first_seq != next {
                 break;
             }
-            let flow = batch.rows(|row| match writer.push(&row) {
+            let complete = &mut self.complete;
+            let flow = batch.rows(|row| match push(writer, &row, complete, &mut room) {
                 Ok(()) => {
                     next = row.seq + 1;
                     ControlFlow::Continue(())
@@ -268,6 +276,19 @@ impl Work {
             self.faults.at(Step::Done)?;
         }
         Ok(())
+    }
+}
+
+/// Adds a row with what it still lacks.
+fn push(
+    writer: &mut SegmentWriter,
+    row: &Row<'_>,
+    complete: &mut Option<Box<dyn Complete>>,
+    room: &mut Vec<u8>,
+) -> Result<(), SegmentError> {
+    match complete.as_mut().map_or(&[][..], |complete| complete.missing(row)) {
+        [] => writer.push(row),
+        more => writer.push(&row.with_clear(more, room)),
     }
 }
 

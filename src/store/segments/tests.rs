@@ -104,6 +104,7 @@ fn work(dir: &Path, faults: impl Faults + 'static) -> Work {
         settle: Duration::ZERO,
         unsettled: false,
         damaged: BTreeSet::new(),
+        complete: None,
     }
 }
 
@@ -367,7 +368,7 @@ fn one_of_two_compactors_works_and_the_other_takes_over() {
         let (keys, stats) = (keys(dir.path()), Arc::<Stats>::default());
         // Far ahead, so that the files have settled.
         let now = || Timestamp::from_secs(clock::now().as_secs() + 60);
-        Compactor::start(options.clone(), keys, stats, now).expect("a thread")
+        Compactor::start(options.clone(), keys, stats, now, None).expect("a thread")
     };
     let wait_for = |done: &dyn Fn() -> bool| {
         let deadline = clock::monotonic() + Duration::from_secs(60);
@@ -386,4 +387,63 @@ fn one_of_two_compactors_works_and_the_other_takes_over() {
     wait_for(&|| second.stats().segments.load(Relaxed) == 1);
     second.stop();
     assert_eq!(rows(dir.path(), Purpose::Support, "").len(), 500);
+}
+
+#[test]
+fn what_the_writer_had_no_time_for_is_completed_on_the_way_into_a_segment() {
+    struct Nothing;
+    impl crate::store::Enrich for Nothing {
+        fn begin(&mut self) -> u64 {
+            0
+        }
+        fn fields(&mut self, _: &crate::record::event::Encoded<'_>) -> &[u8] {
+            &[]
+        }
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = JournalOptions {
+        dir: dir.path().to_owned(),
+        keys_dir: dir.path().join("keys"),
+        rotate_after: Duration::from_secs(900),
+        durability: Durability::Group,
+        group_commit: Duration::from_millis(5),
+        file_bytes: FILE_BYTES,
+        ring_bytes: 1 << 20,
+        max_bytes: 1 << 30,
+        retention_days: 90,
+        hold: Duration::from_secs(5),
+        node: "node-1".into(),
+        workers: 1,
+    };
+    let (journal, mut handles) =
+        Journal::start_enriched(options, clock::now, Box::new(Nothing)).expect("a journal");
+    write(handles.remove(0), 40, 10);
+    assert!(journal.stop());
+    let versions = || {
+        let mut found = BTreeMap::new();
+        let column = |name| crate::record::Column::by_name(name).expect("a column");
+        let (version, agent) = (column("ua.data_version"), column("user_agent.original"));
+        scan(dir.path(), Purpose::Support, "")
+            .newest_first(|row| {
+                assert!(row.get(agent).is_none(), "the text stays sealed");
+                let version = match row.get(version) {
+                    Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+                    _ => String::new(),
+                };
+                *found.entry(version).or_insert(0) += 1;
+                ControlFlow::Continue(())
+            })
+            .expect("readable");
+        found
+    };
+    assert_eq!(versions(), BTreeMap::from([(String::new(), 40)]));
+    let agents = Arc::<crate::agents::AgentData>::default();
+    let mut work = work(dir.path(), NoFaults);
+    work.complete = Some(Box::new(crate::agents::Agents::following(Arc::clone(&agents))));
+    assert_eq!(work.pass(clock::now()).expect("a pass"), 1);
+    let version = agents.in_force().version().to_owned();
+    assert_eq!(versions(), BTreeMap::from([(version, 40)]));
+    assert_eq!(agents.figures.completed.load(Relaxed), 40);
+    // Seven texts were parsed, the others known.
+    assert_eq!(agents.figures.misses.load(Relaxed), 7);
 }

@@ -1,0 +1,252 @@
+//! User agents and crawlers: classified by the built-in table and the operator's files, found again, never discarded.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Gateway, Origin, Protocol, Visitor, ask, cli, missing, wait_for};
+
+/// One crawler of each sort, by what it is for.
+const CRAWLERS: &[(&str, &str)] = &[
+    ("search-engine", "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"),
+    ("ai-crawler", "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"),
+    ("seo", "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)"),
+    ("monitoring", "kube-probe/1.30"),
+    ("social-preview", "TelegramBot (like TwitterBot)"),
+    ("http-library", "curl/8.5.0"),
+    ("scanner", "Mozilla/5.0 zgrab/0.x"),
+    ("advertising", "AdsBot-Google (+http://www.google.com/adsbot.html)"),
+    (
+        "browser-automation",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0 Safari/537.36",
+    ),
+];
+
+const PERSON: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+
+fn visit(gateway: &Gateway, path: &str, agent: &str) -> Value {
+    let reply = Visitor::new(gateway, Protocol::Http1).always("user-agent", agent).fetch(ask("GET", path));
+    assert_eq!(reply.status, 200, "no crawler is turned away");
+    gateway.record(path)
+}
+
+#[test]
+fn crawlers_are_classified_and_never_discarded() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    for (n, (category, agent)) in CRAWLERS.iter().enumerate() {
+        let record = visit(&gateway, &format!("/c/{n}"), agent);
+        assert_eq!((&record["bot.category"], &record["bot.is"]), (&json!(category), &json!(true)), "{agent}");
+    }
+    let person = visit(&gateway, "/person", PERSON);
+    assert_eq!((&person["bot.is"], &person["user_agent.family"]), (&json!(false), &json!("Chrome")));
+    for (n, (category, _)) in CRAWLERS.iter().enumerate() {
+        let found = cli::records(&gateway.data(), &[&format!("bot={category}")]);
+        assert_eq!(found.len(), 1, "bot={category}");
+        assert_eq!(found[0]["url.path"], format!("/c/{n}"));
+    }
+    assert_eq!(cli::records(&gateway.data(), &["bot.is=true"]).len(), CRAWLERS.len());
+    assert_eq!(cli::records(&gateway.data(), &["-bot.is=true"]).len(), 1);
+    let data = gateway.data().display().to_string();
+    let top = cli::kelisim(&["logs", "top", "bot.category", "--format", "csv", "--data", &data]);
+    for (category, _) in CRAWLERS {
+        assert!(top.out.contains(&format!("{category},1")), "{top:?}");
+    }
+}
+
+const AGENTS: &str = "user_agent_parsers:\n  - regex: '(Mine)/(\\d+)'\n    family_replacement: '$1 Browser'\nos_parsers:\n  - regex: 'OurOS (\\d+)'\n    os_replacement: 'OurOS'\n    os_v1_replacement: '$1'\n";
+
+fn loads(gateway: &Gateway, file: &str, result: &str) -> u64 {
+    let labels = [format!("file=\"{file}\""), format!("result=\"{result}\"")];
+    gateway.metric("kelisim_agent_data_loads_total", &[&labels[0], &labels[1]]) as u64
+}
+
+fn put(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join("fresh"), text).expect("a file");
+    std::fs::rename(folder.join("fresh"), folder.join(name)).expect("its name");
+}
+
+#[test]
+fn rule_files_are_taken_when_they_change_and_on_a_reload_and_a_bad_one_leaves_the_old_in_force() {
+    let origin = Origin::pages();
+    let bots = |tag: &str| format!("[{{\"pattern\": \"MineBot\", \"tags\": [\"{tag}\"]}}]");
+    let gateway = Gateway::build(&[&origin])
+        .file("regexes.yaml", AGENTS)
+        .file("bots.json", &bots("seo"))
+        .key("records.user_agent_data", "\"regexes.yaml\"")
+        .start();
+    let wait = |file, result, n| wait_for("rules", || (loads(&gateway, file, result) >= n).then_some(()));
+    wait("user_agent", "ok", 1);
+    let record = visit(&gateway, "/1", "Mine/7.1 (OurOS 3) MineBot");
+    assert_eq!(
+        ["user_agent.family", "user_agent.major", "os.family", "os.major", "bot.rule"]
+            .map(|name| &record[name]),
+        [&json!("Mine Browser"), &json!(7), &json!("OurOS"), &json!(3), &json!("no browser's beginning")]
+    );
+    let first = record["ua.data_version"].as_str().expect("a version").to_owned();
+    assert!(first.contains("+user_agent."), "{first}");
+
+    // On a reload.
+    gateway.reload(|text| format!("records.bot_data = \"bots.json\"\n{text}"));
+    wait("bot", "ok", 1);
+    let record = visit(&gateway, "/2", "Mine/7.1 (OurOS 3) MineBot");
+    assert_eq!([&record["bot.category"], &record["bot.rule"]], [&json!("seo"), &json!("MineBot")]);
+    assert_ne!(record["ua.data_version"], first);
+
+    // When it changes.
+    put(gateway.folder(), "bots.json", &bots("ai-crawler"));
+    wait("bot", "ok", 2);
+    let changed = visit(&gateway, "/3", "Mine/7.1 (OurOS 3) MineBot");
+    assert_eq!(changed["bot.category"], "ai-crawler");
+    let found = cli::records(&gateway.data(), &["bot=ai-crawler"]);
+    assert_eq!((found.len(), &found[0]["url.path"]), (1, &json!("/3")));
+
+    // A bad one is told, with the key and whose fault it is, and changes nothing.
+    let skip = gateway.log_lines().len();
+    put(gateway.folder(), "bots.json", "{");
+    wait("bot", "error", 1);
+    let line = gateway.wait_for_log(skip, "the refusal", |line| line.contains("what was in force stays"));
+    assert!(line.contains("records.bot_data") && line.contains("bots.json"), "{line}");
+    let record = visit(&gateway, "/4", "Mine/7.1 (OurOS 3) MineBot");
+    assert_eq!(record["ua.data_version"], changed["ua.data_version"]);
+    assert!(gateway.metric("kelisim_agent_data_rules", &["file=\"bot\"", "state=\"used\""]) == 1.0);
+    assert!(gateway.metric("kelisim_agent_cache_total", &["result=\"miss\""]) >= 3.0);
+}
+
+/// The file of uap-core, if it is installed.
+fn uap_core() -> Option<PathBuf> {
+    let places = ["target/ci-node/node_modules/uap-core/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
+    let given = std::env::var_os("KELISIM_UAP_CORE").map(PathBuf::from);
+    let found = given.into_iter().chain(places.map(PathBuf::from)).find(|path| path.is_file());
+    if found.is_none() {
+        missing("uap-core");
+    }
+    found?.canonicalize().ok()
+}
+
+/// The file of crawler-user-agents, if it is installed.
+fn crawler_list() -> Option<PathBuf> {
+    let ask = "import crawleruseragents,os;print(os.path.dirname(crawleruseragents.__file__))";
+    let said = Command::new("python3").args(["-c", ask]).output().ok().filter(|said| said.status.success());
+    let folder = said.and_then(|said| String::from_utf8(said.stdout).ok());
+    let found = folder.map(|folder| Path::new(folder.trim()).join("crawler-user-agents.json"));
+    if found.is_none() {
+        missing("crawler-user-agents");
+    }
+    found
+}
+
+#[test]
+fn the_published_files_work_as_they_are() {
+    let (Some(agents), Some(bots)) = (uap_core(), crawler_list()) else { return };
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("records.user_agent_data", &format!("{agents:?}"))
+        .key("records.bot_data", &format!("{bots:?}"))
+        .start();
+    for file in ["user_agent", "bot"] {
+        wait_for("rules", || (loads(&gateway, file, "ok") == 1).then_some(()));
+        assert_eq!(loads(&gateway, file, "error"), 0);
+        let rules = |state: &str| {
+            let labels = [format!("file=\"{file}\""), format!("state=\"{state}\"")];
+            gateway.metric("kelisim_agent_data_rules", &[&labels[0], &labels[1]])
+        };
+        assert!(
+            rules("used") > 400.0 && rules("unusable") < 10.0,
+            "{file}: {} {}",
+            rules("used"),
+            rules("unusable")
+        );
+    }
+    let record = visit(&gateway, "/person", PERSON);
+    assert_eq!(
+        ["user_agent.family", "user_agent.major", "os.family", "os.major", "bot.is"]
+            .map(|name| &record[name]),
+        [&json!("Chrome"), &json!(142), &json!("Windows"), &json!(10), &json!(false)]
+    );
+    let record = visit(&gateway, "/ai", "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)");
+    assert_eq!([&record["bot.category"], &record["bot.name"]], [&json!("ai-crawler"), &json!("GPTBot")]);
+    assert_eq!(cli::records(&gateway.data(), &["bot=ai-crawler"]).len(), 1);
+    // With both files in memory the gateway is still small.
+    let memory = gateway.memory() >> 20;
+    eprintln!("resident with both files: {memory} MiB");
+    assert!(memory < 200, "{memory} MiB");
+}
+
+#[test]
+fn click_ids_stay_out_of_records_and_go_from_the_sites_url_only_where_it_is_asked_for() {
+    let origin = Origin::start(|_| Answer::page());
+    let long = "/p?a=%41&gclid=G1&utm_source=news&u=https%3A%2F%2Fx.example%2F%3Fyclid%3DY1&erid=2V&b=";
+    for (strip, seen) in
+        [(false, long), (true, "/p?a=%41&u=https%3A%2F%2Fx.example%2F%3Fyclid%3DY1&erid=2V&b=")]
+    {
+        let mut builder =
+            Gateway::build(&[&origin]).key("records.query_values", "[\"u\", \"gclid\", \"erid\"]");
+        if strip {
+            builder = builder.key("ingress.click_ids", "\"strip\"").key("ingress.campaign", "\"strip\"");
+        }
+        let gateway = builder.start();
+        for (n, protocol) in Protocol::ALL.into_iter().enumerate() {
+            let mut visitor = Visitor::new(&gateway, protocol)
+                .always("referer", "https://x.example/from?gclid=G1&u=%3Fyclid%3DY1");
+            let target = long.replace("/p?", &format!("/p{n}?"));
+            visitor.fetch(ask("GET", &target));
+            assert_eq!(origin.last().target, seen.replace("/p?", &format!("/p{n}?")), "{protocol:?}");
+            let record = gateway.record(&format!("/p{n}"));
+            assert_eq!(record["url.query_keys"], json!(["a", "utm_source", "u", "erid", "b"]));
+            assert_eq!(record["decision.log"].to_string().contains("request-click-ids"), strip, "{record}");
+            origin.grant_advertising(true);
+            visitor.grant();
+            visitor.fetch(ask("GET", &target));
+            assert_eq!(origin.last().target, target, "with consent nothing is touched");
+            origin.grant_advertising(false);
+        }
+        let data = gateway.data().display().to_string();
+        for purpose in ["support", "diagnostics", "security", "advertising"] {
+            let all = cli::kelisim(&[
+                "logs",
+                "query",
+                "--format",
+                "json",
+                "--data",
+                &data,
+                "--purpose",
+                purpose,
+                "--reason",
+                "test",
+            ]);
+            assert!(
+                all.out.contains("erid") && !all.out.contains("G1") && !all.out.contains("Y1"),
+                "{all:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_varies_in_a_path_is_not_recorded_where_a_template_says_so() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .site("routes = [\"/user/{id}/orders\", \"/files/{rest*}\"]")
+        .key("log.access", "\"json\"")
+        .key("log.access_file", "\"access.log\"")
+        .start();
+    let mut client = gateway.client();
+    for path in ["/user/4711/orders", "/files/ivan/4711.pdf", "/other/1"] {
+        client.get(path);
+        assert_eq!(origin.last().target, path, "the site gets it as it is");
+    }
+    for (path, route) in [
+        ("/user/~/orders", json!("/user/{id}/orders")),
+        ("/files/~", json!("/files/{rest*}")),
+        ("/other/1", Value::Null),
+    ] {
+        assert_eq!(gateway.record(path)["http.route"], route);
+    }
+    let log = gateway.folder().join("access.log");
+    let text = wait_for("the access log", || {
+        std::fs::read_to_string(&log).ok().filter(|text| text.lines().count() == 3)
+    });
+    assert!(text.contains("/user/~/orders") && !text.contains("4711"), "{text}");
+}
