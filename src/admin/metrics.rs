@@ -116,7 +116,7 @@ families! {
     JOURNAL_AGENTS_SKIPPED: Counter "kelisim_journal_agents_skipped_total" []
         = "Records whose user agent was not parsed because the batch's time for it was used up.";
     AGENT_CACHE: Counter "kelisim_agent_cache_total" ["result"]
-        = "User agents looked up in the caches of what they say: hit, miss, evicted, given_up (took too long).";
+        = "User agents looked up in the caches of what they say: hit, miss, evicted, given_up (took too long), learned (parsed beside the writer).";
     AGENT_COMPLETED: Counter "kelisim_agent_completed_records_total" []
         = "Records whose user agent was parsed only on their way into a segment.";
     AGENT_DATA_LOADS: Counter "kelisim_agent_data_loads_total" ["file", "result"]

@@ -69,6 +69,11 @@ impl Source for JournalAndGeo {
         out.counter(JOURNAL_ERRORS, ["fsync"], 0);
         out.gauge(RECORD_KEYS, ["sec", "live"], 30.0);
         out.counter(JOURNAL_AGENTS_SKIPPED, [], 0);
+        out.counter(AGENT_CACHE, ["hit"], 1);
+        out.counter(AGENT_COMPLETED, [], 0);
+        out.counter(AGENT_DATA_LOADS, ["bot", "ok"], 1);
+        out.gauge(AGENT_DATA_RULES, ["bot", "used"], 1500.0);
+        out.gauge(AGENT_DATA_BYTES, ["bot"], 1e6);
         out.counter(JOURNAL_TORN, [], 0);
         out.gauge(JOURNAL_FILES, [], 2.0);
         out.gauge(JOURNAL_SIZE, [], 1e6);

@@ -21,6 +21,7 @@ impl Source for AgentData {
             ("miss", &figures.misses),
             ("evicted", &figures.evicted),
             ("given_up", &figures.given_up),
+            ("learned", &figures.learned),
         ] {
             out.counter(table::AGENT_CACHE, [result], figure.load(Relaxed));
         }

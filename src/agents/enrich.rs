@@ -1,8 +1,9 @@
 //! Adds what the user agent says to records, on the journal's writer thread.
 //!
 //! A text that is known costs one look into the cache. A new one is parsed; when a batch has spent [`BUDGET`] on new
-//! texts, or one text takes that long, records go without these fields and are counted: the compactor, which is in no
-//! hurry and opens every class, completes them on their way into a segment. Never keeps a text longer than the cache
+//! texts, or one text takes that long, the record goes without these fields and is counted. The text is then parsed beside
+//! the writer, for records to come; the record itself is completed by the compactor, which is in no hurry and opens every
+//! class. Never keeps a text longer than the cache
 //! does. Bound: [`BUDGET`] and the cache.
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::data::{Data, Said};
+use super::find;
 use super::live::AgentData;
 use super::patterns::Scratch;
 use crate::clock::monotonic;
@@ -32,7 +34,6 @@ pub struct Agents {
     clock: fn() -> Instant,
     spent: Duration,
     skipped: u64,
-    encoded: Vec<u8>,
 }
 
 impl Agents {
@@ -45,6 +46,7 @@ impl Agents {
     /// With whatever rules are in force.
     #[must_use]
     pub fn following(live: Arc<AgentData>) -> Self {
+        find::prepare();
         Self {
             data: live.in_force(),
             live,
@@ -53,7 +55,6 @@ impl Agents {
             clock: monotonic,
             spent: Duration::ZERO,
             skipped: 0,
-            encoded: Vec::new(),
         }
     }
 
@@ -72,22 +73,48 @@ impl Agents {
         count(&self.live.figures.misses, 1);
         let begun = (self.clock)();
         let mut go_on = || (self.clock)().saturating_duration_since(begun) < budget;
-        let said = self.data.say(text, &mut self.scratch, &mut go_on);
-        let known = said.is_ok();
-        if let Ok(said) = said {
-            encode(&said, self.data.version(), &mut self.encoded);
-            self.cache.put(text.into(), clear_fields(&self.encoded).into());
-        } else {
-            count(&self.live.figures.given_up, 1);
-        }
+        let fields = fields(&self.data, text, &mut self.scratch, &mut go_on);
         self.spent += (self.clock)().saturating_duration_since(begun);
-        known
+        let Some(fields) = fields else {
+            count(&self.live.figures.given_up, 1);
+            return false;
+        };
+        self.cache.put(text.into(), fields);
+        true
     }
+}
+
+/// The encoded clear fields of a text; `None` when that takes longer than `budget`.
+pub(super) fn fields_within(
+    data: &Data,
+    text: &[u8],
+    scratch: &mut Scratch,
+    budget: Duration,
+) -> Option<Box<[u8]>> {
+    let begun = monotonic();
+    fields(data, text, scratch, &mut || monotonic().saturating_duration_since(begun) < budget)
+}
+
+fn fields(
+    data: &Data,
+    text: &[u8],
+    scratch: &mut Scratch,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Option<Box<[u8]>> {
+    let said = data.say(text, scratch, go_on).ok()?;
+    let mut encoded = Vec::new();
+    encode(&said, data.version(), &mut encoded);
+    Some(clear_fields(&encoded).into())
 }
 
 impl Enrich for Agents {
     fn begin(&mut self) -> u64 {
         self.follow();
+        for learned in self.live.take_learned() {
+            if Arc::ptr_eq(&learned.data, &self.data) && self.cache.get(&learned.text).is_none() {
+                self.cache.put(learned.text, learned.fields);
+            }
+        }
         self.spent = Duration::ZERO;
         std::mem::take(&mut self.skipped)
     }
@@ -99,6 +126,7 @@ impl Enrich for Agents {
             count(&self.live.figures.hits, 1);
         } else if self.spent >= BUDGET || !self.learn(text, BUDGET.saturating_sub(self.spent)) {
             self.skipped += 1;
+            self.live.ask(text);
             return &[];
         }
         self.cache.get(text).unwrap_or_default()
@@ -163,7 +191,7 @@ mod tests {
     use crate::record::{Column, Purpose, Value};
     use crate::store::query::testing::Stored;
 
-    fn fields(agents: &mut Agents, text: &[u8]) -> usize {
+    fn length(agents: &mut Agents, text: &[u8]) -> usize {
         let mut bytes = Vec::new();
         Event { user_agent: Some(text), ..Event::default() }.encode(&mut bytes);
         agents.fields(&Encoded::take(&bytes).expect("whole").0).len()
@@ -211,11 +239,30 @@ mod tests {
         }
         let mut agents = Agents { clock: slow, ..Agents::built_in() };
         assert_eq!(agents.begin(), 0);
-        assert!(fields(&mut agents, b"curl/8.1") > 0 && fields(&mut agents, b"curl/8.2") > 0);
-        assert_eq!(fields(&mut agents, b"curl/8.3"), 0);
-        assert!(fields(&mut agents, b"curl/8.1") > 0, "a known text costs nothing");
+        assert!(length(&mut agents, b"curl/8.1") > 0 && length(&mut agents, b"curl/8.2") > 0);
+        assert_eq!(length(&mut agents, b"curl/8.3"), 0);
+        assert!(length(&mut agents, b"curl/8.1") > 0, "a known text costs nothing");
         assert_eq!(agents.begin(), 1);
-        assert!(fields(&mut agents, b"curl/8.3") > 0, "the next batch");
+        assert!(length(&mut agents, b"curl/8.3") > 0, "the next batch");
+    }
+
+    #[test]
+    fn what_was_parsed_beside_the_writer_is_known_to_the_next_batch_unless_the_rules_changed() {
+        let live = Arc::<AgentData>::default();
+        let mut agents = Agents::following(Arc::clone(&live));
+        // A batch whose time is used up.
+        agents.spent = BUDGET;
+        assert_eq!(length(&mut agents, b"curl/8.1"), 0);
+        live.learn(&mut Scratch::default());
+        agents.begin();
+        agents.spent = BUDGET;
+        assert!(length(&mut agents, b"curl/8.1") > 0);
+        assert_eq!(length(&mut agents, b"curl/8.2"), 0);
+        live.learn(&mut Scratch::default());
+        live.data.store(Arc::new(Data::built_in()));
+        agents.begin();
+        agents.spent = BUDGET;
+        assert_eq!(length(&mut agents, b"curl/8.2"), 0, "said by rules that are no longer in force");
     }
 
     #[test]

@@ -59,6 +59,11 @@ pub fn parse(text: &[u8]) -> Agent {
     }
 }
 
+/// Compiles the table now, so that no text pays for it.
+pub(super) fn prepare() {
+    LazyLock::force(&TOKENS);
+}
+
 fn bot(text: &[u8]) -> Option<Bot> {
     let tokens = TOKENS.as_ref()?;
     let mut first = usize::MAX;

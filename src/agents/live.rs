@@ -2,26 +2,39 @@
 //!
 //! [`AgentData`] is what records are enriched by; [`Loader`] looks at the files that the configuration names, compiles
 //! those that changed and puts them in force. A file that cannot be used costs a count and a message; what was in force
-//! stays. Never delays a start, a request or the journal. Bound: two files, one being compiled.
+//! stays. The same thread parses user agents that the journal's writer had no time for. Never delays a start, a request or
+//! the journal. Bounds: two files, one being compiled; [`MOST_WANTED`] texts.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::data::{Data, DataError, Role};
+use super::enrich;
+use super::patterns::Scratch;
 
-/// The rules in force, and the figures about them.
+/// The rules in force, the figures about them, and the texts that the journal's writer had no time for.
 pub struct AgentData {
     pub(super) data: ArcSwap<Data>,
     /// Figures for the metrics page.
     pub figures: Figures,
+    wanted: Mutex<Vec<Box<[u8]>>>,
+    learned: Mutex<Vec<Learned>>,
+    learner: OnceLock<Thread>,
+}
+
+/// What a text says, in encoded fields, by certain rules.
+pub(super) struct Learned {
+    pub(super) text: Box<[u8]>,
+    pub(super) fields: Box<[u8]>,
+    pub(super) data: Arc<Data>,
 }
 
 /// Figures about files and caches.
@@ -35,6 +48,8 @@ pub struct Figures {
     pub evicted: AtomicU64,
     /// Texts whose rules took longer than they may.
     pub given_up: AtomicU64,
+    /// Texts that the writer had no time for and that were parsed beside it.
+    pub learned: AtomicU64,
     /// Records that got these fields only on their way into a segment.
     pub completed: AtomicU64,
     /// Files put in force, by [`Role`].
@@ -45,7 +60,13 @@ pub struct Figures {
 
 impl Default for AgentData {
     fn default() -> Self {
-        Self { data: ArcSwap::from_pointee(Data::built_in()), figures: Figures::default() }
+        Self {
+            data: ArcSwap::from_pointee(Data::built_in()),
+            figures: Figures::default(),
+            wanted: Mutex::default(),
+            learned: Mutex::default(),
+            learner: OnceLock::new(),
+        }
     }
 }
 
@@ -54,6 +75,39 @@ impl AgentData {
     #[must_use]
     pub fn in_force(&self) -> Arc<Data> {
         self.data.load_full()
+    }
+
+    /// Has a text parsed by the loader's thread, if that has room. Never waits.
+    pub(super) fn ask(&self, text: &[u8]) {
+        let Ok(mut wanted) = self.wanted.try_lock() else { return };
+        if wanted.len() < MOST_WANTED && !wanted.iter().any(|asked| **asked == *text) {
+            wanted.push(text.into());
+            if let Some(learner) = self.learner.get() {
+                learner.unpark();
+            }
+        }
+    }
+
+    /// What was parsed since this was asked before. Never waits.
+    pub(super) fn take_learned(&self) -> Vec<Learned> {
+        self.learned.try_lock().map(|mut learned| std::mem::take(&mut *learned)).unwrap_or_default()
+    }
+
+    /// Parses what was asked for.
+    pub(super) fn learn(&self, scratch: &mut Scratch) {
+        let wanted = std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        let data = self.in_force();
+        for text in wanted {
+            let Some(fields) = enrich::fields_within(&data, &text, scratch, enrich::COMPLETE_BUDGET) else {
+                self.figures.given_up.fetch_add(1, Relaxed);
+                continue;
+            };
+            self.figures.learned.fetch_add(1, Relaxed);
+            let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+            if learned.len() < MOST_WANTED {
+                learned.push(Learned { text, fields, data: Arc::clone(&data) });
+            }
+        }
     }
 }
 
@@ -72,6 +126,7 @@ impl Loader {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(live: Arc<AgentData>, files: impl Fn() -> Files + Send + 'static) -> io::Result<Self> {
+        let learner = Arc::clone(&live);
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("agent-data".to_owned()).spawn(move || {
@@ -79,12 +134,15 @@ impl Loader {
             if let Err(cause) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(error = %io::Error::from(cause), "rules are compiled with normal priority");
             }
-            let mut watched = Watched::default();
+            let (mut watched, mut scratch) = (Watched::default(), Scratch::default());
             while !stopped.load(Relaxed) {
                 watched.look(&live, &files());
+                live.learn(&mut scratch);
                 std::thread::park_timeout(LOOK_EVERY);
             }
         })?;
+        // Set before only where a test starts two.
+        let _ = learner.learner.set(thread.thread().clone());
         Ok(Self { stop, thread })
     }
 
@@ -172,6 +230,8 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
 }
 
+/// Most texts that wait to be parsed, and most that wait to be taken over.
+pub const MOST_WANTED: usize = 256;
 /// How often the files and the configuration are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The lowest priority but one.
@@ -224,6 +284,23 @@ mod tests {
         assert!(counts(&live).0 == 2 && version(&live) != good);
         watched.look(&live, &[None, None]);
         assert_eq!(version(&live), built_in, "no longer configured");
+    }
+
+    #[test]
+    fn texts_wait_up_to_a_limit_and_each_once() {
+        let live = AgentData::default();
+        for _ in 0..2 {
+            (0..2 * MOST_WANTED).for_each(|n| live.ask(n.to_string().as_bytes()));
+        }
+        assert_eq!(live.wanted.lock().unwrap().len(), MOST_WANTED);
+        for _ in 0..2 {
+            live.learn(&mut Scratch::default());
+            (0..MOST_WANTED).for_each(|n| live.ask(n.to_string().as_bytes()));
+        }
+        let learned = live.take_learned();
+        assert_eq!(learned.len(), MOST_WANTED, "nobody took them over");
+        assert!(learned.iter().all(|learned| !learned.fields.is_empty()));
+        assert!(live.take_learned().is_empty());
     }
 
     #[test]

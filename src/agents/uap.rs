@@ -116,7 +116,7 @@ impl Rules {
     ) -> Result<Option<Named>, GivenUp> {
         let Some(number) = self.patterns.first(text, scratch, go_on)? else { return Ok(None) };
         let Some((family, major)) = self.says.get(number) else { return Ok(None) };
-        let Some(groups) = self.patterns.groups(number, text, scratch) else { return Ok(None) };
+        let Some(groups) = self.patterns.groups(number, text) else { return Ok(None) };
         let family = family.as_ref().and_then(|family| family.fill(text, &groups));
         let major = major.fill(text, &groups).and_then(|major| number_of(&major));
         Ok(Some(Named { family, major }))

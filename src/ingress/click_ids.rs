@@ -112,6 +112,30 @@ mod tests {
         assert_eq!(left("/?hsa_acc=1&gclid", ALL).0, "/");
     }
 
+    #[test]
+    fn the_browsers_list_goes_but_for_names_that_are_no_click_ids() {
+        let corpora = std::env::var("KELISIM_CORPORA").unwrap_or_else(|_| "../shared/corpora".to_owned());
+        let file = std::path::Path::new(&corpora).join("brave-query-filter/query-filter.json");
+        let Ok(text) = std::fs::read_to_string(file) else {
+            eprintln!("skipped: corpus brave-query-filter not found");
+            return;
+        };
+        let rules: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let names = rules[0]["params"].as_array().unwrap().iter().filter_map(|name| name.as_str());
+        let (mut went, mut stayed) = (0, Vec::new());
+        for name in names {
+            match left(&format!("/p?a=%41&{name}=1&erid=2"), ALL) {
+                (target, Removed { click_ids: true, .. }) => {
+                    assert_eq!(target, "/p?a=%41&erid=2");
+                    went += 1;
+                }
+                (_, Removed { .. }) => stayed.push(name.to_owned()),
+            }
+        }
+        // Those of mail and message tools, some of which are needed for unsubscribing.
+        assert_eq!((went, stayed.len()), (54, 11), "{stayed:?}");
+    }
+
     proptest! {
         #[test]
         fn the_pairs_that_are_left_are_those_that_were_there(query in "(gclid|utm_a|erid|a|%67clid|=|&|;|%3F|%26|%3D|1|%25){0,24}") {

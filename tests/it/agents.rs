@@ -31,23 +31,33 @@ fn visit(gateway: &Gateway, path: &str, agent: &str) -> Value {
     gateway.record(path)
 }
 
+/// Visits until the user agent was parsed: a new text goes without while the writer has no time for it.
+fn known(gateway: &Gateway, path: &str, agent: &str) -> Value {
+    let mut n = 0;
+    wait_for("a parsed user agent", || {
+        n += 1;
+        Some(visit(gateway, &format!("{path}/{n}"), agent))
+            .filter(|record| !record["ua.data_version"].is_null())
+    })
+}
+
 #[test]
 fn crawlers_are_classified_and_never_discarded() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
     for (n, (category, agent)) in CRAWLERS.iter().enumerate() {
-        let record = visit(&gateway, &format!("/c/{n}"), agent);
+        let record = known(&gateway, &format!("/c/{n}"), agent);
         assert_eq!((&record["bot.category"], &record["bot.is"]), (&json!(category), &json!(true)), "{agent}");
     }
-    let person = visit(&gateway, "/person", PERSON);
+    let person = known(&gateway, "/person", PERSON);
     assert_eq!((&person["bot.is"], &person["user_agent.family"]), (&json!(false), &json!("Chrome")));
     for (n, (category, _)) in CRAWLERS.iter().enumerate() {
         let found = cli::records(&gateway.data(), &[&format!("bot={category}")]);
         assert_eq!(found.len(), 1, "bot={category}");
-        assert_eq!(found[0]["url.path"], format!("/c/{n}"));
+        assert!(found[0]["url.path"].as_str().is_some_and(|path| path.starts_with(&format!("/c/{n}/"))));
     }
     assert_eq!(cli::records(&gateway.data(), &["bot.is=true"]).len(), CRAWLERS.len());
-    assert_eq!(cli::records(&gateway.data(), &["-bot.is=true"]).len(), 1);
+    assert_eq!(cli::records(&gateway.data(), &["bot.is=false"]).len(), 1);
     let data = gateway.data().display().to_string();
     let top = cli::kelisim(&["logs", "top", "bot.category", "--format", "csv", "--data", &data]);
     for (category, _) in CRAWLERS {
@@ -78,7 +88,7 @@ fn rule_files_are_taken_when_they_change_and_on_a_reload_and_a_bad_one_leaves_th
         .start();
     let wait = |file, result, n| wait_for("rules", || (loads(&gateway, file, result) >= n).then_some(()));
     wait("user_agent", "ok", 1);
-    let record = visit(&gateway, "/1", "Mine/7.1 (OurOS 3) MineBot");
+    let record = known(&gateway, "/1", "Mine/7.1 (OurOS 3) MineBot");
     assert_eq!(
         ["user_agent.family", "user_agent.major", "os.family", "os.major", "bot.rule"]
             .map(|name| &record[name]),
@@ -90,17 +100,17 @@ fn rule_files_are_taken_when_they_change_and_on_a_reload_and_a_bad_one_leaves_th
     // On a reload.
     gateway.reload(|text| format!("records.bot_data = \"bots.json\"\n{text}"));
     wait("bot", "ok", 1);
-    let record = visit(&gateway, "/2", "Mine/7.1 (OurOS 3) MineBot");
+    let record = known(&gateway, "/2", "Mine/7.1 (OurOS 3) MineBot");
     assert_eq!([&record["bot.category"], &record["bot.rule"]], [&json!("seo"), &json!("MineBot")]);
     assert_ne!(record["ua.data_version"], first);
 
     // When it changes.
     put(gateway.folder(), "bots.json", &bots("ai-crawler"));
     wait("bot", "ok", 2);
-    let changed = visit(&gateway, "/3", "Mine/7.1 (OurOS 3) MineBot");
+    let changed = known(&gateway, "/3", "Mine/7.1 (OurOS 3) MineBot");
     assert_eq!(changed["bot.category"], "ai-crawler");
     let found = cli::records(&gateway.data(), &["bot=ai-crawler"]);
-    assert_eq!((found.len(), &found[0]["url.path"]), (1, &json!("/3")));
+    assert_eq!((found.len(), &found[0]["url.path"]), (1, &changed["url.path"]));
 
     // A bad one is told, with the key and whose fault it is, and changes nothing.
     let skip = gateway.log_lines().len();
@@ -108,7 +118,7 @@ fn rule_files_are_taken_when_they_change_and_on_a_reload_and_a_bad_one_leaves_th
     wait("bot", "error", 1);
     let line = gateway.wait_for_log(skip, "the refusal", |line| line.contains("what was in force stays"));
     assert!(line.contains("records.bot_data") && line.contains("bots.json"), "{line}");
-    let record = visit(&gateway, "/4", "Mine/7.1 (OurOS 3) MineBot");
+    let record = known(&gateway, "/4", "Mine/7.1 (OurOS 3) MineBot");
     assert_eq!(record["ua.data_version"], changed["ua.data_version"]);
     assert!(gateway.metric("kelisim_agent_data_rules", &["file=\"bot\"", "state=\"used\""]) == 1.0);
     assert!(gateway.metric("kelisim_agent_cache_total", &["result=\"miss\""]) >= 3.0);
@@ -159,13 +169,13 @@ fn the_published_files_work_as_they_are() {
             rules("unusable")
         );
     }
-    let record = visit(&gateway, "/person", PERSON);
+    let record = known(&gateway, "/person", PERSON);
     assert_eq!(
         ["user_agent.family", "user_agent.major", "os.family", "os.major", "bot.is"]
             .map(|name| &record[name]),
         [&json!("Chrome"), &json!(142), &json!("Windows"), &json!(10), &json!(false)]
     );
-    let record = visit(&gateway, "/ai", "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)");
+    let record = known(&gateway, "/ai", "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)");
     assert_eq!([&record["bot.category"], &record["bot.name"]], [&json!("ai-crawler"), &json!("GPTBot")]);
     assert_eq!(cli::records(&gateway.data(), &["bot=ai-crawler"]).len(), 1);
     // With both files in memory the gateway is still small.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::cli::{self, Said};
 use crate::support::client::Client;
@@ -151,6 +151,11 @@ fn the_head_and_the_record_are_those_of_the_real_gateway() {
             // The journal's writer adds these to the record; a dry run has no writer.
             let mut real = stable(&real);
             real.retain(|name, _| !ADDED_BY_THE_WRITER.contains(&name.as_str()));
+            // And the record of a dry run is that of the request.
+            if let Some(Value::Array(words)) = real.get_mut("decision.log") {
+                words.retain(|word| !word.as_str().unwrap().starts_with("answer-"));
+            }
+            real.retain(|_, value| *value != json!([]));
             assert_eq!(told, real, "{target} for {purpose}");
         }
     }
