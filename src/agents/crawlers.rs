@@ -84,7 +84,7 @@ impl Crawler {
         let cut = |text: &str, most| text.chars().take(most).collect::<String>();
         Self {
             name: cut(&readable(&entry.pattern), LONGEST_NAME),
-            category: entry.tags.iter().find(is_word).map(|tag| tag.to_string()),
+            category: entry.tags.iter().find(is_word).map(ToString::to_string),
             rule: cut(&entry.pattern, LONGEST_RULE),
         }
     }

@@ -234,8 +234,8 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
 pub const MOST_WANTED: usize = 256;
 /// How often the files and the configuration are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The lowest priority but one.
-const NICE: i32 = 15;
+/// Behind requests and the journal.
+const NICE: i32 = 10;
 
 #[cfg(test)]
 mod tests {

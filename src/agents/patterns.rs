@@ -77,9 +77,9 @@ impl Builder {
         let parse = |unicode| {
             let mut builder = regex_syntax::ParserBuilder::new();
             builder.unicode(unicode).utf8(false).case_insensitive(any_case).nest_limit(NESTING);
-            builder.build().parse(pattern)
+            builder.build().parse(pattern).ok()
         };
-        parse(false).or_else(|_| parse(true)).map_err(|_| Unusable::Syntax)
+        parse(false).or_else(|| parse(true)).ok_or(Unusable::Syntax)
     }
 
     /// Adds a pattern; its number. One that cannot be used takes no number.
@@ -97,7 +97,7 @@ impl Builder {
         self.patterns.push(compiled);
         match required(hir) {
             Some(texts) => {
-                texts.into_iter().for_each(|text| self.waiting.entry(text).or_default().push(short))
+                texts.into_iter().for_each(|text| self.waiting.entry(text).or_default().push(short));
             }
             None => self.always.push(short),
         }
