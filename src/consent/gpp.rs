@@ -207,7 +207,7 @@ mod tests {
             "",
             "DBABLA",
             "DBABLA~",
-            "DBABLA~BVQp",
+            "DBABLA~BVQ",
             "DBABLA~DVQpAAAAAgA.QA",
             "DBABLA~AVQpAAAAAgA.QA",
             "DBABLA~BVQpAAAAAgA.QA~more",

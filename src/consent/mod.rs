@@ -36,7 +36,9 @@ mod origin;
 mod problem;
 mod reply;
 mod return_path;
+mod script;
 mod state;
+mod strays;
 
 pub use banner::Banners;
 pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};

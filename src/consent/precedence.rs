@@ -278,10 +278,10 @@ impl Scale {
         let mut grants = None;
         for signal in signals {
             match self.weigh(signal) {
-                Verdict::Granted => grants = grants.or(Some(signal.source)),
                 Verdict::Denied => return Err(signal.source),
                 // What can only refuse and does not is not there.
-                Verdict::Unknown if signal.source.deny_only() => {}
+                _ if signal.source.deny_only() => {}
+                Verdict::Granted => grants = grants.or(Some(signal.source)),
                 Verdict::Unknown => return Err(signal.source),
             }
         }

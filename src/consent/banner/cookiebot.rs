@@ -5,7 +5,7 @@
 
 use super::jar::{Jar, Name};
 use super::reading::{Reading, of_words};
-use super::text::{MAX_ITEMS, first, moment};
+use super::text::{MAX_ITEMS, Pass, first, moment};
 
 /// The cookie.
 pub(super) fn names() -> Vec<Name> {
@@ -15,7 +15,11 @@ pub(super) fn names() -> Vec<Name> {
 /// What the request says about a category.
 pub(super) fn read(jar: &Jar<'_>, category: &str) -> Option<Reading> {
     jar.read(&Name::exact(COOKIE), |value| {
-        let pairs = first(value, |text, _| pairs(text));
+        let pairs = first(value, |text, pass| match pass {
+            // Nothing in it has a `%` of its own: it is still encoded.
+            Pass::First => None,
+            Pass::Last => pairs(text),
+        });
         pairs.and_then(|pairs| judge(&pairs, category)).unwrap_or(Reading::UNKNOWN)
     })
 }

@@ -65,9 +65,10 @@ impl Document {
             let document = Self::parse(format, text)?;
             let senseless = pass == Pass::First
                 && !matches!(document, Self::Json(_) | Self::Flag(_))
-                && !known
-                    .iter()
-                    .any(|path| matches!(document.find(path), Found::Word(_) | Found::Member(true)));
+                && !known.iter().any(|path| match document.find(path) {
+                    Found::Word(word) => !word.contains('%'),
+                    found => found == Found::Member(true),
+                });
             (!senseless).then_some(document)
         };
         match format {
