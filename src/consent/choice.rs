@@ -243,6 +243,7 @@ mod tests {
                 consents: Mask::EMPTY,
                 policy: Some(true),
                 token: Some("t".into()),
+                by_banner: false,
                 back: Some("/a".into()),
                 language: Some("kk".into()),
             })

@@ -350,7 +350,7 @@ const TCF_DENIAL: &str = "CQtDjkAQtDjkAEsABBRUBkFgANIAAAAAAAYgAAAAAAAA.IAAA";
 #[test]
 fn consentmanager_and_didomi() {
     let case = case(Preset::ConsentManager, &[]);
-    let at = super::tcf::read_string(TCF_GRANT.as_bytes(), Purposes::ADVERTISING).at.map(Timestamp::as_secs);
+    let at = tcf::read_string(TCF_GRANT.as_bytes(), Purposes::ADVERTISING).at.map(Timestamp::as_secs);
     case.grants(&[("__cmpconsent1234", TCF_GRANT)], at);
     case.grants(&[("__cmpconsentx1234", TCF_GRANT)], at);
     case.says(&[("__cmpconsent1234", TCF_DENIAL)], Denied);
