@@ -249,6 +249,9 @@ const GPP: &str = "__gpp";
 const US_PRIVACY: [&str; 2] = ["us_privacy", "usprivacy"];
 
 #[cfg(test)]
+#[path = "preset_tests.rs"]
+mod preset_tests;
+#[cfg(test)]
 #[path = "spec_tests.rs"]
 mod spec_tests;
 #[cfg(test)]
