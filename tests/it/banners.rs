@@ -54,10 +54,8 @@ fn klaro() {
             services: [{ name: 'ads', title: 'Ads', purposes: ['marketing'] }] }",
         shown: "!!document.querySelector('.klaro .cn-decline')",
         refuse: "document.querySelector('.klaro .cn-decline').click()",
-        accept: "klaro.show(undefined, true), new Promise(done => setTimeout(done))
-            .then(() => document.querySelector('.klaro .cm-modal .cm-btn-accept-all').click())",
-        withdraw: "klaro.show(undefined, true), new Promise(done => setTimeout(done))
-            .then(() => document.querySelector('.klaro .cm-modal .cn-decline').click())",
+        accept: KLARO_SWITCH,
+        withdraw: KLARO_SWITCH,
     });
 }
 
@@ -92,6 +90,7 @@ fn a_plain_call_carries_a_choice_of_any_banner() {
     assert_eq!(state["purposes"]["analytics"], false, "only a plain true is a yes");
     assert_eq!(arrives(&mut browser, &base, &origin), advertising_names());
     // Two at once: the last one counts.
+    browser.open(&format!("{base}/shop/item"));
     said(&mut browser, "kelisim.consent({ advertising: true }), kelisim.consent({})");
     let state = said(&mut browser, "kelisim.state()");
     assert_eq!((&state["decision"], &state["reason"]), (&"denied".into(), &"own_refused".into()));
@@ -107,7 +106,12 @@ fn a_stray_copy_of_our_cookie_does_not_outlive_a_new_choice() {
     let origin = Origin::start(|seen| site(seen, None));
     let gateway = start(&origin);
     let base = format!("http://{}", gateway.addresses[0]);
-    let told = |origin: &Origin| origin.last().headers.one("kelisim-consent").unwrap_or_default().to_owned();
+    let told = |origin: &Origin| {
+        let seen = origin.seen();
+        let last =
+            seen.iter().rev().find(|seen| seen.target == "/shop/item").expect("the page was asked for");
+        last.headers.one("kelisim-consent").unwrap_or_default().to_owned()
+    };
     browser.open(&format!("{base}/"));
     browser.evaluate("kelisim.consent({ advertising: true })");
     browser.evaluate("document.cookie = 'kelisim_consent=junk; path=/shop'");
@@ -156,8 +160,14 @@ fn journey(banner: &Banner) {
         browser.wait_until("typeof kelisim === 'object'");
     };
     let act = |browser: &mut Browser, action: &str| {
+        // Whatever goes wrong on the page ends the wait and is shown.
         browser.evaluate(
-            "window.told = new Promise(done => addEventListener('kelisim:consent', e => done(e.detail), { once: true })), 0",
+            "window.told = new Promise(done => {
+                addEventListener('kelisim:consent', event => done(event.detail), { once: true });
+                addEventListener('error', event => done({ error: event.message }));
+                addEventListener('unhandledrejection', event => done({ error: String(event.reason) }));
+                setTimeout(() => done({ error: 'nothing was sent' }), 10000);
+            }), 0",
         );
         browser.evaluate(&format!("({action}, 0)"));
         browser.evaluate("window.told")
@@ -171,12 +181,12 @@ fn journey(banner: &Banner) {
     open(&mut browser);
     browser.wait_until(banner.shown);
     let state = act(&mut browser, banner.refuse);
-    assert_eq!(state["reason"], "own_refused", "{name}");
+    assert_eq!(state["reason"], "own_refused", "{name}: {state}");
     assert_eq!(arrives(&mut browser, &base, &origin), Vec::<String>::new(), "{name}: refused");
     // Accepted, later, in its settings.
     open(&mut browser);
     let state = act(&mut browser, banner.accept);
-    assert_eq!(state["reason"], "own_granted", "{name}");
+    assert_eq!(state["reason"], "own_granted", "{name}: {state}");
     assert_eq!(arrives(&mut browser, &base, &origin), advertising_names(), "{name}: accepted");
     // What the banner remembers is no new choice: a withdrawal elsewhere holds.
     browser.evaluate("fetch('/.kelisim/consent', { method: 'DELETE' }).then(() => 0)");
@@ -187,7 +197,7 @@ fn journey(banner: &Banner) {
     open(&mut browser);
     browser.evaluate("kelisim.consent({ advertising: true }).then(() => 0)");
     let state = act(&mut browser, banner.withdraw);
-    assert_eq!(state["reason"], "own_refused", "{name}");
+    assert_eq!(state["reason"], "own_refused", "{name}: {state}");
     assert_eq!(arrives(&mut browser, &base, &origin), Vec::<String>::new(), "{name}: withdrawn");
     gateway.finish();
 }
@@ -263,6 +273,13 @@ fn modules() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules");
     folder.join("klaro").is_dir().then_some(folder)
 }
+
+/// In Klaro's window: the other state of the one switch, and save.
+const KLARO_SWITCH: &str =
+    "klaro.show(undefined, true), new Promise(done => setTimeout(done, 100)).then(() => {
+    document.querySelector('.klaro .cm-modal #service-item-ads').click();
+    document.querySelector('.klaro .cm-modal .cm-btn-accept').click();
+})";
 
 /// Nothing inline but styles, which these banners cannot do without.
 const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; \

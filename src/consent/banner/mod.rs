@@ -95,7 +95,7 @@ impl Banners {
     /// Compiles the sources.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
-        let with_analytics = wanted.analytics;
+        let (with_analytics, purposes) = (wanted.analytics, wanted.purposes);
         let own = wanted.own.into_iter().zip(OWN_LABELS).map(|(own, label)| Banner {
             source: Source::Vendor(label),
             refuse_only: false,
@@ -105,8 +105,10 @@ impl Banners {
         let presets = wanted.presets.iter().map(|(preset, options)| Banner {
             source: Source::Vendor(preset.facts().label),
             refuse_only: preset.facts().refuse_only,
-            advertising: reader(*preset, options, Purpose::Advertising),
-            analytics: with_analytics.then(|| reader(*preset, options, Purpose::Analytics)).flatten(),
+            advertising: reader(*preset, options, Purpose::Advertising, purposes),
+            analytics: with_analytics
+                .then(|| reader(*preset, options, Purpose::Analytics, purposes))
+                .flatten(),
         });
         let banners: Vec<Banner> = presets.chain(own).collect();
         let readers = banners.iter().flat_map(|banner| banner.advertising.iter().chain(&banner.analytics));
@@ -124,7 +126,7 @@ impl Banners {
         Self {
             banners,
             tcf: wanted.tcf,
-            purposes: wanted.purposes,
+            purposes,
             gpp: wanted.gpp,
             us_privacy: wanted.us_privacy,
             consent_mode: wanted.consent_mode,

@@ -34,7 +34,9 @@ fn owned(cookies: Cookies<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 impl Case {
     fn raw(&self, cookies: &[(Vec<u8>, Vec<u8>)]) -> Option<Reading> {
-        reader(self.preset, &self.options, Purpose::Advertising).expect("configured").read(&jar(cookies))
+        reader(self.preset, &self.options, Purpose::Advertising, Purposes::ADVERTISING)
+            .expect("configured")
+            .read(&jar(cookies))
     }
 
     fn read(&self, cookies: Cookies<'_>) -> Option<Reading> {
@@ -43,7 +45,7 @@ impl Case {
 
     fn statistics(&self, cookies: Cookies<'_>) -> Option<Verdict> {
         let owned = owned(cookies);
-        let reader = reader(self.preset, &self.options, Purpose::Analytics)?;
+        let reader = reader(self.preset, &self.options, Purpose::Analytics, Purposes::ADVERTISING)?;
         reader.read(&jar(&owned)).map(|reading| reading.verdict)
     }
 
@@ -446,7 +448,9 @@ fn every_name_of_every_preset_is_on_the_never_strip_list() {
     for facts in &presets::PRESETS {
         let options = Options { advertising: key.clone(), analytics: key.clone(), ..Options::default() };
         for purpose in [Purpose::Advertising, Purpose::Analytics] {
-            for name in reader(facts.preset, &options, purpose).iter().flat_map(Reader::names) {
+            for name in
+                reader(facts.preset, &options, purpose, Purposes::ADVERTISING).iter().flat_map(Reader::names)
+            {
                 let text =
                     name.pattern()[1..].to_owned() + if matches!(name, Name::Exact(_)) { "" } else { "1" };
                 assert!(catalogue.classify(text.as_bytes()).protected, "{}: {text}", facts.label);
@@ -460,7 +464,7 @@ proptest! {
     fn any_value_of_any_preset_is_survived(value in "\\PC{0,80}", index in 0_usize..21) {
         let preset = presets::PRESETS[index].preset;
         let case = case(preset, &["1"]);
-        let reader = reader(preset, &case.options, Purpose::Advertising).unwrap();
+        let reader = reader(preset, &case.options, Purpose::Advertising, Purposes::ADVERTISING).unwrap();
         let names: Vec<String> = reader.names().iter().map(|name| name.pattern()[1..].to_owned() + if matches!(name, Name::Exact(_)) { "" } else { "1" }).collect();
         let cookies: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
         let said = case.read(&cookies);

@@ -5,7 +5,7 @@
 
 use super::document::{Format, Path};
 use super::jar::{Jar, Name};
-use super::reading::Reading;
+use super::reading::{Reading, fold};
 use super::spec::{Also, Choice, Guard, Kind, Spec};
 use super::{commanders, cookiebot, didomi, drupal, onetrust, tealium, trustarc};
 use crate::consent::tcf::{self, Purposes};
@@ -109,7 +109,7 @@ pub(super) enum Reader {
     Cookiebot(&'static str),
     TrustArc(Vec<String>),
     Tealium(Vec<String>),
-    Tcf([Name; 2]),
+    Tcf([Name; 2], Purposes),
     Didomi { purposes: Vec<String>, tcf: Option<Purposes> },
     CommandersAct(Vec<String>),
     Drupal(Vec<String>),
@@ -124,12 +124,10 @@ impl Reader {
             Self::Cookiebot(category) => cookiebot::read(jar, category),
             Self::TrustArc(levels) => trustarc::read(jar, levels),
             Self::Tealium(categories) => tealium::read(jar, categories),
-            Self::Tcf(names) => super::reading::fold(
-                names
-                    .iter()
-                    .flat_map(|name| jar.copies(name))
-                    .map(|value| tcf::read(value, Purposes::ADVERTISING)),
-            ),
+            Self::Tcf(names, wanted) => {
+                let values = names.iter().flat_map(|name| jar.copies(name));
+                fold(values.map(|value| tcf::read(value, *wanted)))
+            }
             Self::Didomi { purposes, tcf } => didomi::read(jar, purposes, *tcf),
             Self::CommandersAct(categories) => commanders::read(jar, categories),
             Self::Drupal(categories) => drupal::read(jar, categories),
@@ -144,7 +142,7 @@ impl Reader {
             Self::Cookiebot(_) => cookiebot::names(),
             Self::TrustArc(_) => trustarc::names(),
             Self::Tealium(_) => tealium::names(),
-            Self::Tcf(names) => names.to_vec(),
+            Self::Tcf(names, _) => names.to_vec(),
             Self::Didomi { .. } => didomi::names(),
             Self::CommandersAct(_) => commanders::names(),
             Self::Drupal(_) => drupal::names(),
@@ -159,8 +157,14 @@ pub(super) enum Purpose {
     Analytics,
 }
 
-/// The reader of a preset for a purpose; `None` if nobody said what the site calls it.
-pub(super) fn reader(preset: Preset, options: &Options, purpose: Purpose) -> Option<Reader> {
+/// The reader of a preset for a purpose; `None` if nobody said what the site calls it. `wanted` is what a TC string must
+/// consent to.
+pub(super) fn reader(
+    preset: Preset,
+    options: &Options,
+    purpose: Purpose,
+    wanted: Purposes,
+) -> Option<Reader> {
     let facts = preset.facts();
     let (keys, said) = match purpose {
         Purpose::Advertising => (facts.advertising, &options.advertising),
@@ -181,13 +185,12 @@ pub(super) fn reader(preset: Preset, options: &Options, purpose: Purpose) -> Opt
         Preset::TrustArc => Reader::TrustArc(chosen),
         Preset::Tealium => Reader::Tealium(chosen),
         Preset::ConsentManager if advertising => {
-            Reader::Tcf(["__cmpconsent", "__cmpconsentx"].map(|name| Name::Numbered(name.to_owned())))
+            let names = ["__cmpconsent", "__cmpconsentx"].map(|name| Name::Numbered(name.to_owned()));
+            Reader::Tcf(names, wanted)
         }
         Preset::ConsentManager => return None,
         Preset::Didomi if !advertising && chosen.is_empty() => return None,
-        Preset::Didomi => {
-            Reader::Didomi { purposes: chosen, tcf: advertising.then_some(Purposes::ADVERTISING) }
-        }
+        Preset::Didomi => Reader::Didomi { purposes: chosen, tcf: advertising.then_some(wanted) },
         Preset::CommandersAct => Reader::CommandersAct(chosen),
         Preset::DrupalEu => Reader::Drupal(chosen),
         _ => Reader::Spec(Box::new(spec(facts, options, &chosen, &pick))),
