@@ -16,7 +16,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::Notify;
 
 use crate::admin::labels::{
-    Applied, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, RiskAction, RiskLevel, RiskSignal,
+    Applied, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, Label as _, RiskAction, RiskLevel,
+    RiskSignal,
 };
 use crate::admin::upstreams::Pools;
 use crate::admin::worker::WorkerMetrics;
@@ -152,7 +153,16 @@ impl Worker {
             Source::Own => ConsentOrigin::Own,
             Source::Gpc => ConsentOrigin::Gpc,
             Source::Dnt => ConsentOrigin::Dnt,
-            _ => ConsentOrigin::None,
+            Source::None => ConsentOrigin::None,
+            Source::Tcf => ConsentOrigin::Tcf,
+            Source::Gpp => ConsentOrigin::Gpp,
+            Source::UsPrivacy => ConsentOrigin::UsPrivacy,
+            Source::ConsentMode => ConsentOrigin::ConsentMode,
+            // A banner by its name, one of the operator's entries without one.
+            Source::Vendor(name) => {
+                let named = |origin: &&ConsentOrigin| origin.label() == name;
+                ConsentOrigin::ALL.iter().find(named).copied().unwrap_or(ConsentOrigin::Cookie)
+            }
         };
         let result = match decision.result {
             consent::Outcome::Granted => ConsentResult::Granted,

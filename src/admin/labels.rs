@@ -256,6 +256,58 @@ labels! {
         Dnt = "dnt",
         /// Nothing: the default is no.
         None = "none",
+        /// A TC string.
+        Tcf = "tcf",
+        /// A GPP string.
+        Gpp = "gpp",
+        /// `us_privacy`.
+        UsPrivacy = "us_privacy",
+        /// Google Consent Mode.
+        ConsentMode = "consent_mode",
+        /// One of the operator's own entries.
+        Cookie = "cookie",
+        /// The banner of that name.
+        OneTrust = "onetrust",
+        /// The banner of that name.
+        Cookiebot = "cookiebot",
+        /// The banner of that name.
+        CookieYes = "cookieyes",
+        /// The banner of that name.
+        CookieYesLegacy = "cookieyes-legacy",
+        /// The banner of that name.
+        Complianz = "complianz",
+        /// The banner of that name.
+        CookieConsent = "cookieconsent",
+        /// The banner of that name.
+        Klaro = "klaro",
+        /// The banner of that name.
+        Tarteaucitron = "tarteaucitron",
+        /// The banner of that name.
+        Axeptio = "axeptio",
+        /// The banner of that name.
+        CookieScript = "cookie-script",
+        /// The banner of that name.
+        CookieFirst = "cookiefirst",
+        /// The banner of that name.
+        Borlabs = "borlabs",
+        /// The banner of that name.
+        Iubenda = "iubenda",
+        /// The banner of that name.
+        TrustArc = "trustarc",
+        /// The banner of that name.
+        Tealium = "tealium",
+        /// The banner of that name.
+        ConsentManager = "consentmanager",
+        /// The banner of that name.
+        Didomi = "didomi",
+        /// The banner of that name.
+        CommandersAct = "commanders-act",
+        /// The banner of that name.
+        Zaraz = "zaraz",
+        /// The banner of that name.
+        Shopify = "shopify",
+        /// The banner of that name.
+        DrupalEu = "drupal-eu",
     }
 
     /// What a visitor chose on our page or through our endpoint.

@@ -154,7 +154,7 @@ fn package_file(package: &str, module: &str, file: &str) -> Option<PathBuf> {
 
 /// The file of uap-core: from npm, where `.ci/run` puts it, or from Debian.
 fn uap_core() -> Option<PathBuf> {
-    let places = ["target/ci-node/node_modules/uap-core/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
+    let places = ["target/npm/node_modules/uap-core/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
     let given = std::env::var_os("KELISIM_UAP_CORE").map(PathBuf::from);
     installed("uap-core", given.into_iter().chain(places.map(PathBuf::from)).find(|path| path.is_file()))
 }

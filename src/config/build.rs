@@ -27,7 +27,7 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
         listeners: root.rows("listen").map(|row| listener(&row)).collect::<Result<_, _>>()?,
         sites: root.rows("site").map(|row| site(&row, &limits, texts)).collect::<Result<_, _>>()?,
         cookies: cookies(&root.table("cookies"), texts)?,
-        consent: consent(&root.table("consent"))?,
+        consent: consent::build(&root.table("consent"))?,
         geoip: geoip(&root.table("geoip"))?,
         risk: risk(&root.table("risk"))?,
         records: records(&root.table("records"))?,
@@ -184,19 +184,6 @@ fn cookies(table: &View<'_>, texts: &mut Texts) -> Result<Cookies, Missing> {
     Ok(Cookies { mode, rules: rules.transpose()?, actions })
 }
 
-fn consent(table: &View<'_>) -> Result<Consent, Missing> {
-    let source = |word: String| match word.as_str() {
-        "gpc" => ConsentSource::Gpc,
-        "dnt" => ConsentSource::Dnt,
-        _ => ConsentSource::Own,
-    };
-    Ok(Consent {
-        sources: table.all::<String>("sources").into_iter().map(source).collect(),
-        max_age: table.take("max_age")?,
-        gpc_over_own_grant: table.take("gpc_over_own_grant")?,
-    })
-}
-
 fn geoip(table: &View<'_>) -> Result<Geoip, Missing> {
     let country = table.need("country", |value| match value {
         Value::Path(path) => Some(CountryDatabase::File(path.clone())),
@@ -302,7 +289,7 @@ fn timeouts(table: &View<'_>) -> Result<Timeouts, Missing> {
 }
 
 /// A type that a [`Value`] can become.
-trait FromValue: Sized {
+pub(super) trait FromValue: Sized {
     fn from_value(value: &Value) -> Option<Self>;
 }
 
@@ -332,19 +319,19 @@ from_value! {
 }
 
 impl<'a> View<'a> {
-    fn take<T: FromValue>(&self, name: &str) -> Result<T, Missing> {
+    pub(super) fn take<T: FromValue>(&self, name: &str) -> Result<T, Missing> {
         self.need(name, T::from_value)
     }
 
-    fn maybe<T: FromValue>(&self, name: &str) -> Option<T> {
+    pub(super) fn maybe<T: FromValue>(&self, name: &str) -> Option<T> {
         T::from_value(&self.entry(name)?.value)
     }
 
-    fn all<T: FromValue>(&self, name: &str) -> Vec<T> {
+    pub(super) fn all<T: FromValue>(&self, name: &str) -> Vec<T> {
         self.list(name).iter().filter_map(|(value, _)| T::from_value(value)).collect()
     }
 
-    fn word(&self, name: &str) -> Result<&'a str, Missing> {
+    pub(super) fn word(&self, name: &str) -> Result<&'a str, Missing> {
         self.text(name).ok_or_else(|| Missing(self.path_of(name)))
     }
 }

@@ -9,13 +9,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::Endpoint;
 use super::files::Files;
 use super::problem::{Fault, Mistakes, Place, shown};
 use super::reference::Kind;
 use super::syntax::{show_duration, show_size};
 use super::value::Value;
 use super::walk::{Values, View};
+use super::{Endpoint, consent};
 use crate::record::route::MOST_ROUTES;
 
 /// Texts of files, by path.
@@ -27,6 +27,7 @@ pub(super) fn check(values: &Values, files: &dyn Files, mistakes: &mut Mistakes)
     listeners(&root, mistakes);
     sites(&root, mistakes);
     loops(&root, mistakes);
+    consent::check(&root.table("consent"), mistakes);
     risk(&root.table("risk"), mistakes);
     records(&root.table("records"), mistakes);
     limits(&root.table("limits"), mistakes);

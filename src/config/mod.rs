@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod consent;
 mod environment;
 mod files;
 pub mod fixed;
@@ -39,6 +40,7 @@ use crate::ingress::rate::Rate;
 use crate::record::route::Routes;
 use crate::risk;
 
+pub use consent::{Consent, ConsentSource};
 pub use environment::environment;
 pub use files::MAX_TEXT;
 pub use load::{DEFAULT_DATA, DEFAULT_LISTEN, effective, for_upstream, parse, parse_pure, read};
@@ -269,28 +271,6 @@ pub struct RuleFile {
     pub path: PathBuf,
     /// TOML text.
     pub text: String,
-}
-
-/// How consent is read and kept.
-#[derive(Clone, Debug)]
-pub struct Consent {
-    /// Sources that are read, in the file's order.
-    pub sources: Vec<ConsentSource>,
-    /// How long a choice is valid.
-    pub max_age: Duration,
-    /// Whether `Sec-GPC: 1` beats a grant given on this very site.
-    pub gpc_over_own_grant: bool,
-}
-
-/// A source of consent that can be switched on. Vendor banners and TCF come with their decoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConsentSource {
-    /// Our own signed record.
-    Own,
-    /// `Sec-GPC: 1`.
-    Gpc,
-    /// `DNT: 1`.
-    Dnt,
 }
 
 /// Location databases.

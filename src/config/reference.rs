@@ -256,36 +256,59 @@ const NO_CHOICE: Kind = word(&["allow", "strip"]);
 const RISK_ACTION: Kind = word(&["observe", "tag", "throttle", "deny"]);
 const LANGUAGE: Kind = word(&["kk", "ru", "en"]);
 const SIGNAL: Kind = word(&["country-hop", "session-spread", "velocity", "new-country", "new-network"]);
-const SOURCE: Kind = Kind::Word {
-    members: &["own", "gpc", "dnt"],
-    later: &[
-        "onetrust",
-        "cookiebot",
-        "cookieyes",
-        "cookieyes-legacy",
-        "complianz",
-        "cookieconsent",
-        "klaro",
-        "tarteaucitron",
-        "axeptio",
-        "cookie-script",
-        "cookiefirst",
-        "borlabs",
-        "iubenda",
-        "trustarc",
-        "tealium",
-        "consentmanager",
-        "didomi",
-        "commanders-act",
-        "zaraz",
-        "shopify",
-        "drupal-eu",
-        "tcf",
-        "gpp",
-        "us-privacy",
-        "consent-mode",
-    ],
-};
+const SOURCE: Kind = word(&[
+    "own",
+    "gpc",
+    "dnt",
+    "tcf",
+    "gpp",
+    "us-privacy",
+    "consent-mode",
+    "onetrust",
+    "cookiebot",
+    "cookieyes",
+    "cookieyes-legacy",
+    "complianz",
+    "cookieconsent",
+    "klaro",
+    "tarteaucitron",
+    "axeptio",
+    "cookie-script",
+    "cookiefirst",
+    "borlabs",
+    "iubenda",
+    "trustarc",
+    "tealium",
+    "consentmanager",
+    "didomi",
+    "commanders-act",
+    "zaraz",
+    "shopify",
+    "drupal-eu",
+]);
+const PRESET: Kind = word(&[
+    "onetrust",
+    "cookiebot",
+    "cookieyes",
+    "cookieyes-legacy",
+    "complianz",
+    "cookieconsent",
+    "klaro",
+    "tarteaucitron",
+    "axeptio",
+    "cookie-script",
+    "cookiefirst",
+    "borlabs",
+    "iubenda",
+    "trustarc",
+    "tealium",
+    "consentmanager",
+    "didomi",
+    "commanders-act",
+    "zaraz",
+    "shopify",
+    "drupal-eu",
+]);
 
 const CLIENT_ADDRESS_FROM: Kind = word(&[
     "x-forwarded-for",
@@ -395,7 +418,43 @@ pub static KEYS: &[Key] = &[
         "How long a choice is valid; browsers keep no cookie above 400 days."),
     key("consent.gpc_over_own_grant", Kind::Bool, Value("false"),
         "Whether `Sec-GPC: 1` beats a grant given on this very site."),
-    later("consent.cookie", "Consent cookies of other banners."),
+    key("consent.preset[].source", PRESET, Unset("none; each table needs it"),
+        "The banner in `consent.sources` that the table is about."),
+    key("consent.preset[].name", Kind::Text, Unset("the banner's usual name"),
+        "Name of its cookie, where the site can choose it."),
+    key("consent.preset[].prefix", Kind::Text, Unset("the banner's usual prefix"),
+        "What the names of its cookies begin with, where the site can choose it."),
+    key("consent.preset[].advertising", list(&Kind::Text), Value("[]"),
+        "What the site calls advertising there: categories, services, vendors or purposes, all of which must grant."),
+    key("consent.preset[].analytics", list(&Kind::Text), Value("[]"),
+        "The same for statistics; matters where cookies.actions.analytics is `consent`."),
+    key("consent.preset[].expect_version", Kind::Text, Unset("any"),
+        "Version of the banner's text for which a choice counts."),
+    key("consent.tcf_cookies", filled(&Kind::Text),
+        Value("[\"euconsent-v2\", \"eupubconsent-v2\", \"__cmpconsent*\", \"ez-consent-tcf\", \"dm-euconsent-v2\", \"snconsent\"]"),
+        "Cookies with TC strings, for source `tcf`; a name that ends in * is a prefix."),
+    key("consent.tcf_purposes", filled(&integer(1, 24)), Value("[1, 2, 3, 4, 7]"),
+        "Purposes that a TC string must consent to; purpose 1 always."),
+    key("consent.cookie[].name", Kind::Text, Unset("none; or `prefix`"),
+        "A consent cookie of the site's own, always read. At most 8 entries."),
+    key("consent.cookie[].prefix", Kind::Text, Unset("none; or `name`"), "What its name begins with."),
+    key("consent.cookie[].format", word(&["json", "form", "kv", "tcf", "list", "flag"]), Value("\"json\""),
+        "How its value is written."),
+    key("consent.cookie[].separators", list(&Kind::Text), Unset("comma, and for kv colon"),
+        "kv: between pairs and inside a pair; list: between members."),
+    key("consent.cookie[].path", Kind::Text, Unset("none; flag and tcf need none"),
+        "Key, dotted path (json) or list member that speaks of advertising."),
+    key("consent.cookie[].analytics_path", Kind::Text, Unset("none"), "The same for statistics."),
+    key("consent.cookie[].grants", filled(&Kind::Text), Value("[\"true\"]"), "Words that grant."),
+    key("consent.cookie[].denies", list(&Kind::Text), Value("[\"false\"]"),
+        "Words that deny; any other word is no choice."),
+    key("consent.cookie[].also[].cookie", Kind::Text, Unset("none; each entry needs it"),
+        "Another cookie without which nothing was chosen yet."),
+    key("consent.cookie[].also[].equals", Kind::Text, Unset("none; each entry needs it"), "What it must hold."),
+    key("consent.cookie[].at", Kind::Text, Unset("none; as fresh as the cookie"),
+        "Key or path of the time of the choice: ISO 8601, seconds or milliseconds since 1970."),
+    key("consent.cookie[].version", Kind::Text, Unset("none"), "Key or path of the version of the banner's text."),
+    key("consent.cookie[].expect_version", Kind::Text, Unset("none"), "Version for which a choice counts."),
 
     key("geoip.country", file(&["shipped", "off"], false), Value("\"shipped\""),
         "Country database (MMDB); `shipped` is the one inside the program, `off` switches location off."),
@@ -521,6 +580,21 @@ mod tests {
     fn signals_are_those_of_risk() {
         let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
         assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn presets_are_those_of_consent() {
+        use crate::consent::banner::TCF_COOKIES;
+        use crate::consent::banner::presets::PRESETS;
+        let (Kind::Word { members: presets, .. }, Kind::Word { members: sources, .. }) = (&PRESET, &SOURCE)
+        else {
+            panic!("not words")
+        };
+        assert_eq!(presets.to_vec(), PRESETS.map(|facts| facts.label));
+        assert_eq!(sources[7..], **presets);
+        let default = find("consent.tcf_cookies").unwrap();
+        let Value(default) = default.fallback else { panic!("no default") };
+        assert_eq!(default, format!("{TCF_COOKIES:?}"));
     }
 
     #[test]

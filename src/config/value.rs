@@ -300,8 +300,11 @@ mod tests {
     fn words_are_suggested() {
         let told = try_at("cookies.mode", "\"enforced\"").unwrap_err();
         assert!(told.contains("did you mean \"enforce\"?"), "{told}");
-        let told = try_at("consent.sources", "[\"own\", \"onetrust\"]").unwrap_err();
-        assert!(told.contains("f:1:9: k[1]: `onetrust` is not supported yet"), "{told}");
+        let told = try_at("consent.sources", "[\"own\", \"one-trust\"]").unwrap_err();
+        assert!(told.contains("f:1:9: k[1]: `one-trust` is not one of"), "{told}");
+        assert!(told.contains("did you mean \"onetrust\"?"), "{told}");
+        let later = word("soon", &["now"], &["soon"], &Kind::Bool);
+        assert!(later.is_err_and(|fault| format!("{fault:?}").contains("not supported yet")));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) struct Submitted {
     pub(super) token: Option<String>,
     /// Where to go afterwards, not yet checked.
     pub(super) back: Option<String>,
+    /// Whether our script sent it, for the site's own banner.
+    pub(super) by_banner: bool,
     /// Language of the page that was shown.
     pub(super) language: Option<String>,
 }
@@ -122,6 +124,7 @@ struct Wire {
     policy: Option<String>,
     token: Option<String>,
     lang: Option<String>,
+    method: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -153,7 +156,20 @@ fn read_json(body: &[u8]) -> Option<Submitted> {
         Some(text) => parse_action(&text)?,
         None => Action::Save,
     };
-    Some(Submitted { action, consents, policy, token: wire.token, back: None, language: wire.lang })
+    let by_banner = match wire.method.as_deref() {
+        None | Some("api") => false,
+        Some("banner") => true,
+        Some(_) => return None,
+    };
+    Some(Submitted {
+        action,
+        consents,
+        policy,
+        token: wire.token,
+        back: None,
+        by_banner,
+        language: wire.lang,
+    })
 }
 
 fn purpose(name: &str) -> Option<Mask> {
@@ -227,6 +243,7 @@ mod tests {
                 consents: Mask::EMPTY,
                 policy: Some(true),
                 token: Some("t".into()),
+                by_banner: false,
                 back: Some("/a".into()),
                 language: Some("kk".into()),
             })

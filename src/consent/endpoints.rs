@@ -8,6 +8,7 @@
 //! |---|---|
 //! | (nothing) | `GET`, `HEAD`: the page |
 //! | `consent` | `GET`, `HEAD`: the state; `POST`: choose; `DELETE`: withdraw |
+//! | `banner.js` | `GET`, `HEAD`: the script that carries a banner's choice to us |
 //! | `policy`, `policy/ID` | `GET`, `HEAD`: the version in force, that version |
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use super::return_path;
 use super::site::SiteConsent;
 use super::sources::{SEC_GPC, says_one};
 use super::state::state;
+use super::{script, strays};
 use crate::clock::Timestamp;
 use crate::cookies::{Action as CookieAction, Category};
 use crate::pages::consent::ConsentPage;
@@ -112,6 +114,8 @@ pub enum Method {
     Page,
     /// By a script.
     Api,
+    /// By our script, for the site's own banner.
+    Banner,
 }
 
 impl Method {
@@ -121,6 +125,7 @@ impl Method {
         match self {
             Self::Page => "page",
             Self::Api => "api",
+            Self::Banner => "banner",
         }
     }
 }
@@ -138,6 +143,7 @@ pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, 
         Endpoint::State if matches!(*request.method, http::Method::POST | http::Method::DELETE) => {
             return change(request, site, keys, now);
         }
+        Endpoint::Script if reading => script::reply(request.headers),
         Endpoint::Policy(id) if reading => policy_page(request, site, id, now),
         _ => reply::allow(problem::reply(request, site, Problem::Method), endpoint.methods()),
     };
@@ -159,6 +165,7 @@ pub fn well_known_gpc(method: &http::Method, site: &SiteConsent) -> Response<Ful
 enum Endpoint<'a> {
     Page,
     State,
+    Script,
     /// With the id that was asked for; `None`: the version in force.
     Policy(Option<&'a str>),
 }
@@ -168,6 +175,7 @@ impl<'a> Endpoint<'a> {
         match path {
             "" => Some(Self::Page),
             "consent" => Some(Self::State),
+            "banner.js" => Some(Self::Script),
             "policy" => Some(Self::Policy(None)),
             _ => path.strip_prefix("policy/").map(|id| Self::Policy(Some(id))),
         }
@@ -175,7 +183,7 @@ impl<'a> Endpoint<'a> {
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Page | Self::Policy(_) => "GET, HEAD",
+            Self::Page | Self::Script | Self::Policy(_) => "GET, HEAD",
             Self::State => "GET, HEAD, POST, DELETE",
         }
     }
@@ -289,7 +297,9 @@ fn store(
         signals.push_own(Some(record));
         reply::vary(state(StatusCode::OK, &decide(&signals, &site.rules, now)), "Sec-GPC")
     };
-    for cookie in cookies {
+    // Before ours: a browser that does not tell the scopes apart ends with the new choice.
+    for cookie in strays::expired(request, &site.prefix, submitted.back.as_deref()).into_iter().chain(cookies)
+    {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     let event = match submitted.action {
@@ -300,7 +310,11 @@ fn store(
     let choice = Choice {
         record,
         event,
-        method: if by_form { Method::Page } else { Method::Api },
+        method: match (by_form, submitted.by_banner) {
+            (true, _) => Method::Page,
+            (false, false) => Method::Api,
+            (false, true) => Method::Banner,
+        },
         language,
         expire_advertising: !record.mask.contains(Mask::ADVERTISING),
     };

@@ -92,7 +92,8 @@ impl Got {
             .iter()
             .filter_map(|field| field.to_str().unwrap().strip_prefix(&prefix))
             .map(|rest| rest.split(';').next().unwrap().to_owned())
-            .next()
+            // Ours comes after those that expire what others set.
+            .next_back()
     }
 
     fn is_refused(&self, status: u16, error: &str) {

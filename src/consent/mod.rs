@@ -6,15 +6,19 @@
 //! | file | job |
 //! |---|---|
 //! | [`signal`] | what one source says |
-//! | [`sources`] | reads the sources of a request |
+//! | [`sources`] | reads our own record and the header signals |
+//! | [`banner`] | reads the cookies of banners, and Consent Mode |
+//! | [`tcf`], [`gpp`] | the strings of TCF, GPP and US Privacy |
 //! | [`record`], [`keys`] | our own signed record and its keys |
 //! | [`policy`], [`markdown`] | versions of the published policy |
 //! | [`precedence`] | many signals, one decision |
 //! | [`gate`] | paths that need acceptance of the policy |
 //! | [`endpoints`] | the visitor's own page and the API |
 
+pub mod banner;
 pub mod endpoints;
 pub mod gate;
+pub mod gpp;
 pub mod keys;
 pub mod markdown;
 pub mod policy;
@@ -23,15 +27,20 @@ pub mod record;
 pub mod signal;
 pub mod site;
 pub mod sources;
+pub mod tcf;
 
+mod bits;
 mod choice;
 mod form;
 mod origin;
 mod problem;
 mod reply;
 mod return_path;
+mod script;
 mod state;
+mod strays;
 
+pub use banner::Banners;
 pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
 pub(crate) use form::encode;
 pub use gate::Gate;

@@ -16,7 +16,8 @@
 //! | 7 | anything else | denied, `unknown` |
 //!
 //! A genuine refusal has no age and no version: a no stays a no. `Sec-GPC` and `DNT` object to sale, sharing and
-//! targeting, so they speak about advertising alone; statistics and preferences follow our own record only.
+//! targeting, so they speak about advertising alone. Statistics follow our own record,
+//! and the banners by rows 4, 6 and 7 where it is absent; preferences follow our own record only.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -185,9 +186,12 @@ pub fn decide(signals: &Signals, rules: &Rules, now: Timestamp) -> Decision {
     let own = scale.own(signals.own());
     let (reason, source) = first_row(signals, &own, rules, &scale);
     let result = reason.outcome();
+    // Where our own record is, it alone speaks about statistics; else rows 4, 6 and 7 do.
+    let statistics = own.mask.contains(Mask::ANALYTICS)
+        || own.verdict.is_none() && !signals.overflowed() && scale.grant(signals.analytics()).is_ok();
     let permits = Permits {
         advertising: permit(result == Outcome::Granted),
-        analytics: permit(own.mask.contains(Mask::ANALYTICS)),
+        analytics: permit(statistics),
         functional: permit(own.mask.contains(Mask::FUNCTIONAL)),
     };
     Decision {
@@ -240,16 +244,9 @@ fn last_rows(signals: &Signals, own: &Own, scale: &Scale) -> (Reason, Source) {
     if own.verdict.is_some() {
         return (Reason::Unknown, Source::Own);
     }
-    let mut grants = None;
-    for signal in signals.others().iter().filter(|s| !s.source.deny_only()) {
-        if scale.weigh(signal) != Verdict::Granted {
-            return (Reason::Unknown, signal.source);
-        }
-        grants = grants.or(Some(signal.source));
-    }
-    match grants {
-        Some(source) if !signals.overflowed() => (Reason::AllGranted, source),
-        _ => (Reason::Unknown, grants.unwrap_or(Source::None)),
+    match scale.grant(signals.others()) {
+        Ok(source) if !signals.overflowed() => (Reason::AllGranted, source),
+        Ok(source) | Err(source) => (Reason::Unknown, source),
     }
 }
 
@@ -276,9 +273,24 @@ struct Own {
 }
 
 impl Scale {
+    /// The first source that grants, if at least one does and every one that is present does; else the one in the way.
+    fn grant(&self, signals: &[Signal]) -> Result<Source, Source> {
+        let mut grants = None;
+        for signal in signals {
+            match self.weigh(signal) {
+                Verdict::Denied => return Err(signal.source),
+                // What can only refuse and does not is not there.
+                _ if signal.source.deny_only() => {}
+                Verdict::Granted => grants = grants.or(Some(signal.source)),
+                Verdict::Unknown => return Err(signal.source),
+            }
+        }
+        grants.ok_or(Source::None)
+    }
+
     /// What remains of a statement: a grant that is not explicit, not fresh or for another version is none.
     fn weigh(&self, signal: &Signal) -> Verdict {
-        let max_age = if signal.source == Source::Tcf { TCF_MAX_AGE.min(self.max_age) } else { self.max_age };
+        let max_age = if signal.source.by_tcf() { TCF_MAX_AGE.min(self.max_age) } else { self.max_age };
         let valid = signal.explicit
             && signal.at.is_none_or(|at| self.is_fresh(at, max_age))
             && signal.policy_version.is_none_or(|v| v == self.version);

@@ -1,6 +1,6 @@
 //! The shapes of our own answers: page, JSON, redirect, nothing.
 //!
-//! Every answer is `no-store`, `nosniff`, and keeps its address from other sites. Never says what another part may
+//! Every answer but the script is `no-store`; all are `nosniff`, and keeps its address from other sites. Never says what another part may
 //! cache. Bound: what is handed in.
 
 use bytes::Bytes;
@@ -31,6 +31,16 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
         // Our types are structs of strings and flags: they always serialise.
         Err(_) => bytes(StatusCode::INTERNAL_SERVER_ERROR, "application/json", Bytes::from_static(b"{}")),
     }
+}
+
+/// A script that pages of this site may load and keep, as long as they ask whether it is still the same.
+pub(super) fn script(status: StatusCode, script: &'static str, tag: HeaderValue) -> Reply {
+    let mut reply = bytes(status, "text/javascript; charset=utf-8", Bytes::from_static(script.as_bytes()));
+    set(&mut reply, header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    set(&mut reply, header::ETAG, tag);
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    set(&mut reply, policy, HeaderValue::from_static("same-origin"));
+    reply
 }
 
 /// `303 See Other`. An address that is no header value leads to an error of ours, not elsewhere.

@@ -1,4 +1,4 @@
-//! What one source says about advertising, in one shape for all sources.
+//! What one source says about advertising or statistics, in one shape for all sources.
 //!
 //! Plain data: reading is the job of [`super::sources`], weighing that of [`super::precedence`]. Bound:
 //! [`MAX_SIGNALS`] signals and [`MAX_COPIES`] copies of our own cookie per request; what comes after is counted as
@@ -61,6 +61,12 @@ impl Source {
         }
     }
 
+    /// Whether what it says may come from a TC string, which has an age of its own.
+    #[must_use]
+    pub fn by_tcf(self) -> bool {
+        matches!(self, Self::Tcf | Self::Vendor("consentmanager" | "didomi"))
+    }
+
     /// Whether this source can only refuse: unless it does, it does not count as present.
     #[must_use]
     pub const fn deny_only(self) -> bool {
@@ -99,6 +105,7 @@ pub type OwnCopy = Option<ConsentRecord>;
 pub struct Signals {
     own: SmallVec<[OwnCopy; 1]>,
     others: SmallVec<[Signal; 4]>,
+    analytics: SmallVec<[Signal; 1]>,
     overflowed: bool,
 }
 
@@ -121,13 +128,33 @@ impl Signals {
         }
     }
 
+    /// Adds what another source says about statistics; bounded likewise.
+    pub fn push_analytics(&mut self, signal: Signal) {
+        if self.analytics.len() < MAX_SIGNALS {
+            self.analytics.push(signal);
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    /// Notes that there was more than was read: then nothing but our own record grants.
+    pub const fn overflow(&mut self) {
+        self.overflowed = true;
+    }
+
     /// The copies of our own cookie.
     #[must_use]
     pub fn own(&self) -> &[OwnCopy] {
         &self.own
     }
 
-    /// What the other sources say.
+    /// What the other sources say about statistics.
+    #[must_use]
+    pub fn analytics(&self) -> &[Signal] {
+        &self.analytics
+    }
+
+    /// What the other sources say about advertising.
     #[must_use]
     pub fn others(&self) -> &[Signal] {
         &self.others

@@ -2,6 +2,7 @@
 //!
 //! Never changes while requests run: a reload makes a new one. Bound: the configuration.
 
+use super::banner::Banners;
 use super::gate::Gate;
 use super::policy::Policies;
 use super::precedence::Rules;
@@ -17,8 +18,10 @@ pub struct SiteConsent {
     pub name: String,
     /// Path of our own endpoints, with both slashes.
     pub prefix: String,
-    /// What is read.
+    /// What is read of ours and of the browser's.
     pub sources: Sources,
+    /// What is read of other banners.
+    pub banners: Banners,
     /// How it is weighed.
     pub rules: Rules,
     /// What needs acceptance of the policy.
@@ -38,6 +41,7 @@ impl SiteConsent {
             name: site.hosts.first().cloned().unwrap_or_default(),
             prefix: site.prefix.clone(),
             sources: Sources::new(&consent.sources),
+            banners: consent.banners(actions),
             rules: Rules {
                 max_age: consent.max_age,
                 gpc_over_own_grant: consent.gpc_over_own_grant,
@@ -87,6 +91,7 @@ impl SiteConsent {
                 ],
                 max_age: std::time::Duration::from_secs(365 * 86_400),
                 gpc_over_own_grant: false,
+                ..config::Consent::default()
             },
             {
                 let mut actions = Actions::default();

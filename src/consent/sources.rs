@@ -1,9 +1,8 @@
 //! Reads what a request says about consent.
 //!
-//! Our own cookie, `Sec-GPC` and `DNT`, as far as the configuration asks for them. The decoders of banners, TCF, GPP
-//! and Consent Mode will add their [`Signal`]s here; [`super::precedence`] has their rows already. A
-//! refuse-only preset must emit a signal only when it refuses. Never decides. Bound: the limits of
-//! [`super::signal`]; nothing is allocated for one own cookie and the header signals.
+//! Our own cookie, `Sec-GPC` and `DNT`, as far as the configuration asks for them; what banners and frameworks say is
+//! added by [`super::banner`]. Never decides. Bound: the limits of [`super::signal`]; nothing is allocated for one own
+//! cookie and the header signals.
 
 use http::{HeaderMap, HeaderName, header};
 

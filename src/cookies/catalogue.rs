@@ -87,7 +87,16 @@ impl Catalogue {
     /// Every mistake in the text: bad TOML, an unknown key or category, a pattern that can never match, a rule that hits
     /// a never-strip name without `force`, two rules of equal rank that disagree, too many rules.
     pub fn with_operator(text: &str) -> Result<Self, Vec<RuleProblem>> {
-        rules::read(text).map(Self::compile)
+        Self::with_consent_cookies(text, &[])
+    }
+
+    /// The same with further never-strip names: the consent cookies that the configuration names, as `=NAME` or
+    /// `^PREFIX`.
+    ///
+    /// # Errors
+    /// As [`Self::with_operator`], and every rule that would strip one of these names.
+    pub fn with_consent_cookies(text: &str, consent: &[String]) -> Result<Self, Vec<RuleProblem>> {
+        rules::read(text, consent).map(Self::compile)
     }
 
     /// What a name means. The name is taken as it is: blanks count.

@@ -87,6 +87,41 @@ pub fn plan<'a>(names: impl Iterator<Item = &'a [u8]>, host: &str, https: bool, 
     plan
 }
 
+/// The fields that expire a cookie of ours which somebody set in another scope than ours, which is host-only with the
+/// path `/`: for other domains at `/`, and for every domain at these paths. Likelier scopes first, as far as the limits go.
+#[must_use]
+pub fn elsewhere<'a>(
+    name: &str,
+    paths: impl Iterator<Item = &'a str>,
+    host: &str,
+    https: bool,
+    limits: Limits,
+) -> SmallVec<[HeaderValue; 4]> {
+    let host = lower(host);
+    let scopes = Scopes::of(&host, https);
+    let secure = if https { "; Secure" } else { "" };
+    let is_writable = |path: &&str| path.bytes().all(|b| matches!(b, b'!'..=b'~') && b != b';');
+    let roots = scopes.domains.iter().filter(|domain| domain.is_some()).map(|domain| ("/", *domain));
+    let below =
+        paths.filter(is_writable).flat_map(|path| scopes.domains.iter().map(move |domain| (path, *domain)));
+    let mut fields: SmallVec<[HeaderValue; 4]> = SmallVec::new();
+    let mut bytes = 0;
+    for (path, domain) in roots.chain(below) {
+        let domain = domain.map_or_else(String::new, |domain| format!("; Domain={domain}"));
+        let end = EXPIRED.strip_suffix('/').unwrap_or(EXPIRED);
+        let Ok(field) = HeaderValue::try_from(format!("{name}{end}{path}{domain}{secure}")) else { continue };
+        if fields.contains(&field) {
+            continue;
+        }
+        bytes += field.len() + FIELD_OVERHEAD;
+        if fields.len() == limits.fields || bytes > limits.bytes {
+            break;
+        }
+        fields.push(field);
+    }
+    fields
+}
+
 impl Expirer {
     /// A memory of at most `bytes` bytes; at least one row.
     #[must_use]

@@ -153,6 +153,27 @@ fn the_memory_has_a_fixed_size_and_forgets_the_oldest() {
     assert_eq!(Expirer::new(0).entries.len(), WAYS);
 }
 
+#[test]
+fn a_cookie_of_ours_is_expired_everywhere_but_in_its_own_scope() {
+    let fields = |host: &str, https: bool| -> Vec<String> {
+        elsewhere("k", ["/shop", "/a;b", "/shop/"].into_iter(), host, https, Limits::default())
+            .iter()
+            .map(|field| field.to_str().unwrap().to_owned())
+            .collect()
+    };
+    let gone = "k=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=";
+    let expected =
+        ["/; Domain=kz.example", "/shop; Domain=kz.example", "/shop", "/shop/; Domain=kz.example", "/shop/"];
+    assert_eq!(fields("kz.example", false), expected.map(|end| format!("{gone}{end}")));
+    assert_eq!(
+        fields("127.0.0.1", true),
+        ["/shop; Secure", "/shop/; Secure"].map(|end| format!("{gone}{end}"))
+    );
+    let paths: Vec<String> = (0..50).map(|i| format!("/{i}")).collect();
+    let many = elsewhere("k", paths.iter().map(String::as_str), "a.b.kz.example", true, Limits::default());
+    assert_eq!(many.len(), 16);
+}
+
 proptest! {
     #[test]
     fn never_more_than_the_limits_and_never_a_public_suffix(

@@ -103,6 +103,16 @@ impl Rule {
         matches(self.shape, self.text().to_ascii_lowercase().as_bytes(), &name.to_ascii_lowercase())
     }
 
+    /// Whether every name that it hits is hit by the other, too.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        let text = self.text().as_bytes();
+        match (self.shape, other.shape) {
+            (Shape::Exact, _) => other.matches(text),
+            (Shape::Prefix, Shape::Prefix) => other.matches(text),
+            _ => false,
+        }
+    }
+
     /// Whether some name could be hit by both rules, as far as the patterns tell. A prefix may always be continued to
     /// end in some suffix; there only a pattern that itself ends so counts.
     pub(super) fn overlaps(&self, protected: &Self) -> bool {

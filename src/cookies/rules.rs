@@ -30,15 +30,24 @@ pub struct RuleProblem {
     pub hint: String,
 }
 
-/// The operator's text and the built-in one as checked rules: the visitor cookie first, then any order.
+/// The operator's text and the built-in one as checked rules: the visitor cookie first, then any order. `consent` are
+/// patterns of further never-strip names.
 ///
 /// # Errors
 /// Every mistake, in the order of the text.
-pub(super) fn read(operator: &str) -> Result<Vec<Rule>, Vec<RuleProblem>> {
+pub(super) fn read(operator: &str, consent: &[String]) -> Result<Vec<Rule>, Vec<RuleProblem>> {
     let mut rules = own();
     let mut problems = Vec::new();
     let builtin: BuiltInFile = parse(BUILT_IN, &mut problems);
     collect(BUILT_IN, builtin.never_strip, Tier::NeverStrip, &mut rules, &mut problems);
+    let configured: Vec<Rule> = consent.iter().map(|pattern| consent_cookie(pattern)).collect();
+    // What the list has already keeps its own words.
+    rules.extend(
+        configured
+            .into_iter()
+            .filter(|rule| !rules.iter().any(|known| rule.is_within(known)))
+            .collect::<Vec<_>>(),
+    );
     let sacred = rules.clone();
     collect(BUILT_IN, builtin.rules, Tier::BuiltIn, &mut rules, &mut problems);
     let file: OperatorFile = parse(operator, &mut problems);
@@ -100,6 +109,22 @@ fn own() -> Vec<Rule> {
         rule('=', Shape::Exact, VISITOR_COOKIE, Category::Security),
         rule('^', Shape::Prefix, RESERVED_PREFIX, Category::Necessary),
     ]
+}
+
+/// The never-strip rule of a consent cookie that the configuration names.
+fn consent_cookie(pattern: &str) -> Rule {
+    Rule {
+        pattern: pattern.to_owned(),
+        shape: if pattern.starts_with('^') { Shape::Prefix } else { Shape::Exact },
+        category: Category::Necessary,
+        owner: "a consent cookie of the configuration".to_owned(),
+        source: Source::Operator,
+        nocase: false,
+        purpose: None,
+        tier: Tier::NeverStrip,
+        line: 0,
+        column: 0,
+    }
 }
 
 fn parse<T: Default + serde::de::DeserializeOwned>(text: &str, problems: &mut Vec<RuleProblem>) -> T {

@@ -267,11 +267,14 @@ pub(super) fn observe_until(
 
 /// The catalogue with the operator's rules, and what is done by category.
 pub(super) fn cookie_policy(config: &Config) -> Result<CookiePolicy, StartError> {
-    let catalogue = match &config.cookies.rules {
-        None => Catalogue::builtin(),
-        Some(file) => Catalogue::with_operator(&file.text)
-            .map_err(|problems| StartError::CookieRules { path: file.path.clone(), problems })?,
-    };
+    let rules = config.cookies.rules.as_ref();
+    let text = rules.map_or("", |file| file.text.as_str());
+    let catalogue =
+        Catalogue::with_consent_cookies(text, &config.consent.patterns()).map_err(|problems| {
+            // Without a file the name of a consent cookie is at fault.
+            let path = rules.map_or_else(|| PathBuf::from("consent.cookie"), |file| file.path.clone());
+            StartError::CookieRules { path, problems }
+        })?;
     Ok(CookiePolicy { catalogue, actions: config.cookies.actions, mode: config.cookies.mode })
 }
 

@@ -127,7 +127,7 @@ fn rule_files_are_taken_when_they_change_and_on_a_reload_and_a_bad_one_leaves_th
 
 /// The file of uap-core, if it is installed.
 fn uap_core() -> Option<PathBuf> {
-    let places = ["target/ci-node/node_modules/uap-core/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
+    let places = ["target/npm/node_modules/uap-core/regexes.yaml", "/usr/share/uap-core/regexes.yaml"];
     let given = std::env::var_os("KELISIM_UAP_CORE").map(PathBuf::from);
     let found = given.into_iter().chain(places.map(PathBuf::from)).find(|path| path.is_file());
     if found.is_none() {

@@ -3,6 +3,8 @@
 //! | file | asks |
 //! |---|---|
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
+//! | [`consent_matrix`] | every source of consent, every decision, every category, both directions and protocols |
+//! | [`banners`] | real banners in a real browser: what the visitor chose is what the site gets |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
@@ -42,10 +44,12 @@
 mod access_log;
 mod admin;
 mod agents;
+mod banners;
 mod browser;
 mod cli;
 mod client_address;
 mod consent;
+mod consent_matrix;
 mod corpora;
 mod crash;
 mod differential;
