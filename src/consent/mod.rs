@@ -8,6 +8,8 @@
 //! | [`signal`] | what one source says |
 //! | [`sources`] | reads the sources of a request |
 //! | [`record`], [`keys`] | our own signed record and its keys |
+//! | [`receipts`] | proof of every choice |
+//! | [`notice`] | what visitors are told |
 //! | [`policy`], [`markdown`] | versions of the published policy |
 //! | [`precedence`] | many signals, one decision |
 //! | [`gate`] | paths that need acceptance of the policy |
@@ -17,8 +19,10 @@ pub mod endpoints;
 pub mod gate;
 pub mod keys;
 pub mod markdown;
+pub mod notice;
 pub mod policy;
 pub mod precedence;
+pub mod receipts;
 pub mod record;
 pub mod signal;
 pub mod site;
@@ -32,7 +36,9 @@ mod reply;
 mod return_path;
 mod state;
 
-pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
+pub use endpoints::{
+    Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, not_stored, receipt, well_known_gpc,
+};
 pub(crate) use form::encode;
 pub use gate::Gate;
 pub use keys::{ConsentKeys, KeyError};

@@ -3,6 +3,9 @@
 //! | file | asks |
 //! |---|---|
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
+//! | [`receipts`] | proofs of consent: durable, chained, downloadable; `cookies report` |
+//! | [`consent_page`] | the page in a real browser: keyboard, zoom, dark, narrow, axe |
+//! | [`caches`] | does a shared cache in front keep what it must not? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
@@ -43,9 +46,11 @@ mod access_log;
 mod admin;
 mod agents;
 mod browser;
+mod caches;
 mod cli;
 mod client_address;
 mod consent;
+mod consent_page;
 mod corpora;
 mod crash;
 mod differential;
@@ -59,6 +64,7 @@ mod lifecycle;
 mod limits;
 mod policy;
 mod real_app;
+mod receipts;
 mod records;
 mod refusals;
 mod sealed;
