@@ -1,6 +1,6 @@
 //! Tells whether every byte of the log is as it was written.
 //!
-//! Reads the log from its beginning, under a lock that keeps appenders out. Never writes, never stops at the first
+//! Reads what was in the log when it began, from the beginning; writers go on meanwhile. Never writes, never stops at the first
 //! problem. Bound: one line; at most 100 problems are told one by one, further ones counted.
 
 use std::fs::File;
@@ -47,9 +47,12 @@ pub fn verify<E: Chained>(ledger: &Ledger, mut each: impl FnMut(&E, &str)) -> io
     let file = File::open(ledger.log())?;
     file.lock_shared()?;
     let head = Head::read(ledger)?;
+    // What is written does not change, so writers need not wait for the reading.
+    let length = file.metadata()?.len();
+    file.unlock()?;
     let mut state = State { head, met_head: false, ..State::default() };
     state.found.head = NO_HASH.to_owned();
-    let mut lines = BufReader::new(&file);
+    let mut lines = BufReader::new((&file).take(length));
     let mut line = Vec::new();
     let mut number = 0;
     while next_line(&mut lines, &mut line)? {

@@ -18,12 +18,15 @@ fn site(seen: &Seen) -> Answer {
             .header("Cache-Control", "public, max-age=600")
             .header("Set-Cookie", "_gcl_au=1; Path=/")
             .header("Set-Cookie", "sid=2; Path=/"),
-        "/expires" => page.header("Expires", "Fri, 01 Jan 2198 00:00:00 GMT").header("Set-Cookie", "_fbp=1; Path=/"),
+        "/expires" => {
+            page.header("Expires", "Fri, 01 Jan 2198 00:00:00 GMT").header("Set-Cookie", "_fbp=1; Path=/")
+        }
+        "/accel" => page.header("X-Accel-Expires", "600").header("Set-Cookie", "_fbp=1; Path=/"),
         "/private" => page.header("Cache-Control", "private, max-age=600"),
         "/no-store" => page.header("Cache-Control", "no-store"),
-        "/asset" => {
-            Answer::text("body{}").header("Content-Type", "text/css").header("Cache-Control", "public, max-age=600")
-        }
+        "/asset" => Answer::text("body{}")
+            .header("Content-Type", "text/css")
+            .header("Cache-Control", "public, max-age=600"),
         _ => page,
     }
 }
@@ -66,7 +69,7 @@ fn a_shared_cache_keeps_nothing_from_which_a_cookie_was_removed() {
         }
         statuses
     };
-    for path in ["/ads", "/ads-and-session", "/expires", "/private", "/no-store"] {
+    for path in ["/ads", "/ads-and-session", "/expires", "/accel", "/private", "/no-store"] {
         assert!(!ask_twice(path, "a=1").contains(&"HIT".to_owned()), "{path} was shared");
     }
     // The cache does share what may be shared: otherwise this test would say nothing.

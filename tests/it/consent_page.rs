@@ -14,7 +14,10 @@ fn gateway(origin: &Origin) -> Gateway {
     for (language, text) in [
         ("kk", "# Құпиялылық саясаты\n\n## 1. Жалпы ережелер\n\nМәтін.\n"),
         ("ru", "# Политика конфиденциальности\n\n## 1. Общие положения\n\nТекст.\n"),
-        ("en", "# Privacy policy\n\n## 1. Terms\n\n1. Text.\n\n| data | term |\n|---|---|\n| address | 30 days |\n"),
+        (
+            "en",
+            "# Privacy policy\n\n## 1. Terms\n\n1. Text.\n\n| data | term |\n|---|---|\n| address | 30 days |\n",
+        ),
     ] {
         build = build.file(&format!("{language}.md"), text);
         for (id, day) in [("2024-01", "2024-01-01"), ("2026-01", "2026-01-01")] {
@@ -53,7 +56,8 @@ fn look(browser: &mut Browser, (_, width, zoom, dark): (&str, u32, u32, bool)) {
 
 /// axe-core, where `.ci/run` has put it.
 fn axe() -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/ci-node/node_modules/axe-core/axe.min.js");
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/ci-node/node_modules/axe-core/axe.min.js");
     let text = std::fs::read_to_string(path).ok();
     if text.is_none() {
         missing("axe-core");

@@ -143,7 +143,10 @@ fn visitors_are_told_what_the_site_has_to_say() {
     assert!(page.contains("Новая &lt;политика&gt;") && !page.contains("Long ago"));
     let state = visitor.fetch(ask("GET", "/.kelisim/consent").header("accept-language", "en")).json();
     assert_eq!(state["notices"].as_array().map(Vec::len), Some(1));
-    assert_eq!((&state["notices"][0]["id"], &state["notices"][0]["text"]), (&"n1".into(), &"A new policy".into()));
+    assert_eq!(
+        (&state["notices"][0]["id"], &state["notices"][0]["text"]),
+        (&"n1".into(), &"A new policy".into())
+    );
 }
 
 #[test]
@@ -191,11 +194,19 @@ fn the_report_shows_what_browsers_really_send() {
         let cookies = report["cookies"].as_array()?.clone();
         (!cookies.is_empty()).then_some(cookies)
     });
-    let of = |name: &str| report.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("{name}: {report:?}"));
+    let of = |name: &str| {
+        report.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("{name}: {report:?}"))
+    };
     let ad = of("_fbp");
-    assert_eq!((&ad["category"], &ad["stripped"], &ad["rule"]["owner"]), (&"advertising".into(), &1.into(), &"Meta".into()));
+    assert_eq!(
+        (&ad["category"], &ad["stripped"], &ad["rule"]["owner"]),
+        (&"advertising".into(), &1.into(), &"Meta".into())
+    );
     let unknown = of("basket_view");
-    assert_eq!((&unknown["category"], &unknown["sent"], &unknown["stripped"]), (&"unknown".into(), &1.into(), &0.into()));
+    assert_eq!(
+        (&unknown["category"], &unknown["sent"], &unknown["stripped"]),
+        (&"unknown".into(), &1.into(), &0.into())
+    );
     assert_eq!(unknown["hosts"][0], "kz.example");
     assert!(unknown["suggestion"].as_str().is_some_and(|rule| rule.contains("match = \"=basket_view\"")));
     let audit = kelisim(&["logs", "audit", "--data", &data]);

@@ -98,15 +98,7 @@ impl Receipts {
         keys.prepare()?;
         let stats = Arc::new(Stats::default());
         let (sender, jobs) = sync_channel(QUEUE);
-        let mut writer = Writer {
-            ledger,
-            texts,
-            keys,
-            proof_term,
-            clock,
-            kept: HashSet::new(),
-            stats: Arc::clone(&stats),
-        };
+        let mut writer = Writer { ledger, texts, keys, proof_term, clock, kept: HashSet::new() };
         std::thread::Builder::new().name("receipts".into()).spawn(move || writer.run(&jobs))?;
         Ok(Self { sender: Some(sender), stats })
     }
@@ -165,7 +157,6 @@ struct Writer {
     clock: fn() -> Timestamp,
     /// Hashes of texts that are known to be on the disk.
     kept: HashSet<String>,
-    stats: Arc<Stats>,
 }
 
 impl Writer {
