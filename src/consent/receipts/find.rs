@@ -82,3 +82,43 @@ const STEP_BYTES: u64 = 32 * 1024;
 const SCAN_BYTES: usize = 4 << 20;
 /// A time that can be written.
 const LAST_SECOND: i64 = 99_999_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(second: u64) -> Uuid {
+        uuid::Builder::from_unix_timestamp_millis(second * 1000, &[7; 10]).into_uuid()
+    }
+
+    fn receipt(second: u64) -> Receipt {
+        Receipt {
+            n: 0,
+            time: Timestamp::from_secs(i64::try_from(second).unwrap()).to_string(),
+            event: Kind::Refused,
+            prev: String::new(),
+            receipt: Some(id(second).to_string()),
+            site: Some("kz.example".into()),
+            details: None,
+            found: None,
+        }
+    }
+
+    #[test]
+    fn any_receipt_is_found_in_a_long_log_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(folder.path(), "receipts");
+        assert_eq!(line_of(&ledger, id(1)).unwrap(), None, "there is no log yet");
+        let first = 1_795_341_600;
+        ledger.append((0..20_000).map(|i| receipt(first + 10 * i)).collect()).unwrap();
+        assert!(ledger.log().metadata().unwrap().len() > SCAN_BYTES as u64);
+        for i in [0, 1, 7_777, 12_345, 19_999] {
+            let line = line_of(&ledger, id(first + 10 * i)).unwrap().expect("a receipt");
+            assert!(line.contains(&id(first + 10 * i).to_string()), "{i}");
+        }
+        for second in [0, first - 1, first + 5, first + 10 * 20_000] {
+            assert_eq!(line_of(&ledger, id(second)).unwrap(), None, "{second}");
+        }
+        assert_eq!(line_of(&ledger, Uuid::nil()).unwrap(), None);
+    }
+}

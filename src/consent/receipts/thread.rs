@@ -263,3 +263,57 @@ impl Source for Stats {
 
 /// How often the day is looked at while nobody chooses.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kind;
+    use super::*;
+
+    fn filing() -> Filing {
+        let receipt = Receipt {
+            n: 0,
+            time: Timestamp::from_secs(1_795_341_600).to_string(),
+            event: Kind::Refused,
+            prev: String::new(),
+            receipt: None,
+            site: None,
+            details: None,
+            found: None,
+        };
+        let client = Client { address: "203.0.113.7".into(), user_agent: None };
+        Filing { expired: None, receipt, client, texts: vec!["text".into()] }
+    }
+
+    fn now(future: impl Future<Output = Result<(), Unfiled>>) -> Result<(), Unfiled> {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_full_queue_and_a_dead_thread_refuse_at_once_and_are_counted() {
+        let (sender, jobs) = sync_channel(QUEUE);
+        let receipts = Receipts { sender: Some(sender.clone()), stats: Arc::default() };
+        for _ in 0..QUEUE {
+            assert!(sender.try_send(Job::Find(Uuid::nil(), oneshot::channel().0)).is_ok());
+        }
+        assert_eq!(now(receipts.file(filing())), Err(Unfiled::Full));
+        drop(jobs);
+        assert_eq!(now(receipts.file(filing())), Err(Unfiled::Failed));
+        let counted = (receipts.stats.full.load(Relaxed), receipts.stats.failed.load(Relaxed));
+        assert_eq!((counted, receipts.stats.stored.load(Relaxed)), ((1, 1), 0));
+    }
+
+    #[test]
+    fn texts_are_kept_once_under_their_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = || Timestamp::from_secs(1_795_341_600);
+        let keys = folder.path().join("keys");
+        let receipts = Receipts::start(folder.path(), &keys, Duration::from_secs(86_400), clock).unwrap();
+        for _ in 0..2 {
+            assert_eq!(now(receipts.file(filing())), Ok(()));
+        }
+        let texts = folder.path().join("receipts").join(TEXTS);
+        let kept: Vec<_> = fs::read_dir(&texts).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(kept, [hash_of("text").as_str()]);
+        assert_eq!(receipts.stats.stored.load(Relaxed), 2);
+    }
+}
