@@ -305,7 +305,8 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
     let own_text = submitted.shown.as_deref().map(|shown| own_text(shown, request, site));
     let mask = mask(&submitted, request.decision, site);
     // What somebody agrees to must be what they were shown; a refusal needs no text.
-    if own_text == Some(None) && mask != Mask::EMPTY && submitted.action != Action::Withdraw {
+    let agrees = mask.consents() != Mask::EMPTY || submitted.policy == Some(true);
+    if own_text == Some(None) && agrees && submitted.action != Action::Withdraw {
         return refused(request, site, Problem::Outdated);
     }
     let Some(receipt) = new_receipt(now) else { return refused(request, site, Problem::Internal) };

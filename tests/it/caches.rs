@@ -60,7 +60,7 @@ fn a_shared_cache_keeps_nothing_from_which_a_cookie_was_removed() {
     let gateway = Gateway::of(&origin);
     let folder = TempDir::new().unwrap();
     let Some(cache) = cache(&folder, gateway.addresses[0]) else { return };
-    let mut ask_twice = |path: &str, cookie: &str| {
+    let ask_twice = |path: &str, cookie: &str| {
         let mut statuses = Vec::new();
         for _ in 0..2 {
             let mut client = Client::connect(cache.address);

@@ -113,6 +113,7 @@ fn by_keyboard_alone_refusing_is_as_short_as_accepting() {
     for scripts in [true, false] {
         browser.scripts(scripts);
         for button in ["refuse", "accept", "save"] {
+            browser.command("Network.clearBrowserCookies", &json!({}));
             browser.open(&format!("{base}?lang=en"));
             let mut met = Vec::new();
             while met.last().map(String::as_str) != Some(button) {
