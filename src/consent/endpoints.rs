@@ -363,10 +363,11 @@ fn store(
         Some((language, text)) => {
             Some(Shown { id: format!("page-{}", language.tag()), sha256: hash_of(text) })
         }
-        None => banner
-            .text_sha256
-            .clone()
-            .map(|sha256| Shown { id: banner.text_id.clone().unwrap_or_default(), sha256 }),
+        // Marked, so that no script can name a text of ours.
+        None => banner.text_sha256.clone().map(|sha256| Shown {
+            id: format!("banner-{}", banner.text_id.as_deref().unwrap_or("unnamed")),
+            sha256,
+        }),
     };
     let choice = Choice {
         event: event(submitted.action, record.mask, before.as_ref()),

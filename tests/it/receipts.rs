@@ -53,14 +53,23 @@ fn every_choice_leaves_a_receipt_that_the_person_can_take_home() {
     }
     let log = fs::read_to_string(gateway.data().join("receipts/receipts.log")).unwrap();
     assert!(!log.contains("127.0.0.1"), "the address is sealed");
+    // What a script says of its own banner is kept, and is never taken for a text of ours.
+    let hash = "0".repeat(64);
+    let told = format!(
+        r#"{{"advertising":true,"banner":{{"variant":"B","text_id":"page-en","text_sha256":"{hash}"}}}}"#
+    );
+    let mut script = Visitor::new(&gateway, Protocol::Http1);
+    script.choose(&told);
+    let receipt = script.fetch(ask("GET", "/.kelisim/receipt")).json();
+    assert_eq!((&receipt["text"]["id"], &receipt["variant"]), (&"banner-page-en".into(), &"B".into()));
     let (code, report) = verify(&gateway.data());
-    assert_eq!((code, &report["entries"], &report["texts"]), (0, &4.into(), &2.into()));
+    assert_eq!((code, &report["entries"], &report["texts"]), (0, &5.into(), &2.into()));
     assert!(gateway.metric("kelisim_consent_receipts_total", &["result=\"stored\""]) >= 4.0);
     let data = gateway.data().display().to_string();
     let stats = kelisim(&["consent", "stats", "--format", "json", "--data", &data]);
     let stats: Value = serde_json::from_str(&stats.out).expect("JSON");
-    assert_eq!((&stats["events"]["given"], &stats["events"]["withdrawn"]), (&2.into(), &2.into()));
-    assert_eq!((&stats["in_force"]["choices"], &stats["policies"]["v1"]), (&2.into(), &4.into()));
+    assert_eq!((&stats["events"]["given"], &stats["events"]["withdrawn"]), (&3.into(), &2.into()));
+    assert_eq!((&stats["in_force"]["choices"], &stats["policies"]["v1"]), (&3.into(), &5.into()));
 }
 
 #[test]
