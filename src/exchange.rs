@@ -25,6 +25,7 @@ use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
 use crate::ingress::Admitted;
+use crate::ingress::rate::Rate;
 use crate::listen::connection::OpenRequest;
 use crate::record::decisions::Decisions;
 use crate::record::emit;
@@ -156,6 +157,17 @@ impl Exchange {
         if verdict.wait.is_some() { Err(Reason::RateLimited.into()) } else { Ok(()) }
     }
 
+    /// Takes a choice out of the client's allowance of them: each leaves a receipt for good.
+    ///
+    /// # Errors
+    /// [`Reason::RateLimited`], with the wait noted.
+    pub fn check_choices(&mut self) -> Result<(), Refusal> {
+        let rate = Rate::new(CHOICES_PER_MINUTE, Duration::from_secs(60), CHOICES_PER_MINUTE);
+        let verdict = self.worker.shared.rates.check(self.started, CHOICES, self.admitted.client, rate);
+        self.rate_wait = verdict.wait;
+        if verdict.wait.is_some() { Err(Reason::RateLimited.into()) } else { Ok(()) }
+    }
+
     /// Notes which cookies came and which were kept from the site, and counts them.
     pub fn note_cookies(&mut self, carried: &RequestCookies<'_>, filtered: &Outcome) {
         if carried.is_empty() {
@@ -253,6 +265,11 @@ impl Drop for Exchange {
         }
     }
 }
+
+/// What choices are counted under; no host has such a name.
+const CHOICES: &str = "/choices";
+/// Choices of one client in a minute, and at once.
+const CHOICES_PER_MINUTE: u64 = 120;
 
 /// Redacted: nearly everything here is about a person.
 impl fmt::Debug for Exchange {

@@ -41,6 +41,7 @@ pub mod gateway;
 pub mod geo;
 pub mod identify;
 pub mod ingress;
+pub mod ledger;
 pub mod listen;
 pub mod log;
 pub mod pages;

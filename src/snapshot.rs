@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::admin::metrics::Metrics;
 use crate::admin::source::ConfigStatus;
 use crate::config::Config;
+use crate::consent::receipts::Receipts;
 use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
@@ -155,6 +156,8 @@ pub struct Shared {
     pub geo_reloads: [Reloads; 2],
     /// Keys of the consent record.
     pub consent_keys: ConsentKeys,
+    /// Proof of every choice.
+    pub receipts: Receipts,
     /// Keys of the visitor cookie.
     pub visitor_keys: VisitorKeys,
     /// The certificates of the listeners that have one.

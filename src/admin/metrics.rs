@@ -71,6 +71,8 @@ families! {
         = "Requests forwarded with a Cookie field above 8 KiB, which many sites refuse.";
     CONSENT_CHOICES: Counter "kelisim_consent_choices_total" ["choice"]
         = "Choices that visitors made on the consent page or through its endpoint.";
+    CONSENT_RECEIPTS: Counter "kelisim_consent_receipts_total" ["result"]
+        = "Receipts of choices; whatever is not stored was refused to the visitor.";
 
     // Geo and risk.
     GEO_LOOKUPS: Counter "kelisim_geo_lookups_total" ["database", "purpose", "result"]

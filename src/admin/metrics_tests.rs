@@ -48,6 +48,7 @@ fn everything(metrics: &Metrics, w: &WorkerMetrics) {
     metrics.add_source(Arc::new(ConfigStatus::new(Timestamp::from_secs(1_795_341_600))));
     metrics.add_source(Arc::new(ProcessSource::new(Timestamp::from_secs(1_795_341_600))));
     metrics.add_source(Arc::new(JournalAndGeo));
+    metrics.add_source(crate::consent::receipts::Receipts::none().stats());
 }
 
 /// Stands in for the journal and the databases, which have their own sources.

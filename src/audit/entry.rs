@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::who::Who;
 use crate::clock::Timestamp;
+use crate::ledger::{Chained, Interruption};
 use crate::record::Purpose;
 
 /// Longest reason, recipient or filter in an entry, in bytes; longer ones are refused, not cut.
@@ -194,5 +195,31 @@ impl Entry {
             recipient: reading.disclosure.map(|d| d.recipient.trim().to_owned()),
             ..Self::new(kind, who, now)
         }
+    }
+}
+
+impl Chained for Entry {
+    fn link(&self) -> (u64, &str) {
+        (self.n, &self.prev)
+    }
+
+    fn set_link(&mut self, n: u64, prev: &str) {
+        (self.n, self.prev) = (n, prev.to_owned());
+    }
+
+    fn interruption(&self) -> Option<Interruption> {
+        (self.kind == Kind::Interrupted).then(|| Interruption {
+            bytes: self.bytes,
+            sha256: self.sha256.clone(),
+            lost: self.lost,
+            head: self.head.clone(),
+        })
+    }
+
+    /// It has the time and user of the next one, and nothing else of it.
+    fn telling(interruption: Interruption, next: &Self) -> Self {
+        let Interruption { bytes, sha256, lost, head } = interruption;
+        let bare = Self::new(Kind::Interrupted, &next.who, Timestamp::default());
+        Self { time: next.time.clone(), bytes, sha256, lost, head, ..bare }
     }
 }

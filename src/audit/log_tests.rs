@@ -5,6 +5,7 @@ use std::fs;
 use super::super::verify::{Verified, verify};
 use super::super::{Basis, Disclosure};
 use super::*;
+use crate::ledger::TAIL_BYTES;
 use crate::record::Purpose;
 
 fn reading<'a>(reason: &'a str) -> Reading<'a> {

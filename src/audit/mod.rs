@@ -11,15 +11,13 @@
 //! beginning: keep a copy of the head elsewhere if that matters.
 //! Never holds a value of a sealed column, never changes a byte that was written. Bound: [`ENTRY_BYTES`] per entry.
 
-mod chain;
 mod entry;
 mod log;
-mod place;
 mod secret;
 mod verify;
 mod who;
 
-pub use chain::ENTRY_BYTES;
+pub use crate::ledger::{ENTRY_BYTES, Problem};
 pub use entry::{Basis, Disclosure, Entry, Kind, Outcome, Reading};
 pub use log::{AuditError, AuditLog, Audited};
-pub use verify::{Problem, Verified, verify};
+pub use verify::{Verified, verify};

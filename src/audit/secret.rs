@@ -12,8 +12,7 @@ use std::path::Path;
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::chain::hex;
-use super::place::{keep_owner, make_folder};
+use crate::ledger::{hex, keep_owner, make_folder};
 
 /// Makes keyed hashes.
 pub(super) struct Literals(hmac::Key);

@@ -1,4 +1,4 @@
-//! `kelisim cookies explain NAME`: which rule decides about a cookie, and why.
+//! `kelisim cookies explain NAME`: which rule decides about a cookie, and why; the rules for `cookies report`.
 //!
 //! Prints the class, the deciding rule, and the rules that match and lost. Reads the operator's rule file, directly or
 //! as the configuration names it. Never judges consent: it says what the name means. Bound: files of 1 MiB.
@@ -47,6 +47,18 @@ pub fn explain(args: &ExplainArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error gone means that nobody listens: the exit code still tells.
+            let _ = write!(io::stderr(), "{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the report of [`super::logs`] with the operator's rules. Exit code as there, or 1 if a file cannot be used.
+#[must_use]
+pub fn report(args: &super::logs::ReportArgs) -> ExitCode {
+    match catalogue(args.rules.clone()) {
+        Ok(catalogue) => ExitCode::from(super::logs::report(args, &catalogue)),
+        Err(failure) => {
             let _ = write!(io::stderr(), "{failure}");
             ExitCode::FAILURE
         }
@@ -125,12 +137,7 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
         (None, Some(config)) => rules_of(config)?,
         (None, None) => None,
     };
-    let catalogue = match rules {
-        Some(path) => {
-            Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))?
-        }
-        None => Catalogue::builtin(),
-    };
+    let catalogue = catalogue(rules)?;
     let report = Report::new(&args.name, &catalogue.explain(args.name.as_bytes()));
     match args.format {
         Format::Table => report.table(out),
@@ -139,6 +146,16 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
             .and_then(|()| writeln!(out)),
     }
     .map_err(Failure::Write)
+}
+
+/// The built-in rules, with those of a file before them.
+fn catalogue(rules: Option<PathBuf>) -> Result<Catalogue, Failure> {
+    match rules {
+        Some(path) => {
+            Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))
+        }
+        None => Ok(Catalogue::builtin()),
+    }
 }
 
 /// The rule file that a configuration names, seen from the configuration's folder.

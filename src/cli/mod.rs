@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod config;
+pub mod consent;
 pub mod cookies;
 pub mod demo;
 pub mod geoip;
@@ -55,9 +56,12 @@ enum Command {
     /// Look at the records
     #[command(visible_alias = "log")]
     Logs(logs::LogsArgs),
-    /// Explain what is done with a cookie
+    /// Report the cookies of a site, or explain what is done with one
     #[command(subcommand)]
     Cookies(CookiesCommand),
+    /// Check or count the proofs of consent
+    #[command(subcommand)]
+    Consent(consent::ConsentCommand),
     /// Tell what would be done with a request, without sending it anywhere
     TestRequest(test_request::Args),
     /// Ask the location databases
@@ -78,6 +82,8 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum CookiesCommand {
+    /// Show the cookies that browsers really send, with category, rule and counts
+    Report(logs::ReportArgs),
     /// Tell which rule decides about a cookie, and why
     Explain(cookies::ExplainArgs),
 }
@@ -102,6 +108,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
         Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
+        Command::Cookies(CookiesCommand::Report(args)) => Ok(cookies::report(&args)),
+        Command::Consent(command) => consent::run(&command, crate::clock::now()),
         Command::TestRequest(args) => test_request::run(&args),
         Command::Geoip(args) => geoip(&args),
     };

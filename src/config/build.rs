@@ -104,6 +104,8 @@ fn site(row: &View<'_>, limits: &Limits, texts: &Texts) -> Result<Site, Missing>
         client_address_to: row.maybe("client_address_to"),
         prefix: row.take("prefix")?,
         policy: row.present("policy").map(|table| policy(&table, texts)).transpose()?,
+        controller: row.present("controller").map(|table| controller(&table)).transpose()?,
+        notices: row.rows("notice").map(|row| notice(&row)).collect::<Result<_, _>>()?,
         body_bytes: row.maybe("body_bytes").unwrap_or(limits.body_bytes),
         rate_limit: row.present("rate_limit").map(|table| rate_limit(&table)).transpose()?,
         routes: Routes::new(row.all("routes")),
@@ -140,6 +142,32 @@ fn health(table: &View<'_>) -> Result<HealthCheck, Missing> {
     })
 }
 
+fn day(value: &Value) -> Option<i64> {
+    match value {
+        Value::Day(seconds) => Some(*seconds),
+        _ => None,
+    }
+}
+
+fn controller(table: &View<'_>) -> Result<Controller, Missing> {
+    Ok(Controller {
+        name: table.take("name")?,
+        contact: table.take("contact")?,
+        jurisdiction: table.maybe("jurisdiction"),
+    })
+}
+
+fn notice(row: &View<'_>) -> Result<Notice, Missing> {
+    let texts = ["kk", "ru", "en"].into_iter();
+    let texts = texts.filter_map(|tag| Some((tag.to_owned(), row.maybe::<String>(&format!("text.{tag}"))?)));
+    Ok(Notice {
+        id: row.take("id")?,
+        texts: texts.collect(),
+        from: row.entry("from").and_then(|entry| day(&entry.value)),
+        until: row.entry("until").and_then(|entry| day(&entry.value)),
+    })
+}
+
 fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
     let version = |row: View<'_>| {
         let file: PathBuf = row.take("file")?;
@@ -147,10 +175,8 @@ fn policy(table: &View<'_>, texts: &Texts) -> Result<Policy, Missing> {
             id: row.take("id")?,
             text: texts.get(&file).cloned().ok_or_else(|| Missing(row.path_of("file")))?,
             language: row.take("language")?,
-            effective: row.need("effective", |value| match value {
-                Value::Day(seconds) => Some(*seconds),
-                _ => None,
-            })?,
+            effective: row.need("effective", day)?,
+            reconsent: row.take("reconsent")?,
         })
     };
     let versions: Vec<PolicyVersion> = table.rows("versions").map(version).collect::<Result<_, _>>()?;

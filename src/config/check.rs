@@ -91,6 +91,12 @@ fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
             }
         }
         servers(&site, mistakes);
+        for notice in site.rows("notice") {
+            if ["text.kk", "text.ru", "text.en"].iter().all(|name| notice.entry(name).is_none()) {
+                let fault = Fault::new("a notice without a text").hint("text = { en = \"...\" }");
+                mistakes.add(notice.place(), notice.path(), fault);
+            }
+        }
         if let Some(policy) = site.present("policy") {
             self::policy(&policy, mistakes);
         }

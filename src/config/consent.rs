@@ -27,6 +27,8 @@ pub struct Consent {
     pub max_age: Duration,
     /// Whether `Sec-GPC: 1` beats a grant given on this very site.
     pub gpc_over_own_grant: bool,
+    /// How long address and user agent of a choice can be opened.
+    pub proof_term: Duration,
     /// What the site calls things in the banners that are read.
     pub presets: Vec<(Preset, Options)>,
     /// The operator's own entries.
@@ -123,6 +125,7 @@ pub(super) fn build(table: &View<'_>) -> Result<Consent, Missing> {
             .collect(),
         max_age: table.take("max_age")?,
         gpc_over_own_grant: table.take("gpc_over_own_grant")?,
+        proof_term: table.take("proof_term")?,
         presets: table.rows("preset").filter_map(preset).collect(),
         cookies: table.rows("cookie").map(|row| entry(&row, &purposes)).collect::<Result<_, _>>()?,
         tcf_cookies: table.all("tcf_cookies"),

@@ -124,6 +124,10 @@ pub struct Site {
     pub prefix: String,
     /// The published policy; `None` means that there is nothing to accept and no gate.
     pub policy: Option<Policy>,
+    /// Who is responsible for the site: name and contact, for receipts.
+    pub controller: Option<Controller>,
+    /// What visitors are told on the consent page and by its API.
+    pub notices: Vec<Notice>,
     /// Largest request body in bytes.
     pub body_bytes: u64,
     /// How often one client may ask; `None`: as often as it likes.
@@ -229,6 +233,30 @@ pub enum Balance {
     Least,
 }
 
+/// Who is responsible for a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    /// Name, as receipts show it.
+    pub name: String,
+    /// Where to write to.
+    pub contact: String,
+    /// Law under which the site works: `ru`, `kz` or `eu`.
+    pub jurisdiction: Option<String>,
+}
+
+/// Something that visitors are told, such as a change of the policy or an incident. Midnights are UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its id.
+    pub id: String,
+    /// Language and text; never empty.
+    pub texts: Vec<(String, String)>,
+    /// First day: seconds since 1970.
+    pub from: Option<i64>,
+    /// First day on which it is no longer shown: seconds since 1970.
+    pub until: Option<i64>,
+}
+
 /// The policy documents of a site.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -251,6 +279,8 @@ pub struct PolicyVersion {
     pub language: String,
     /// First moment in force: seconds since 1970, midnight UTC of the day given.
     pub effective: i64,
+    /// Whether choices for earlier versions end with it.
+    pub reconsent: bool,
 }
 
 /// What is done with cookies.

@@ -47,6 +47,34 @@ pub(super) struct Submitted {
     pub(super) by_banner: bool,
     /// Language of the page that was shown.
     pub(super) language: Option<String>,
+    /// Hash of the text that our page showed, as the form told.
+    pub(super) shown: Option<String>,
+    /// Text that the site's own banner showed, and its variant, as the script told.
+    pub(super) banner: Banner,
+}
+
+/// What the site's own banner tells of itself. Never believed to be more than that.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Banner {
+    pub(super) variant: Option<String>,
+    pub(super) text_id: Option<String>,
+    pub(super) text_sha256: Option<String>,
+}
+
+impl Banner {
+    /// Whether all of it has the shape of an id or a hash.
+    fn is_sound(&self) -> bool {
+        let is_id = |text: &String| {
+            (1..=64).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        let is_hash =
+            |text: &String| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        self.variant.as_ref().is_none_or(is_id)
+            && self.text_id.as_ref().is_none_or(is_id)
+            && self.text_sha256.as_ref().is_none_or(is_hash)
+    }
 }
 
 /// Why a body is no choice.
@@ -102,6 +130,7 @@ fn read_form(body: &[u8]) -> Option<Submitted> {
             "token" => out.token = Some(value.into_owned()),
             "return" => out.back = Some(value.into_owned()),
             "lang" => out.language = Some(value.into_owned()),
+            "shown" => out.shown = Some(value.into_owned()),
             // A field that a browser extension added is no reason to lose a choice.
             _ => {}
         }
@@ -125,6 +154,8 @@ struct Wire {
     token: Option<String>,
     lang: Option<String>,
     method: Option<String>,
+    #[serde(default)]
+    banner: Banner,
 }
 
 #[derive(Default, Deserialize)]
@@ -161,14 +192,16 @@ fn read_json(body: &[u8]) -> Option<Submitted> {
         Some("banner") => true,
         Some(_) => return None,
     };
-    Some(Submitted {
+    let banner = wire.banner;
+    banner.is_sound().then_some(Submitted {
         action,
         consents,
         policy,
         token: wire.token,
-        back: None,
         by_banner,
         language: wire.lang,
+        banner,
+        ..Submitted::default()
     })
 }
 
@@ -246,6 +279,7 @@ mod tests {
                 by_banner: false,
                 back: Some("/a".into()),
                 language: Some("kk".into()),
+                ..Submitted::default()
             })
         );
         assert_eq!(form("policy=accepted&policy=declined").unwrap().policy, Some(false));
@@ -276,6 +310,9 @@ mod tests {
             r#"{"advertising":true,"advertising":false}"#,
             r#"{"action":"maybe"}"#,
             r#"{"purposes":{"x":true}}"#,
+            r#"{"banner":{"variant":"a b"}}"#,
+            r#"{"banner":{"text_sha256":"abc"}}"#,
+            r#"{"banner":{"text_id":""}}"#,
             r#"{} {}"#,
         ] {
             assert_eq!(json(bad), Err(BodyError::Malformed), "{bad}");

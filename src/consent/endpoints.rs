@@ -9,6 +9,7 @@
 //! | (nothing) | `GET`, `HEAD`: the page |
 //! | `consent` | `GET`, `HEAD`: the state; `POST`: choose; `DELETE`: withdraw |
 //! | `banner.js` | `GET`, `HEAD`: the script that carries a banner's choice to us |
+//! | `receipt` | `GET`, `HEAD`: the person's own receipt, as the log has it |
 //! | `policy`, `policy/ID` | `GET`, `HEAD`: the version in force, that version |
 
 use bytes::Bytes;
@@ -26,7 +27,8 @@ use super::origin::{self, Origin};
 use super::policy::VersionId;
 use super::precedence::{Decision, decide};
 use super::problem::{self, Problem};
-use super::record::{ConsentRecord, Mask};
+use super::receipts::{PURPOSES, Shown, hash_of};
+use super::record::{COOKIE, ConsentRecord, Mask};
 use super::reply::{self, Reply};
 use super::return_path;
 use super::site::SiteConsent;
@@ -34,8 +36,8 @@ use super::sources::{SEC_GPC, says_one};
 use super::state::state;
 use super::{script, strays};
 use crate::clock::Timestamp;
-use crate::cookies::{Action as CookieAction, Category};
-use crate::pages::consent::ConsentPage;
+use crate::cookies::Action as CookieAction;
+use crate::pages::consent::{ConsentPage, statement};
 use crate::pages::language::Language;
 use crate::pages::policy::PolicyPage;
 
@@ -65,12 +67,14 @@ pub struct OwnRequest<'a> {
 pub struct Answer {
     /// The response, complete but for `x-request-id`.
     pub response: Response<Full<Bytes>>,
-    /// What was chosen, if a choice was stored.
+    /// What was chosen, if a choice is to be stored: the response must not leave before it is.
     pub choice: Option<Choice>,
+    /// The receipt that is asked for; the response is for the case that there is none.
+    pub receipt: Option<Uuid>,
 }
 
-/// A choice that was stored: what a receipt needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A choice: what a receipt needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The record that the browser was given.
     pub record: ConsentRecord,
@@ -82,6 +86,16 @@ pub struct Choice {
     pub language: Language,
     /// Whether the ad cookies that this request carried must be expired in this response.
     pub expire_advertising: bool,
+    /// The genuine record that the browser held before.
+    pub before: Option<ConsentRecord>,
+    /// Whether that record had ended, by its age or by a new policy version.
+    pub before_ended: bool,
+    /// The text that was shown, as far as it is known.
+    pub text: Option<Shown>,
+    /// The text itself if it is ours.
+    pub own_text: Option<String>,
+    /// Variant of the site's own banner.
+    pub variant: Option<String>,
 }
 
 /// What a choice did.
@@ -93,6 +107,8 @@ pub enum Event {
     Refused,
     /// Consent was taken back.
     Withdrawn,
+    /// The same consents as before were given again.
+    ReConfirmed,
 }
 
 impl Event {
@@ -103,6 +119,7 @@ impl Event {
             Self::Given => "given",
             Self::Refused => "refused",
             Self::Withdrawn => "withdrawn",
+            Self::ReConfirmed => "re-confirmed",
         }
     }
 }
@@ -139,7 +156,13 @@ pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, 
     let reading = matches!(*request.method, http::Method::GET | http::Method::HEAD);
     let response = match endpoint {
         Endpoint::Page if reading => consent_page(request, site, keys, now),
-        Endpoint::State if reading => reply::vary(state(StatusCode::OK, request.decision), "Sec-GPC"),
+        Endpoint::State if reading => {
+            reply::vary(show_state(request, request.decision, site, now), "Sec-GPC, Accept-Language")
+        }
+        Endpoint::Receipt if reading => {
+            let response = cut_for_head(request.method, problem::reply(request, site, Problem::NoReceipt));
+            return Answer { response, choice: None, receipt: request.decision.receipt };
+        }
         Endpoint::State if matches!(*request.method, http::Method::POST | http::Method::DELETE) => {
             return change(request, site, keys, now);
         }
@@ -147,7 +170,30 @@ pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, 
         Endpoint::Policy(id) if reading => policy_page(request, site, id, now),
         _ => reply::allow(problem::reply(request, site, Problem::Method), endpoint.methods()),
     };
-    Answer { response: cut_for_head(request.method, response), choice: None }
+    Answer { response: cut_for_head(request.method, response), choice: None, receipt: None }
+}
+
+/// The answer to a choice whose receipt could not be written: nothing was changed.
+#[must_use]
+pub fn not_stored(request: &OwnRequest<'_>, site: &SiteConsent) -> Response<Full<Bytes>> {
+    let mut response = problem::reply(request, site, Problem::NotStored);
+    response.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from_static("30"));
+    response
+}
+
+/// A receipt, as a file to keep: the entry of the log as it stands there.
+#[must_use]
+pub fn receipt(request: &OwnRequest<'_>, line: &str) -> Response<Full<Bytes>> {
+    let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let mut response = reply::json(StatusCode::OK, &entry);
+    let disposition = http::HeaderValue::from_static("attachment; filename=\"consent-receipt.json\"");
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    cut_for_head(request.method, response)
+}
+
+fn show_state(request: &OwnRequest<'_>, decision: &Decision, site: &SiteConsent, now: Timestamp) -> Reply {
+    let notices = site.notices.shown(language(request, site).tag(), site.language.tag(), now);
+    state(StatusCode::OK, decision, notices)
 }
 
 /// Answers `/.well-known/gpc.json`: whether this site honours Global Privacy Control.
@@ -166,6 +212,7 @@ enum Endpoint<'a> {
     Page,
     State,
     Script,
+    Receipt,
     /// With the id that was asked for; `None`: the version in force.
     Policy(Option<&'a str>),
 }
@@ -176,6 +223,7 @@ impl<'a> Endpoint<'a> {
             "" => Some(Self::Page),
             "consent" => Some(Self::State),
             "banner.js" => Some(Self::Script),
+            "receipt" => Some(Self::Receipt),
             "policy" => Some(Self::Policy(None)),
             _ => path.strip_prefix("policy/").map(|id| Self::Policy(Some(id))),
         }
@@ -183,7 +231,7 @@ impl<'a> Endpoint<'a> {
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Page | Self::Script | Self::Policy(_) => "GET, HEAD",
+            Self::Page | Self::Receipt | Self::Script | Self::Policy(_) => "GET, HEAD",
             Self::State => "GET, HEAD, POST, DELETE",
         }
     }
@@ -203,6 +251,7 @@ fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys
         decision,
         actions: site.actions,
         token: keys.form_token(&site.name, hour(now)),
+        notices: site.notices.shown(language(request, site).tag(), site.language.tag(), now).collect(),
         back: back.as_deref(),
         gated: gated && has_policy && !decision.policy_accepted,
         saved: form::first(request.query, "saved").is_some(),
@@ -261,14 +310,29 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
     if !trusted {
         return refused(request, site, Problem::CrossSite);
     }
+    let own_text = submitted.shown.as_deref().map(|shown| own_text(shown, request, site));
+    let mask = mask(&submitted, request.decision, site);
+    // What somebody agrees to must be what they were shown; a refusal needs no text.
+    let agrees = mask.consents() != Mask::EMPTY || submitted.policy == Some(true);
+    if own_text == Some(None) && agrees && submitted.action != Action::Withdraw {
+        return refused(request, site, Problem::Outdated);
+    }
     let Some(receipt) = new_receipt(now) else { return refused(request, site, Problem::Internal) };
     let record = ConsentRecord {
         version: request.decision.policy_version,
         at: Timestamp::from_secs(now.as_secs()),
-        mask: mask(&submitted, request.decision, site),
+        mask,
         receipt,
     };
-    store(request, site, keys, now, &submitted, format, record)
+    store(request, site, keys, now, (&submitted, own_text.flatten()), format, record)
+}
+
+/// The text of our page that the form carried the hash of, if it is one that holds now.
+fn own_text(shown: &str, request: &OwnRequest<'_>, site: &SiteConsent) -> Option<(Language, String)> {
+    Language::ALL.into_iter().find_map(|language| {
+        let text = statement(language, site.actions, request.decision.policy_version);
+        (hash_of(&text) == shown).then_some((language, text))
+    })
 }
 
 /// The answer to a choice that counts.
@@ -277,7 +341,7 @@ fn store(
     site: &SiteConsent,
     keys: &ConsentKeys,
     now: Timestamp,
-    submitted: &Submitted,
+    (submitted, own_text): (&Submitted, Option<(Language, String)>),
     format: Option<Format>,
     record: ConsentRecord,
 ) -> Answer {
@@ -295,21 +359,34 @@ fn store(
         // What the next request will be told: the new record together with this browser's header signals.
         let mut signals = site.sources.read_headers(request.headers);
         signals.push_own(Some(record));
-        reply::vary(state(StatusCode::OK, &decide(&signals, &site.rules, now)), "Sec-GPC")
+        let decision = decide(&signals, &site.rules, now);
+        reply::vary(show_state(request, &decision, site, now), "Sec-GPC, Accept-Language")
     };
     // Before ours: a browser that does not tell the scopes apart ends with the new choice.
     for cookie in strays::expired(request, &site.prefix, submitted.back.as_deref()).into_iter().chain(cookies)
     {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    let event = match submitted.action {
-        Action::Withdraw => Event::Withdrawn,
-        _ if record.mask.consents() == Mask::EMPTY => Event::Refused,
-        _ => Event::Given,
+    let before = record_before(request, site, keys);
+    let banner = &submitted.banner;
+    let text = match &own_text {
+        Some((language, text)) => {
+            Some(Shown { id: format!("page-{}", language.tag()), sha256: hash_of(text) })
+        }
+        // Marked, so that no script can name a text of ours.
+        None => banner.text_sha256.clone().map(|sha256| Shown {
+            id: format!("banner-{}", banner.text_id.as_deref().unwrap_or("unnamed")),
+            sha256,
+        }),
     };
     let choice = Choice {
+        event: event(submitted.action, record.mask, before.as_ref()),
+        before_ended: before.is_some() && !request.decision.chosen,
+        before,
+        text,
+        own_text: own_text.map(|(_, text)| text),
+        variant: banner.variant.clone(),
         record,
-        event,
         method: match (by_form, submitted.by_banner) {
             (true, _) => Method::Page,
             (false, false) => Method::Api,
@@ -318,7 +395,28 @@ fn store(
         language,
         expire_advertising: !record.mask.contains(Mask::ADVERTISING),
     };
-    Answer { response, choice: Some(choice) }
+    Answer { response, choice: Some(choice), receipt: None }
+}
+
+/// What a choice means beside the one before it.
+fn event(action: Action, mask: Mask, before: Option<&ConsentRecord>) -> Event {
+    let had = before.map_or(Mask::EMPTY, |before| before.mask.consents());
+    match mask.consents() {
+        Mask::EMPTY if action == Action::Withdraw || had != Mask::EMPTY => Event::Withdrawn,
+        Mask::EMPTY => Event::Refused,
+        consents if consents == had => Event::ReConfirmed,
+        _ => Event::Given,
+    }
+}
+
+/// The newest genuine record that the browser holds, current or not.
+fn record_before(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys) -> Option<ConsentRecord> {
+    let fields = request.headers.get_all(header::COOKIE).iter();
+    let pieces = fields.flat_map(|field| field.as_bytes().split(|&b| b == b';'));
+    pieces
+        .filter_map(|piece| piece.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))
+        .filter_map(|value| ConsentRecord::verify(keys, &site.name, value))
+        .max_by_key(|record| record.at)
 }
 
 /// The bits to store. Accepting "all" accepts what the page offers, and nothing that it does not speak of.
@@ -364,7 +462,7 @@ struct Gpc {
 }
 
 fn refused(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) -> Answer {
-    Answer { response: problem::reply(request, site, why), choice: None }
+    Answer { response: problem::reply(request, site, why), choice: None, receipt: None }
 }
 
 fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {
@@ -376,12 +474,6 @@ fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {
 
 /// Longest body of a choice.
 pub const BODY_BYTES: usize = 4096;
-/// The purposes that a visitor can be asked for, with their bits.
-const PURPOSES: [(Category, Mask); 3] = [
-    (Category::Functional, Mask::FUNCTIONAL),
-    (Category::Analytics, Mask::ANALYTICS),
-    (Category::Advertising, Mask::ADVERTISING),
-];
 /// The day since which the signal is treated as it is now.
 const GPC_LAST_UPDATE: &str = "2026-11-22";
 

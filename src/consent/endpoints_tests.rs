@@ -5,6 +5,7 @@ use http_body_util::BodyExt as _;
 
 use super::*;
 use crate::consent::{COOKIE, Outcome, Reason, Signals, TWIN_COOKIE};
+use crate::cookies::Category;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -160,9 +161,9 @@ fn the_state_is_told() {
     let got = Bench::new().send(&Verb::GET, "consent", &[], "");
     assert_eq!(
         got.body,
-        r#"{"decision":"denied","reason":"unknown","source":"none","policy_version":"2026-11","policy_accepted":false,"receipt":null,"purposes":{"advertising":false,"analytics":false,"functional":false}}"#
+        r#"{"decision":"denied","reason":"unknown","source":"none","policy_version":"2026-11","policy_accepted":false,"receipt":null,"purposes":{"advertising":false,"analytics":false,"functional":false},"notices":[]}"#
     );
-    assert_eq!(got.headers["vary"], "Sec-GPC");
+    assert_eq!(got.headers["vary"], "Sec-GPC, Accept-Language");
     let got = Bench::holding(Mask::ADVERTISING.or(Mask::POLICY)).send(&Verb::GET, "consent", &[], "");
     assert!(
         got.body.starts_with(r#"{"decision":"granted","reason":"own_granted","source":"own""#),
@@ -193,6 +194,11 @@ fn a_choice_by_form() {
         method: Method::Page,
         language: Language::Ru,
         expire_advertising: false,
+        before: None,
+        before_ended: false,
+        text: None,
+        own_text: None,
+        variant: None,
     };
     assert_eq!(got.choice, Some(expected));
 }
@@ -395,4 +401,91 @@ fn a_site_without_a_policy_has_no_policy_page() {
         bench.send(&Verb::POST, "consent", &[SAME, JSON], r#"{"advertising":true,"policy":"accepted"}"#);
     let record = bench.stored(&got);
     assert_eq!((record.version, record.mask), (VersionId::NONE, Mask::ADVERTISING));
+}
+
+/// The hash that the page's form carries.
+fn shown(page: &str) -> String {
+    page.split("name=\"shown\" value=\"").nth(1).unwrap()[..64].to_owned()
+}
+
+#[test]
+fn a_choice_names_the_text_that_was_shown() {
+    let bench = Bench::new();
+    for (language, tag) in [(Language::Kk, "page-kk"), (Language::Ru, "page-ru"), (Language::En, "page-en")] {
+        let page = bench.send(&Verb::GET, &format!("?lang={}", language.tag()), &[], "").body;
+        let body = format!("action=accept&shown={}&lang={}", shown(&page), language.tag());
+        let choice = bench.send(&Verb::POST, "consent", &[SAME, FORM], &body).choice.unwrap();
+        let (text, named) = (choice.own_text.unwrap(), choice.text.unwrap());
+        assert_eq!((named.id.as_str(), named.sha256), (tag, hash_of(&text)));
+        for line in text.lines().filter(|line| !line.contains(['[', ':'])) {
+            assert!(page.contains(line), "{line} is not on the page");
+        }
+    }
+}
+
+#[test]
+fn nobody_agrees_to_a_text_that_they_were_not_shown() {
+    let mut bench = Bench::new();
+    let page = bench.send(&Verb::GET, "", &[], "").body;
+    bench.site.actions.set(Category::Analytics, CookieAction::Allow);
+    let post = |body: &str| {
+        bench.send(&Verb::POST, "consent", &[SAME, FORM], &format!("{body}&shown={}", shown(&page)))
+    };
+    for yes in ["action=accept", "advertising=on", "action=refuse&policy=accepted"] {
+        post(yes).is_refused(409, "text_changed");
+    }
+    // A no needs no text, whatever was accepted before.
+    let mut accepted = Bench::holding(Mask::POLICY);
+    accepted.site.actions = bench.site.actions;
+    let old = format!("action=refuse&shown={}", shown(&page));
+    assert_eq!(accepted.send(&Verb::POST, "consent", &[SAME, FORM], &old).status, 303);
+    for no in ["action=refuse", "action=save", "action=withdraw"] {
+        assert_eq!(post(no).status, 303, "{no}");
+        assert_eq!(post(no).choice.unwrap().text, None);
+    }
+}
+
+#[test]
+fn events_follow_from_the_choice_before() {
+    let bench = Bench::new();
+    let mut held: Option<String> = None;
+    let mut choose = |body: &str| {
+        let cookie = held.as_ref().map(|value| format!("a=b; kelisim_consent={value}"));
+        let mut fields = vec![SAME, FORM];
+        fields.extend(cookie.as_deref().map(|value| ("cookie", value)));
+        let got = bench.send(&Verb::POST, "consent", &fields, body);
+        held = got.cookie(COOKIE);
+        let choice = got.choice.unwrap();
+        (choice.event, choice.before.is_some())
+    };
+    assert_eq!(choose("action=refuse"), (Event::Refused, false));
+    assert_eq!(choose("advertising=on"), (Event::Given, true));
+    assert_eq!(choose("advertising=on"), (Event::ReConfirmed, true));
+    assert_eq!(choose("advertising=on&analytics=on"), (Event::Given, true));
+    assert_eq!(choose("action=refuse"), (Event::Withdrawn, true));
+    assert_eq!(choose("action=refuse"), (Event::Refused, true));
+    assert_eq!(choose("action=withdraw"), (Event::Withdrawn, true));
+}
+
+#[test]
+fn a_receipt_says_everything_and_keeps_the_end_of_the_choice_before() {
+    let mut bench = Bench::holding(Mask::ADVERTISING);
+    let old = ConsentRecord {
+        version: VersionId::parse(b"2025-01").unwrap(),
+        mask: Mask::ADVERTISING.or(Mask::ANALYTICS),
+        ..ConsentRecord::for_test()
+    };
+    bench.decision = decide(&Signals::default(), &bench.site.rules, NOW);
+    let cookie = format!("kelisim_consent={}", old.sign(&bench.keys, "kz.example"));
+    let got = bench.send(
+        &Verb::POST,
+        "consent",
+        &[SAME, JSON, ("cookie", &cookie)],
+        r#"{"analytics":true,"banner":{"variant":"B"}}"#,
+    );
+    let choice = got.choice.unwrap();
+    assert!(choice.before_ended);
+    let receipt = crate::consent::receipts::Receipt::of(&choice, &bench.site, "request-1", NOW);
+    let json = serde_json::to_string_pretty(&receipt).unwrap();
+    insta::assert_snapshot!(json.replace(&choice.record.receipt.to_string(), "[id]"));
 }

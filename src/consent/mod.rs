@@ -10,6 +10,8 @@
 //! | [`banner`] | reads the cookies of banners, and Consent Mode |
 //! | [`tcf`], [`gpp`] | the strings of TCF, GPP and US Privacy |
 //! | [`record`], [`keys`] | our own signed record and its keys |
+//! | [`receipts`] | proof of every choice |
+//! | [`notice`] | what visitors are told |
 //! | [`policy`], [`markdown`] | versions of the published policy |
 //! | [`precedence`] | many signals, one decision |
 //! | [`gate`] | paths that need acceptance of the policy |
@@ -21,8 +23,10 @@ pub mod gate;
 pub mod gpp;
 pub mod keys;
 pub mod markdown;
+pub mod notice;
 pub mod policy;
 pub mod precedence;
+pub mod receipts;
 pub mod record;
 pub mod signal;
 pub mod site;
@@ -41,7 +45,9 @@ mod state;
 mod strays;
 
 pub use banner::Banners;
-pub use endpoints::{Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, well_known_gpc};
+pub use endpoints::{
+    Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, not_stored, receipt, well_known_gpc,
+};
 pub(crate) use form::encode;
 pub use gate::Gate;
 pub use keys::{ConsentKeys, KeyError};

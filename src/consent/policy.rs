@@ -75,7 +75,11 @@ pub struct Version {
     /// SHA-256 over the texts of all languages, one after the other in the order of their tags, as 64 hex digits. For
     /// one language it is the hash of its file.
     pub hash: String,
+    /// Whether choices for earlier versions end with it.
+    pub reconsent: bool,
     documents: Vec<Document>,
+    /// The texts as they were hashed.
+    source: String,
 }
 
 /// One version in one language.
@@ -111,6 +115,28 @@ impl Policies {
     #[must_use]
     pub fn in_force(&self, now: Timestamp) -> Option<&Version> {
         self.versions.iter().filter(|v| v.effective <= now).max_by_key(|v| v.effective)
+    }
+
+    /// Whether a choice for a version still counts: it is the one in force, or no version since has asked anew.
+    #[must_use]
+    pub fn still_counts(&self, id: &VersionId, now: Timestamp) -> bool {
+        let mut current = self.in_force(now);
+        // Each step goes to an earlier version, so the number of versions is the bound.
+        for _ in 0..self.versions.len() {
+            match current {
+                Some(version) if version.id == *id => return true,
+                Some(version) if !version.reconsent => current = self.before(version),
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// The version that was in force just before another came.
+    fn before(&self, version: &Version) -> Option<&Version> {
+        let place = |v: &Version| self.versions.iter().position(|other| other.id == v.id);
+        let key = |v: &Version| (v.effective, place(v));
+        self.versions.iter().filter(|v| key(v) < key(version)).max_by_key(|v| key(v))
     }
 
     /// Id of the version in force, [`VersionId::NONE`] if there is none.
@@ -160,7 +186,15 @@ impl Version {
             .iter()
             .map(|entry| Document { language: entry.language.clone(), html: markdown::to_html(&entry.text) })
             .collect();
-        Self { id, effective: Timestamp::from_secs(effective), hash, documents }
+        let reconsent = entries.iter().any(|entry| entry.reconsent);
+        let source = entries.iter().map(|entry| entry.text.as_str()).collect();
+        Self { id, effective: Timestamp::from_secs(effective), hash, reconsent, documents, source }
+    }
+
+    /// The text of which [`Self::hash`] is the hash.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     fn language(&self, tag: &str) -> Option<&Document> {
@@ -181,6 +215,7 @@ pub(super) mod tests {
                     text: text.into(),
                     language: language.into(),
                     effective,
+                    reconsent: true,
                 })
                 .collect(),
             gate: vec!["/register".into()],
@@ -213,6 +248,27 @@ pub(super) mod tests {
             ("0".into(), "a".into(), "a".into(), "b".into(), "d".into())
         );
         assert_eq!(Policies::new(None).version_in_force(Timestamp::from_secs(300)), VersionId::NONE);
+    }
+
+    #[test]
+    fn a_version_that_asks_for_nothing_takes_over_what_was_chosen_before() {
+        let mut config = policy(&[
+            ("a", "en", 100, "A"),
+            ("b", "en", 200, "B"),
+            ("c", "en", 300, "C"),
+            ("d", "en", 400, "D"),
+        ]);
+        config.versions[1].reconsent = false;
+        config.versions[3].reconsent = false;
+        let policies = Policies::new(Some(&config));
+        let counts = |id: &str, at| {
+            policies.still_counts(&VersionId::parse(id.as_bytes()).unwrap(), Timestamp::from_secs(at))
+        };
+        assert!(counts("a", 250) && counts("b", 250), "b did not ask");
+        assert!(!counts("a", 300) && !counts("b", 300) && counts("c", 300), "c did");
+        assert!(counts("c", 400) && counts("d", 400) && !counts("b", 400));
+        assert!(!counts("d", 399), "not in force yet");
+        assert!(!counts("x", 400) && !counts("a", 50));
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Decision {
 #[must_use]
 pub fn decide(signals: &Signals, rules: &Rules, now: Timestamp) -> Decision {
     let version = rules.policies.version_in_force(now);
-    let scale = Scale { version, max_age: rules.max_age, now };
+    let scale = Scale { version, max_age: rules.max_age, now, policies: &rules.policies };
     let own = scale.own(signals.own());
     let (reason, source) = first_row(signals, &own, rules, &scale);
     let result = reason.outcome();
@@ -206,7 +206,7 @@ pub fn decide(signals: &Signals, rules: &Rules, now: Timestamp) -> Decision {
     }
 }
 
-fn first_row(signals: &Signals, own: &Own, rules: &Rules, scale: &Scale) -> (Reason, Source) {
+fn first_row(signals: &Signals, own: &Own, rules: &Rules, scale: &Scale<'_>) -> (Reason, Source) {
     if own.contradictory {
         return (Reason::CopiesDiffer, Source::Own);
     }
@@ -240,7 +240,7 @@ fn first_row(signals: &Signals, own: &Own, rules: &Rules, scale: &Scale) -> (Rea
 }
 
 /// Rows 6 and 7, when nothing refuses and no own record grants.
-fn last_rows(signals: &Signals, own: &Own, scale: &Scale) -> (Reason, Source) {
+fn last_rows(signals: &Signals, own: &Own, scale: &Scale<'_>) -> (Reason, Source) {
     if own.verdict.is_some() {
         return (Reason::Unknown, Source::Own);
     }
@@ -255,8 +255,9 @@ fn permit<P>(given: bool) -> Option<Permit<P>> {
 }
 
 /// What a statement is weighed against.
-struct Scale {
+struct Scale<'r> {
     version: VersionId,
+    policies: &'r Policies,
     max_age: Duration,
     now: Timestamp,
 }
@@ -272,7 +273,7 @@ struct Own {
     current: bool,
 }
 
-impl Scale {
+impl Scale<'_> {
     /// The first source that grants, if at least one does and every one that is present does; else the one in the way.
     fn grant(&self, signals: &[Signal]) -> Result<Source, Source> {
         let mut grants = None;
@@ -293,7 +294,7 @@ impl Scale {
         let max_age = if signal.source.by_tcf() { TCF_MAX_AGE.min(self.max_age) } else { self.max_age };
         let valid = signal.explicit
             && signal.at.is_none_or(|at| self.is_fresh(at, max_age))
-            && signal.policy_version.is_none_or(|v| v == self.version);
+            && signal.policy_version.is_none_or(|v| self.counts(&v));
         match signal.decision {
             Verdict::Granted if !valid => Verdict::Unknown,
             verdict => verdict,
@@ -304,8 +305,13 @@ impl Scale {
         at <= self.now.plus(FUTURE_SLACK) && self.now.since(at) <= max_age
     }
 
+    /// Whether what was said for a policy version still counts.
+    fn counts(&self, version: &VersionId) -> bool {
+        *version == self.version || self.policies.still_counts(version, self.now)
+    }
+
     fn is_current(&self, record: &ConsentRecord) -> bool {
-        record.version == self.version && self.is_fresh(record.at, self.max_age)
+        self.counts(&record.version) && self.is_fresh(record.at, self.max_age)
     }
 
     fn own(&self, copies: &[OwnCopy]) -> Own {

@@ -17,6 +17,7 @@ fn rules(gpc_over_own_grant: bool) -> Rules {
         text: String::new(),
         language: "en".into(),
         effective,
+        reconsent: true,
     };
     Rules {
         max_age: Duration::from_secs(365 * 86_400),
@@ -374,7 +375,7 @@ proptest! {
         let again = decide(&given, &rules, NOW);
         prop_assert_eq!((decision.reason, decision.source), (again.reason, again.source));
 
-        let scale = Scale { version: id("new"), max_age: rules.max_age, now: NOW };
+        let scale = Scale { version: id("new"), policies: &rules.policies, max_age: rules.max_age, now: NOW };
         let own_yes = !copies.is_empty()
             && copies.iter().all(|c| c.is_some_and(|r| scale.weigh(&r.signal()) == Verdict::Granted));
         let others_yes = copies.is_empty()

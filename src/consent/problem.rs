@@ -18,6 +18,12 @@ pub(super) enum Problem {
     Method,
     CrossSite,
     Body(BodyError),
+    /// What the form speaks of is not what holds now.
+    Outdated,
+    /// There is no receipt to be had.
+    NoReceipt,
+    /// The receipt could not be written, so the choice does not count.
+    NotStored,
     Internal,
 }
 
@@ -30,6 +36,9 @@ impl Problem {
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::Malformed) => StatusCode::BAD_REQUEST,
+            Self::Outdated => StatusCode::CONFLICT,
+            Self::NoReceipt => StatusCode::NOT_FOUND,
+            Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -42,6 +51,9 @@ impl Problem {
             Self::Body(BodyError::TooLarge) => "body_too_large",
             Self::Body(BodyError::MediaType) => "media_type",
             Self::Body(BodyError::Malformed) => "malformed",
+            Self::Outdated => "text_changed",
+            Self::NoReceipt => "no_receipt",
+            Self::NotStored => "not_stored",
             Self::Internal => "internal",
         }
     }
@@ -57,8 +69,13 @@ pub(super) fn reply(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) 
         return for_program(why);
     }
     let language = language(request, site);
-    let expired = matches!(why, Problem::CrossSite);
-    reply::page(why.status(), language, pages::consent::problem(language, &site.prefix, expired))
+    let cause = match why {
+        Problem::CrossSite => pages::consent::Cause::Unproven,
+        Problem::Outdated => pages::consent::Cause::Outdated,
+        Problem::NotStored => pages::consent::Cause::NotStored,
+        _ => pages::consent::Cause::Unreadable,
+    };
+    reply::page(why.status(), language, pages::consent::problem(language, &site.prefix, cause))
 }
 
 /// An error as JSON.

@@ -4,8 +4,10 @@
 
 use super::banner::Banners;
 use super::gate::Gate;
+use super::notice::Notices;
 use super::policy::Policies;
 use super::precedence::Rules;
+use super::receipts::Controller;
 use super::sources::Sources;
 use crate::config;
 use crate::cookies::Actions;
@@ -30,6 +32,12 @@ pub struct SiteConsent {
     pub actions: Actions,
     /// Language of our pages when the visitor states none.
     pub language: Language,
+    /// Who is responsible, for receipts.
+    pub controller: Option<Controller>,
+    /// Law under which the site works, for receipts.
+    pub jurisdiction: Option<String>,
+    /// What visitors are told.
+    pub notices: Notices,
 }
 
 impl SiteConsent {
@@ -50,6 +58,12 @@ impl SiteConsent {
             gate: Gate::new(policy.map_or(&[], |p| p.gate.as_slice())),
             actions,
             language: policy.and_then(|p| Language::from_tag(&p.default_language)).unwrap_or(Language::En),
+            controller: site
+                .controller
+                .as_ref()
+                .map(|who| Controller { name: who.name.clone(), contact: who.contact.clone() }),
+            jurisdiction: site.controller.as_ref().and_then(|who| who.jurisdiction.clone()),
+            notices: Notices::new(&site.notices),
         }
     }
 
@@ -79,6 +93,12 @@ impl SiteConsent {
                 client_address_to: None,
                 prefix: "/.kelisim/".into(),
                 policy: Some(policy),
+                controller: Some(config::Controller {
+                    name: "The Site".into(),
+                    contact: "privacy@kz.example".into(),
+                    jurisdiction: Some("kz".into()),
+                }),
+                notices: vec![],
                 body_bytes: 0,
                 rate_limit: None,
                 routes: crate::record::route::Routes::default(),
@@ -91,6 +111,7 @@ impl SiteConsent {
                 ],
                 max_age: std::time::Duration::from_secs(365 * 86_400),
                 gpc_over_own_grant: false,
+                proof_term: std::time::Duration::from_secs(1095 * 86_400),
                 ..config::Consent::default()
             },
             {

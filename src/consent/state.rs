@@ -5,6 +5,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use super::notice::Shown;
 use super::precedence::Decision;
 use super::reply::{self, Reply};
 
@@ -18,6 +19,14 @@ struct State<'a> {
     policy_accepted: bool,
     receipt: Option<String>,
     purposes: StatePurposes,
+    notices: Vec<StateNotice<'a>>,
+}
+
+#[derive(Serialize)]
+struct StateNotice<'a> {
+    id: &'a str,
+    language: &'a str,
+    text: &'a str,
 }
 
 #[derive(Serialize)]
@@ -28,7 +37,11 @@ struct StatePurposes {
 }
 
 /// The state as an answer.
-pub(super) fn state(status: StatusCode, decision: &Decision) -> Reply {
+pub(super) fn state<'a>(
+    status: StatusCode,
+    decision: &Decision,
+    notices: impl Iterator<Item = Shown<'a>>,
+) -> Reply {
     let state = State {
         decision: decision.result.label(),
         reason: decision.reason.label(),
@@ -41,6 +54,7 @@ pub(super) fn state(status: StatusCode, decision: &Decision) -> Reply {
             analytics: decision.permits.analytics.is_some(),
             functional: decision.permits.functional.is_some(),
         },
+        notices: notices.map(|Shown { id, language, text }| StateNotice { id, language, text }).collect(),
     };
     reply::json(status, &state)
 }

@@ -270,3 +270,7 @@ fn lost(loser: &Rule, winner: Option<&Rule>) -> &'static str {
 #[cfg(test)]
 #[path = "catalogue_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "open_cookie_database_tests.rs"]
+mod open_cookie_database;

@@ -229,3 +229,52 @@ fn agrees_with_the_working_groups_cases() {
     }
     assert_eq!(checked, 87);
 }
+
+/// Every field of every case: without a rule it passes as it is, and with a rule for a name that is sent back nothing that
+/// would be sent back under it is stored.
+#[test]
+fn a_rule_for_a_name_that_is_sent_back_strips_it() {
+    let corpora = std::env::var("KELISIM_CORPORA").unwrap_or_else(|_| "../shared/corpora".to_owned());
+    let Ok(text) = std::fs::read(Path::new(&corpora).join("http-state/parser.json")) else {
+        eprintln!("skipped: corpus http-state not found");
+        return;
+    };
+    let cases: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let list = |case: &serde_json::Value, key: &str| case[key].as_array().cloned().unwrap_or_default();
+    let cases = cases.as_array().expect("a list");
+    let is_pattern = |name: &&str| {
+        !name.is_empty()
+            && name.trim() == *name
+            && !name.contains([';', '='])
+            && !name.contains(char::is_control)
+    };
+    let sent: Vec<serde_json::Value> = cases.iter().flat_map(|case| list(case, "sent")).collect();
+    let names: std::collections::BTreeSet<&str> =
+        sent.iter().filter_map(|sent| sent["name"].as_str()).filter(is_pattern).collect();
+    let rules = names.iter().map(|name| {
+        format!("{{ match = {}, category = \"advertising\" }},", serde_json::Value::from(format!("={name}")))
+    });
+    let rules = format!("rules = [\n{}\n]", rules.collect::<String>());
+    let with_rules = CookiePolicy {
+        catalogue: Catalogue::with_operator(&rules).expect("rules"),
+        actions: Actions::default(),
+        mode: Mode::Enforce,
+    };
+    let without = policy(Mode::Enforce);
+    let now = Timestamp::from_secs(1_514_764_800);
+    let (mut fields, mut stripped) = (0, 0);
+    for field in cases.iter().flat_map(|case| list(case, "received")) {
+        let field = field.as_str().expect("a field").as_bytes();
+        fields += 1;
+        assert!(!judge(field, &without, &Permits::default(), now).removes, "{}", field.escape_ascii());
+        let sent = cookie_readers::sent_back(field).unwrap_or_default();
+        let name = sent.split(|&byte| byte == b'=').next().unwrap_or_default();
+        if names.iter().any(|known| known.as_bytes() == name) {
+            let verdict = judge(field, &with_rules, &Permits::default(), now).verdict;
+            assert!(matches!(verdict, Verdict::Strip | Verdict::Deletion), "{}", field.escape_ascii());
+            stripped += 1;
+        }
+    }
+    assert_eq!(fields, 271);
+    assert!(stripped >= 200, "{stripped}");
+}

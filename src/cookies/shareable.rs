@@ -5,14 +5,23 @@
 //! `Cache-Control` fields.
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 /// Makes a response `private`: `public` and `s-maxage` go, and the fields that speak to shared caches alone go unless
 /// they say `no-store`. A response that is `private` or `no-store` already gets nothing added.
 pub fn make_private(headers: &mut HeaderMap) {
-    for name in TARGETED {
-        let says_no_store = headers.get_all(&name).iter().any(|value| has(value.as_bytes(), b"no-store"));
-        // A shared cache may obey such a field and ignore `Cache-Control`: its `no-store` must stay.
-        if says_no_store {
+    let targeted: SmallVec<[HeaderName; 2]> =
+        headers.keys().filter(|name| is_targeted(name)).cloned().collect();
+    for name in targeted {
+        let forbids = |value: &HeaderValue| match name == X_ACCEL_EXPIRES {
+            true => value.as_bytes().trim_ascii() == b"0",
+            false => has(value.as_bytes(), b"no-store"),
+        };
+        let says_no = headers.get_all(&name).iter().any(forbids);
+        // A shared cache may obey such a field and ignore `Cache-Control`: what it forbids must stay forbidden.
+        if says_no && name == X_ACCEL_EXPIRES {
+            headers.insert(name, HeaderValue::from_static("0"));
+        } else if says_no {
             headers.insert(name, HeaderValue::from_static("no-store"));
         } else {
             headers.remove(name);
@@ -82,12 +91,20 @@ fn append(list: &mut Vec<u8>, item: &[u8]) {
     list.extend_from_slice(item);
 }
 
-/// Fields for shared caches alone (RFC 9213 and its forerunner).
-const TARGETED: [HeaderName; 2] =
-    [HeaderName::from_static("surrogate-control"), HeaderName::from_static("cdn-cache-control")];
+/// Whether a field speaks to shared caches alone: `CDN-Cache-Control` and its like of single caches (RFC 9213), and those
+/// that came before it. nginx obeys its own even against `Cache-Control: private`.
+fn is_targeted(name: &HeaderName) -> bool {
+    name.as_str().ends_with("-cache-control")
+        || matches!(name.as_str(), "surrogate-control" | "edge-control")
+        || *name == X_ACCEL_EXPIRES
+}
+
+const X_ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn after(fields: &[(&'static str, &'static str)]) -> Vec<String> {
@@ -135,6 +152,54 @@ mod tests {
         assert_eq!(cache_control("x=\"a, no-store\", public"), "private, x=\"a, no-store\"");
         assert_eq!(cache_control("x=\"open, no-store"), "private, x=\"open, no-store");
         assert_eq!(cache_control("x=\"a\\\", public\""), "private, x=\"a\\\", public\"");
+    }
+
+    #[test]
+    fn a_field_of_one_cache_alone_goes_as_well() {
+        for name in
+            ["x-accel-expires", "cloudflare-cdn-cache-control", "vercel-cdn-cache-control", "edge-control"]
+        {
+            assert_eq!(after(&[(name, "600")]), ["cache-control: private"], "{name}");
+        }
+        let kept = after(&[("x-accel-expires", "0"), ("cache-control", "private")]);
+        assert_eq!(kept, ["x-accel-expires: 0", "cache-control: private"]);
+        assert_eq!(
+            after(&[("edge-control", "no-store")]),
+            ["edge-control: no-store", "cache-control: private"]
+        );
+    }
+
+    proptest! {
+        /// Whatever was written: it is private or not stored at all, nothing invites shared caches, and no other directive
+        /// is lost or changed.
+        #[test]
+        fn nothing_becomes_more_cacheable(
+            written in proptest::collection::vec(proptest::sample::select(vec![
+                "public", "private", "no-store", "no-cache", "max-age=60", "s-maxage=9", "S-MAXAGE = 9", "Public",
+                "must-revalidate", "private=\"set-cookie\"", "no-cache=\"a, public\"", "stale-while-revalidate=5", "",
+            ]), 0..6),
+            split in any::<bool>(),
+        ) {
+            let mut headers = HeaderMap::new();
+            let fields = if split { written.iter().map(|d| (*d).to_owned()).collect() } else { vec![written.join(", ")] };
+            for field in &fields {
+                headers.append(CACHE_CONTROL, HeaderValue::from_str(field).expect("a value"));
+            }
+            make_private(&mut headers);
+            let after: Vec<String> = headers
+                .get_all(CACHE_CONTROL)
+                .iter()
+                .flat_map(|value| directives(value.as_bytes()).map(|d| String::from_utf8_lossy(d).into_owned()).collect::<Vec<_>>())
+                .collect();
+            prop_assert!(after.iter().any(|d| d == "private" || d == "no-store"), "{after:?}");
+            for directive in &after {
+                let name = directive.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+                prop_assert!(name != "public" && name != "s-maxage", "{after:?}");
+            }
+            for directive in written.iter().filter(|d| !d.is_empty() && !d.to_ascii_lowercase().starts_with("public") && !d.to_ascii_lowercase().starts_with("s-maxage")) {
+                prop_assert!(after.iter().any(|d| d == directive), "{directive} of {written:?} is gone: {after:?}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use maud::{Markup, html};
 use super::language::Language;
 use super::texts::{Purpose, Texts, texts};
 use super::{shell, switcher};
+use crate::consent::notice::Shown;
 use crate::consent::policy::VersionId;
+use crate::consent::receipts::hash_of;
 use crate::consent::{Decision, Outcome};
 use crate::cookies::{Action, Actions, Category};
 
@@ -25,6 +27,8 @@ pub struct ConsentPage<'a> {
     pub actions: Actions,
     /// Token of the form.
     pub token: String,
+    /// What visitors are told now.
+    pub notices: Vec<Shown<'a>>,
     /// Where to go afterwards: an address on this site, already checked.
     pub back: Option<&'a str>,
     /// Whether that address needs acceptance of the policy.
@@ -95,6 +99,8 @@ impl ConsentPage<'_> {
         html! {
             input type="hidden" name="token" value=(self.token);
             input type="hidden" name="lang" value=(self.language.tag());
+            input type="hidden" name="shown"
+                value=(hash_of(&statement(self.language, self.actions, self.decision.policy_version)));
             @if let Some(back) = self.back { input type="hidden" name="return" value=(back); }
         }
     }
@@ -102,6 +108,7 @@ impl ConsentPage<'_> {
     fn notices(&self, t: &Texts) -> Markup {
         html! {
             @if self.saved { p.notice.good role="status" { (t.saved) } }
+            @for Shown { language, text, .. } in &self.notices { p.notice lang=(language) { (text) } }
             @if self.gated { p.notice role="status" { (t.gated) } }
             @if self.browser_objects {
                 p.notice { (if self.objection_wins { t.gpc_wins } else { t.gpc }) }
@@ -120,7 +127,9 @@ impl ConsentPage<'_> {
                 p { strong { (advertising) } }
                 @if !self.decision.chosen { p { (t.state_open) } }
                 @if let Some(receipt) = self.decision.receipt {
-                    p.small { (t.receipt) ": " code { (receipt) } br; (t.receipt_hint) }
+                    p.small { (t.receipt) ": " code { (receipt) } br; (t.receipt_hint) " "
+                        a href={ (self.prefix) "receipt?lang=" (self.language.tag()) } { (t.receipt_download) }
+                    }
                 }
             }
         }
@@ -169,13 +178,60 @@ impl ConsentPage<'_> {
     }
 }
 
-/// The page for a request that could not be answered; `expired`: for want of proof that it came from our form.
+/// The exact words on which a choice rests, as a receipt keeps them: everything that is said about the purposes, the
+/// policy and what the buttons do.
 #[must_use]
-pub fn problem(language: Language, prefix: &str, expired: bool) -> Markup {
+pub fn statement(language: Language, actions: Actions, version: VersionId) -> String {
+    let t = texts(language);
+    let mut lines = vec![t.title.to_owned(), t.lead.to_owned(), t.purposes.to_owned()];
+    lines.push(format!("{}: {} [{}]", t.necessary.name, t.necessary.text, t.always));
+    for (category, purpose) in [
+        (Category::Functional, &t.functional),
+        (Category::Analytics, &t.analytics),
+        (Category::Advertising, &t.advertising),
+    ] {
+        let asked = match actions.get(category) {
+            Action::Consent => "?",
+            Action::Allow => t.not_asked,
+            Action::Strip => t.never,
+        };
+        lines.push(format!("{}: {} [{asked}]", purpose.name, purpose.text));
+    }
+    if version != VersionId::NONE {
+        let filled = |text| fill(text, version.as_str());
+        lines.extend([t.policy_heading.to_owned(), filled(t.policy_read), filled(t.policy_accept)]);
+        lines.push(t.policy_not_consent.to_owned());
+    }
+    lines.push(format!("[{}] [{}] [{}]", t.refuse, t.accept, t.save));
+    lines.extend([t.withdraw_heading.to_owned(), t.withdraw_text.to_owned(), format!("[{}]", t.withdraw)]);
+    lines.join("\n") + "\n"
+}
+
+/// Why a request could not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing is there, or it cannot be read.
+    Unreadable,
+    /// Nothing proves that it came from our form.
+    Unproven,
+    /// What the form spoke of is not what holds now.
+    Outdated,
+    /// The choice could not be stored.
+    NotStored,
+}
+
+/// The page for a request that could not be answered.
+#[must_use]
+pub fn problem(language: Language, prefix: &str, cause: Cause) -> Markup {
     let t = texts(language);
     let body = html! {
         h1 { (t.problem_title) }
-        p { (if expired { t.problem_expired } else { t.problem_text }) }
+        p { (match cause {
+            Cause::Unreadable => t.problem_text,
+            Cause::Unproven => t.problem_expired,
+            Cause::Outdated => t.problem_outdated,
+            Cause::NotStored => t.problem_not_stored,
+        }) }
         p { a href={ (prefix) "?lang=" (language.tag()) } { (t.back_to_choices) } }
     };
     shell(language, t.problem_title, &body)

@@ -23,6 +23,7 @@ fn page<'a>(language: Language, decision: &'a Decision) -> ConsentPage<'a> {
         decision,
         actions: SiteConsent::for_test().actions,
         token: "TOKEN".into(),
+        notices: vec![],
         back: None,
         gated: false,
         saved: false,
@@ -170,7 +171,7 @@ fn pages_can_be_looked_at() {
     for language in Language::ALL {
         std::fs::write(
             dir.join(format!("problem.{}.html", language.tag())),
-            problem(language, "/.kelisim/", true).into_string(),
+            problem(language, "/.kelisim/", Cause::Unproven).into_string(),
         )
         .unwrap();
         let (first, chosen) = (decision(None), decision(Some(Mask::ANALYTICS.or(Mask::POLICY))));

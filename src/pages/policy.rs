@@ -36,6 +36,9 @@ impl PolicyPage<'_> {
     #[must_use]
     pub fn render(&self) -> Markup {
         let t = texts(self.language);
+        // The history, the newest first.
+        let mut versions: Vec<&Version> = self.policies.versions().iter().collect();
+        versions.sort_by_key(|version| std::cmp::Reverse(version.effective));
         let body = html! {
             (switcher(self.language, t.languages, |language| self.address(self.version, language)))
             p.small {
@@ -46,7 +49,7 @@ impl PolicyPage<'_> {
             footer {
                 h2 { (t.policy_versions) }
                 ul {
-                    @for version in self.policies.versions() {
+                    @for version in versions {
                         li {
                             @if version.id == self.version.id {
                                 span aria-current="page" { (fill(t.policy_version, version.id.as_str())) }

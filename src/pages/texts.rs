@@ -25,6 +25,7 @@ pub(super) struct Texts {
     pub(super) advertising_denied: &'static str,
     pub(super) receipt: &'static str,
     pub(super) receipt_hint: &'static str,
+    pub(super) receipt_download: &'static str,
     pub(super) purposes: &'static str,
     pub(super) necessary: Purpose,
     pub(super) functional: Purpose,
@@ -57,6 +58,8 @@ pub(super) struct Texts {
     pub(super) problem_title: &'static str,
     pub(super) problem_text: &'static str,
     pub(super) problem_expired: &'static str,
+    pub(super) problem_outdated: &'static str,
+    pub(super) problem_not_stored: &'static str,
     pub(super) back_to_choices: &'static str,
 }
 
@@ -87,6 +90,7 @@ const EN: Texts = Texts {
     advertising_denied: "Advertising: not allowed",
     receipt: "Receipt",
     receipt_hint: "Quote this number if you want to ask about your choice.",
+    receipt_download: "Download the receipt",
     purposes: "What cookies may be used for",
     necessary: Purpose {
         name: "Necessary",
@@ -137,6 +141,8 @@ const EN: Texts = Texts {
     problem_text: "There is nothing at this address, or the request could not be read. Nothing has been changed.",
     problem_expired: "We could not tell that the request came from this site’s own page, or the page was open for too \
                       long. Nothing has been changed. Please open the page again and repeat your choice.",
+    problem_outdated: "The choices or the privacy policy have changed since the page was opened. Nothing has been saved. Please open the page again, read it and repeat your choice.",
+    problem_not_stored: "Your choice could not be saved just now, and nothing has been changed. Please try again in a minute.",
     back_to_choices: "Your privacy choices",
 };
 
@@ -158,6 +164,7 @@ const RU: Texts = Texts {
     advertising_denied: "Реклама: не разрешена",
     receipt: "Номер подтверждения",
     receipt_hint: "Укажите этот номер, если захотите задать вопрос о своём выборе.",
+    receipt_download: "Скачать подтверждение",
     purposes: "Для чего могут использоваться файлы cookie",
     necessary: Purpose {
         name: "Необходимые",
@@ -209,6 +216,8 @@ const RU: Texts = Texts {
     problem_text: "По этому адресу ничего нет, или запрос не удалось прочитать. Ничего не изменено.",
     problem_expired: "Не удалось убедиться, что запрос отправлен со страницы этого сайта, или страница была открыта \
                       слишком долго. Ничего не изменено. Откройте страницу заново и повторите выбор.",
+    problem_outdated: "Пока страница была открыта, варианты выбора или политика конфиденциальности изменились. Ничего не сохранено. Откройте страницу заново, прочитайте её и повторите выбор.",
+    problem_not_stored: "Сейчас сохранить ваш выбор не удалось, ничего не изменено. Попробуйте ещё раз через минуту.",
     back_to_choices: "Настройки конфиденциальности",
 };
 
@@ -230,6 +239,7 @@ const KK: Texts = Texts {
     advertising_denied: "Жарнама: рұқсат етілмеген",
     receipt: "Растау нөмірі",
     receipt_hint: "Таңдауыңыз туралы сұрағыңыз болса, осы нөмірді көрсетіңіз.",
+    receipt_download: "Растауды жүктеп алу",
     purposes: "Cookie файлдары не үшін қолданылуы мүмкін",
     necessary: Purpose {
         name: "Қажетті",
@@ -283,6 +293,8 @@ const KK: Texts = Texts {
     problem_text: "Бұл мекенжайда ештеңе жоқ немесе сұрауды оқу мүмкін болмады. Ештеңе өзгертілген жоқ.",
     problem_expired: "Сұраудың осы сайттың өз бетінен жіберілгеніне көз жеткізе алмадық немесе бет тым ұзақ ашық \
                       тұрды. Ештеңе өзгертілген жоқ. Бетті қайта ашып, таңдауыңызды қайталаңыз.",
+    problem_outdated: "Бет ашық тұрған кезде таңдау нұсқалары немесе құпиялылық саясаты өзгерді. Ештеңе сақталған жоқ. Бетті қайта ашып, оқып шығып, таңдауыңызды қайталаңыз.",
+    problem_not_stored: "Таңдауыңызды қазір сақтау мүмкін болмады, ештеңе өзгертілген жоқ. Бір минуттан кейін қайталап көріңіз.",
     back_to_choices: "Құпиялылық баптаулары",
 };
 

@@ -5,13 +5,14 @@
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::answer::{self, Expire};
 use crate::admin::labels::ConsentChoice;
-use crate::consent::{self, Event, OwnRequest};
+use crate::consent::receipts::{Client, Filing, Receipt};
+use crate::consent::{self, Choice, Event, OwnRequest, SiteConsent};
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 
@@ -56,6 +57,9 @@ pub async fn endpoint(
         Own::Below(below) => below,
     };
     let body = read(exchange, body).await?;
+    if below == "consent" && matches!(parts.method, Method::POST | Method::DELETE) {
+        exchange.check_choices()?;
+    }
     let Some(decision) = &exchange.consent else { return Err(Reason::Internal.into()) };
     let request = OwnRequest {
         method: &parts.method,
@@ -68,10 +72,19 @@ pub async fn endpoint(
         decision,
     };
     let answer = consent::handle(&request, site, &exchange.worker.shared.consent_keys, exchange.arrived);
+    if let Some(id) = answer.receipt
+        && let Some(line) = exchange.worker.shared.receipts.find(id).await
+    {
+        return Ok(whole(consent::receipt(&request, &line)).await);
+    }
     let mut response = whole(answer.response).await;
     if let Some(choice) = answer.choice {
+        // On the disk before anybody hears of it.
+        if exchange.worker.shared.receipts.file(filing(exchange, &choice, site)).await.is_err() {
+            return Ok(whole(consent::not_stored(&request, site)).await);
+        }
         let label = match choice.event {
-            Event::Given => ConsentChoice::Granted,
+            Event::Given | Event::ReConfirmed => ConsentChoice::Granted,
             Event::Refused => ConsentChoice::Refused,
             Event::Withdrawn => ConsentChoice::Withdrawn,
         };
@@ -81,6 +94,24 @@ pub async fn endpoint(
         }
     }
     Ok(response)
+}
+
+/// A choice as it goes into the log.
+fn filing(exchange: &Exchange, choice: &Choice, site: &SiteConsent) -> Filing {
+    let now = exchange.arrived;
+    let request = exchange.admitted.id.to_str().unwrap_or_default();
+    let agent = String::from_utf8_lossy(exchange.kept.user_agent().unwrap_or_default());
+    let policy = site.rules.policies.get(&choice.record.version).map(|version| version.source().to_owned());
+    let ended = choice.before.as_ref().filter(|_| choice.before_ended);
+    Filing {
+        expired: ended.map(|before| Receipt::expired(before, site, now)),
+        receipt: Receipt::of(choice, site, request, now),
+        client: Client {
+            address: exchange.admitted.client.ip().to_string(),
+            user_agent: (!agent.is_empty()).then(|| agent.chars().take(USER_AGENT_CHARS).collect()),
+        },
+        texts: choice.own_text.iter().cloned().chain(policy).collect(),
+    }
 }
 
 /// The answer to a request for a gated path without acceptance of the policy in force.
@@ -128,6 +159,8 @@ fn redirect(prefix: &str) -> Response<Bytes> {
     response
 }
 
+/// How much of a user agent a receipt holds.
+const USER_AGENT_CHARS: usize = 512;
 const GPC: &str = "/.well-known/gpc.json";
 
 #[cfg(test)]

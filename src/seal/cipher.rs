@@ -44,7 +44,7 @@ impl Cipher {
         self.open_with(nonce(number), aad, bytes)
     }
 
-    pub(super) fn seal_with(
+    pub(crate) fn seal_with(
         &self,
         nonce: [u8; NONCE_LEN],
         aad: &[u8],
@@ -58,7 +58,7 @@ impl Cipher {
         Ok(())
     }
 
-    pub(super) fn open_with<'b>(
+    pub(crate) fn open_with<'b>(
         &self,
         nonce: [u8; NONCE_LEN],
         aad: &[u8],

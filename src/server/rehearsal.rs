@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::start::{self, StartError};
+use super::start::{self, Parts, StartError};
 use crate::admin::metrics::Metrics;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::consent::receipts::Receipts;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
 use crate::listen::tls::Store;
@@ -57,7 +58,8 @@ impl Rehearsal {
         let certificates = start::certificates(&config)?;
         let (metrics, handles) = Metrics::new(&start::labels(&config), 1)?;
         let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
-        let shared = start::shared(&config, cookies, geo, upstreams, &certificates, &metrics, now)?;
+        let parts = Parts { cookies, geo, upstreams, receipts: Receipts::none() };
+        let shared = start::shared(&config, parts, &certificates, &metrics, now)?;
         let options = JournalOptions::from_config(&config.records, 1);
         let (journal, recorders) = Journal::start(options, crate::clock::now)?;
         let (Some(handle), Some(recorder)) = (handles.into_iter().next(), recorders.into_iter().next())

@@ -22,6 +22,7 @@ use crate::admin::state::StateSource;
 use crate::agents::{AgentData, Agents, Loader};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config};
+use crate::consent::receipts::Receipts;
 use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::CookiePolicy;
 use crate::cookies::catalogue::Catalogue;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The keys of the consent record.
     #[error("the keys of the consent record cannot be used")]
     ConsentKeys(#[from] KeyError),
+    /// The receipts of choices.
+    #[error("the receipts of consent cannot be kept")]
+    Receipts(#[source] io::Error),
     /// The keys of the visitor cookie.
     #[error("the keys of the visitor cookie cannot be used")]
     VisitorKeys(#[from] identify::visitor::KeyError),
@@ -153,7 +157,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let enrich = Box::new(Agents::following(Arc::clone(&agents)));
     let (journal, recorders) = Journal::start_enriched(options, clock::now, enrich)?;
     let compactor = compactor(config, &journal, &agents)?;
-    let shared = Arc::new(shared(config, cookies, geo, upstreams, &certificates, &metrics, now)?);
+    let keys = config.records.keys_dir();
+    let receipts = Receipts::start(&data, &keys, config.consent.proof_term, clock::now);
+    let receipts = receipts.map_err(StartError::Receipts)?;
+    metrics.add_source(receipts.stats());
+    let parts = Parts { cookies, geo, upstreams, receipts };
+    let shared = Arc::new(shared(config, parts, &certificates, &metrics, now)?);
     metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
     metrics.add_source(Arc::new(JournalSource {
@@ -221,15 +230,21 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     Ok(server)
 }
 
+/// What is opened before what all threads share can be made.
+pub(super) struct Parts {
+    pub(super) cookies: CookiePolicy,
+    pub(super) geo: Databases,
+    pub(super) upstreams: Vec<Arc<SiteUpstream>>,
+    pub(super) receipts: Receipts,
+}
+
 /// What all threads share. Keys and the begin of the observation come from the data folder, which must be there.
 ///
 /// # Errors
 /// The first of them that cannot be used.
 pub(super) fn shared(
     config: &Config,
-    cookies: CookiePolicy,
-    geo: Databases,
-    upstreams: Vec<Arc<SiteUpstream>>,
+    Parts { cookies, geo, upstreams, receipts }: Parts,
     certificates: &[Option<Arc<Store>>],
     metrics: &Arc<Metrics>,
     now: Timestamp,
@@ -241,6 +256,7 @@ pub(super) fn shared(
         geo: ArcSwap::from_pointee(geo),
         geo_reloads: Default::default(),
         consent_keys: ConsentKeys::load_or_create(data)?,
+        receipts,
         visitor_keys: VisitorKeys::load_or_create(data)?,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
         rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),

@@ -5,6 +5,9 @@
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`consent_matrix`] | every source of consent, every decision, every category, both directions and protocols |
 //! | [`banners`] | real banners in a real browser: what the visitor chose is what the site gets |
+//! | [`receipts`] | proofs of consent: durable, chained, downloadable; `cookies report` |
+//! | [`consent_page`] | the page in a real browser: keyboard, zoom, dark, narrow, axe |
+//! | [`caches`] | does a shared cache in front keep what it must not? |
 //! | [`policy`] | the published policy: its gate, its versions, the age of a choice |
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
@@ -46,10 +49,12 @@ mod admin;
 mod agents;
 mod banners;
 mod browser;
+mod caches;
 mod cli;
 mod client_address;
 mod consent;
 mod consent_matrix;
+mod consent_page;
 mod corpora;
 mod crash;
 mod differential;
@@ -63,6 +68,7 @@ mod lifecycle;
 mod limits;
 mod policy;
 mod real_app;
+mod receipts;
 mod records;
 mod refusals;
 mod sealed;

@@ -107,6 +107,7 @@ fn policy(now: Timestamp) -> Policy {
         text: text.into(),
         language: language.into(),
         effective: now.day() * 86_400,
+        reconsent: true,
     };
     Policy {
         versions: vec![

@@ -9,6 +9,7 @@ mod audit;
 pub(in crate::cli) mod cell;
 mod charts;
 mod clf;
+mod cookies;
 pub(in crate::cli) mod escape;
 mod explain;
 mod export;
@@ -26,12 +27,14 @@ pub use args::{
     LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
 };
 
+pub use cookies::ReportArgs;
 pub use verify::{VerifyArgs, VerifyFormat};
 
 use read::{Failure, Output};
 use terminal::Terminal;
 
 use crate::clock::Timestamp;
+use crate::cookies::catalogue::Catalogue;
 
 /// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail` or a changed audit log, 2
 /// wrong usage, 70 our own fault. A reader that closes its end of the pipe ends the command quietly.
@@ -39,6 +42,17 @@ use crate::clock::Timestamp;
 pub fn run(args: &LogsArgs) -> u8 {
     let terminal = Terminal::of_stdout();
     execute(args, crate::clock::now(), &mut io::stdout().lock(), terminal)
+}
+
+/// `kelisim cookies report`, with these rules; exit codes as for [`run`].
+#[must_use]
+pub fn report(args: &ReportArgs, catalogue: &Catalogue) -> u8 {
+    let mut stdout = io::stdout().lock();
+    let mut out = Output::new(&mut stdout, Terminal::of_stdout());
+    if args.read.explain_access {
+        return code_of(explain::run(args.read.purpose, &mut out), false);
+    }
+    code_of(cookies::run(args, catalogue, crate::clock::now(), &mut out), args.read.fail)
 }
 
 /// Like [`run`], but prints to `out` as to a pipe. `now` fixes relative times.

@@ -71,6 +71,8 @@ impl Setup {
                 body_bytes: 1 << 20,
                 rate_limit: None,
                 routes: crate::record::route::Routes::default(),
+                controller: None,
+                notices: vec![],
             },
             limits: config::Limits {
                 head_bytes: 65_536,

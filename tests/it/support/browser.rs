@@ -134,6 +134,26 @@ impl Browser {
         self.cookies().into_iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value)
     }
 
+    /// Sends a command of the DevTools protocol to the page.
+    pub fn command(&mut self, method: &str, params: &Value) -> Value {
+        self.call(method, params)
+    }
+
+    /// Presses a key, as a person does.
+    pub fn press(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            " " => (32, " "),
+            _ => (9, ""),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event =
+                json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
     /// Writes a picture of the page as PNG.
     pub fn screenshot(&mut self, path: &Path) {
         let answer = self.call("Page.captureScreenshot", &json!({ "format": "png" }));

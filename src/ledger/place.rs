@@ -1,4 +1,4 @@
-//! Folders and files of the audit log, with the owner that the records have.
+//! Folders and files of a ledger, with the owner that the records have.
 //!
 //! Root may be the first to read; what it makes must stay usable for the gateway's own user. Never widens a mode.
 //! Bound: one system call each.
@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{Gid, Uid, fchown};
 
 /// Makes a folder (0700) and its parents up to `records`, which must be there.
-pub(super) fn make_folder(folder: &Path, records: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(folder: &Path, records: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub(super) fn make_folder(folder: &Path, records: &Path) -> io::Result<()> {
 }
 
 /// Gives what root has made to the owner of the records.
-pub(super) fn keep_owner(made: &File, records: &Path) -> io::Result<()> {
+pub(crate) fn keep_owner(made: &File, records: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

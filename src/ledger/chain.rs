@@ -7,22 +7,22 @@ use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
 
-use super::entry::Entry;
+use super::Chained;
 
 /// Longest line in bytes, with its end.
 pub const ENTRY_BYTES: usize = 256 * 1024;
 
 /// The hash before the first entry.
-pub(super) const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(crate) const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A line that was read back and is whole.
-pub(super) struct Link {
-    pub(super) entry: Entry,
-    pub(super) hash: String,
+pub(crate) struct Link<E> {
+    pub(crate) entry: E,
+    pub(crate) hash: String,
 }
 
 /// The line of an entry, with its end, and its hash; `None` when it is longer than [`ENTRY_BYTES`].
-pub(super) fn seal(entry: &Entry) -> Option<(String, String)> {
+pub(super) fn seal<E: Chained>(entry: &E) -> Option<(String, String)> {
     let mut line = serde_json::to_string(entry).ok()?;
     line.pop();
     let hash = hex(digest(&SHA256, line.as_bytes()).as_ref());
@@ -31,7 +31,7 @@ pub(super) fn seal(entry: &Entry) -> Option<(String, String)> {
 }
 
 /// The entry of a line without its end; `None` when any byte of it is not as it was written.
-pub(super) fn open(line: &[u8]) -> Option<Link> {
+pub(crate) fn open<E: Chained>(line: &[u8]) -> Option<Link<E>> {
     let line = std::str::from_utf8(line).ok()?;
     let (hashed, hash) = line.strip_suffix(END)?.rsplit_once(HASH)?;
     if hex(digest(&SHA256, hashed.as_bytes()).as_ref()) != hash {
@@ -42,7 +42,7 @@ pub(super) fn open(line: &[u8]) -> Option<Link> {
 }
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(out, "{byte:02x}");
