@@ -18,6 +18,8 @@ struct Banner {
     style: &'static str,
     /// How a site sets it up.
     setup: &'static str,
+    /// True when it has loaded all that is its own.
+    ready: &'static str,
     /// True when the visitor sees it.
     shown: &'static str,
     refuse: &'static str,
@@ -37,6 +39,7 @@ fn cookieconsent() {
                 consentModal: { title: 'Cookies', acceptAllBtn: 'Yes', acceptNecessaryBtn: 'No', showPreferencesBtn: 'More' },
                 preferencesModal: { title: 'Cookies', acceptAllBtn: 'Yes', acceptNecessaryBtn: 'No', savePreferencesBtn: 'Save',
                     sections: [{ title: 'Ads', linkedCategory: 'ads' }] } } } } })",
+        ready: "true",
         shown: "!!document.querySelector('#cc-main .cm__btn[data-role=necessary]')",
         refuse: "document.querySelector('#cc-main .cm__btn[data-role=necessary]').click()",
         accept: "CookieConsent.showPreferences(), document.querySelector('#cc-main .pm__btn[data-role=all]').click()",
@@ -52,6 +55,7 @@ fn klaro() {
         style: "klaro/dist/klaro.css",
         setup: "window.klaroConfig = { storageMethod: 'localStorage', lang: 'en', acceptAll: true,
             services: [{ name: 'ads', title: 'Ads', purposes: ['marketing'] }] }",
+        ready: "true",
         shown: "!!document.querySelector('.klaro .cn-decline')",
         refuse: "document.querySelector('.klaro .cn-decline').click()",
         accept: KLARO_SWITCH,
@@ -69,11 +73,17 @@ fn tarteaucitron() {
                 orientation: 'bottom', groupServices: false, showAlertSmall: false, cookieslist: false, showIcon: false,
                 highPrivacy: true, AcceptAllCta: true, DenyAllCta: true, handleBrowserDNTRequest: false, mandatory: true });
             tarteaucitron.services.ads = { key: 'ads', type: 'ads', name: 'Ads', needConsent: true, cookies: [], js() {}, fallback() {} };
-            (tarteaucitron.job = tarteaucitron.job || []).push('ads')",
-        shown: "!!document.querySelector('#tarteaucitronAllDenied2')",
-        refuse: "document.querySelector('#tarteaucitronAllDenied2').click()",
-        accept: "tarteaucitron.userInterface.openPanel(), document.querySelector('#tarteaucitronAllAllowed').click()",
-        withdraw: "tarteaucitron.userInterface.openPanel(), document.querySelector('#tarteaucitronAllDenied').click()",
+            (tarteaucitron.job = tarteaucitron.job || []).push('ads');
+            // Its buttons are there before they do anything: pressed as a person does, until one does.
+            window.press = (button, state) => {
+                document.querySelector(button).click();
+                if (tarteaucitron.state.ads !== state) setTimeout(press, 100, button, state);
+            };",
+        ready: "!!document.querySelector('#tacCurrentStatusads')",
+        shown: "document.querySelector('#tarteaucitronAllDenied2').offsetHeight > 0",
+        refuse: "press('#tarteaucitronAllDenied2', false)",
+        accept: "tarteaucitron.userInterface.openPanel(), press('#tarteaucitronAllAllowed', true)",
+        withdraw: "tarteaucitron.userInterface.openPanel(), press('#tarteaucitronAllDenied', false)",
     });
 }
 
@@ -157,7 +167,7 @@ fn journey(banner: &Banner) {
     let base = format!("http://{}", gateway.addresses[0]);
     let open = |browser: &mut Browser| {
         browser.open(&format!("{base}/shop/item"));
-        browser.wait_until("typeof kelisim === 'object'");
+        browser.wait_until(&format!("typeof kelisim === 'object' && {}", banner.ready));
     };
     let act = |browser: &mut Browser, action: &str| {
         // Whatever goes wrong on the page ends the wait and is shown.
