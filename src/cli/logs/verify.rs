@@ -57,12 +57,15 @@ fn table(report: &Report) -> String {
         let (what, whose) = words(finding);
         text.push_str(&format!("{what:<12} {whose}\n"));
     }
-    let Report { segments, records, bytes, lines, findings } = report;
+    let Report { segments, records, erased, bytes, lines, findings } = report;
     let outcome =
         if findings.is_empty() { "good".to_owned() } else { format!("{} findings", findings.len()) };
     text.push_str(&format!(
         "{segments} segments, {records} records, {bytes} bytes, {lines} lines of the manifest: {outcome}\n"
     ));
+    if *erased > 0 {
+        text.push_str(&format!("{erased} records were erased\n"));
+    }
     text
 }
 
@@ -73,6 +76,7 @@ fn object(report: &Report) -> serde_json::Value {
     json!({
         "segments": report.segments,
         "records": report.records,
+        "erased": report.erased,
         "bytes": report.bytes,
         "manifest_lines": report.lines,
         "good": report.findings.is_empty(),
@@ -86,6 +90,7 @@ fn words(finding: &Finding) -> (&'static str, String) {
         Finding::Missing(file) => ("missing", file.clone()),
         Finding::Unreadable(file) => ("unreadable", file.clone()),
         Finding::Changed(file) => ("changed", file.clone()),
+        Finding::Count(file) => ("count", file.clone()),
         Finding::Hole { instance, first_seq, last_seq } => {
             ("hole", format!("process {instance}: records {first_seq} to {last_seq}"))
         }

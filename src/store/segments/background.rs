@@ -1,13 +1,11 @@
 //! The compactor's thread: wakes when a journal file is closed, makes segments, removes old ones.
 //!
 //! It runs with lowered priority, outside the runtime, and shares nothing with the journal's writer but the disk. Of
-//! two processes on one folder the one that holds the lock file works; the other waits for it. After an error it tries
-//! again, later each time. Never stops the gateway. Bound: one segment at a time.
+//! two processes on one folder one works at a time. After an error it tries again, later each time. Never stops the
+//! gateway. Bound: one segment at a time.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,6 +15,7 @@ use std::time::Duration;
 use super::SegmentError;
 use super::compact::Work;
 use super::retire::Kept;
+use super::sole::Sole;
 use super::stats::SegmentStats;
 use super::step::NoFaults;
 use crate::clock::Timestamp;
@@ -64,7 +63,7 @@ impl Compactor {
             unsettled: false,
             damaged: BTreeSet::new(),
         };
-        let background = Background { work, kept, journal, now, lock: None, failures: 0 };
+        let background = Background { work, kept, journal, now, failures: 0 };
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(|| background.run())?;
         Ok(Self { stop, stats, thread })
     }
@@ -97,7 +96,6 @@ struct Background {
     kept: Kept,
     journal: Arc<Stats>,
     now: fn() -> Timestamp,
-    lock: Option<File>,
     failures: u32,
 }
 
@@ -120,30 +118,14 @@ impl Background {
         }
     }
 
+    /// Works once, unless another process does: it may be another gateway, or a command that erases.
     fn turn(&mut self) -> Result<(), SegmentError> {
-        if !self.locked()? {
-            return Ok(());
-        }
+        let Some(_sole) = Sole::try_take(&self.work.folder()?)? else { return Ok(()) };
         let now = (self.now)();
+        // Whoever had the right before may not have ended well.
+        self.work.sweep()?;
         self.work.pass(now)?;
         self.work.retire(now, self.kept, &self.journal)
-    }
-
-    /// Takes the lock if nobody has it, and cleans up after whoever had it.
-    fn locked(&mut self) -> Result<bool, SegmentError> {
-        if self.lock.is_some() {
-            return Ok(true);
-        }
-        let path = self.work.folder()?.join("compactor.lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(cause)) => return Err(cause.into()),
-        }
-        self.work.sweep()?;
-        self.lock = Some(file);
-        Ok(true)
     }
 
     /// Tells an error; how long to wait until the next attempt.

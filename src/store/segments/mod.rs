@@ -15,8 +15,10 @@ mod manifest;
 mod material;
 mod read;
 mod retire;
+mod rewrite;
 mod rows;
 mod schema;
+mod sole;
 mod stats;
 mod step;
 mod verify;
@@ -25,8 +27,9 @@ mod write;
 use std::io;
 
 pub use background::{Compactor, CompactorOptions};
-pub use manifest::{Change, Entry, Manifest, ManifestError, Removed};
+pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
 pub(super) use read::{Segment, Wanted};
+pub use rewrite::{Editor, Without};
 pub use stats::SegmentStats;
 pub use verify::{Finding, Report, verify};
 
@@ -56,6 +59,15 @@ pub enum SegmentError {
     /// A closed journal file ends before its last record; it stays as it is.
     #[error("journal file {0} is damaged: it is kept and not made into a segment")]
     Damaged(String),
+    /// A segment's columns cannot all be opened, and would be lost in a new file.
+    #[error("segment {0} stays as it is: a key is missing that was not destroyed")]
+    Locked(String),
+    /// A newer version made the segment, with columns that this one does not know.
+    #[error("segment {0} stays as it is: a newer version wrote it")]
+    Newer(String),
+    /// The manifest names a segment as no version does.
+    #[error("{0} is not the name of a segment")]
+    Name(String),
     /// The process ends.
     #[error("stopped")]
     Stopped,

@@ -14,6 +14,7 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use super::compact::Work;
 use super::manifest::Manifest;
 use super::retire::Kept;
+use super::sole::Sole;
 use super::step::{Faults, NoFaults, Step};
 use super::{Compactor, CompactorOptions, Finding, verify};
 use crate::clock::{self, Timestamp};
@@ -24,6 +25,8 @@ use crate::seal::{KeyClass, KeyProvider as _, LocalKeys};
 use crate::store::query::testing::granted;
 use crate::store::query::{Scan, parse};
 use crate::store::{Journal, JournalOptions, RecorderHandle, Stats, files};
+
+mod rewrite;
 
 const FILE_BYTES: u64 = 1 << 16;
 
@@ -362,6 +365,8 @@ fn verify_finds_a_changed_file_and_a_missing_one() {
 #[test]
 fn one_of_two_compactors_works_and_the_other_takes_over() {
     let dir = filled(500);
+    let folder = work(dir.path(), NoFaults).folder().expect("a folder");
+    let held = Sole::try_take(&folder).expect("a lock").expect("free");
     let options = CompactorOptions { dir: dir.path().to_owned(), retention_days: 90, max_bytes: u64::MAX };
     let begin = || {
         let (keys, stats) = (keys(dir.path()), Arc::<Stats>::default());
@@ -376,11 +381,14 @@ fn one_of_two_compactors_works_and_the_other_takes_over() {
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    let first = begin();
-    wait_for(&|| journal_files(dir.path()) == 0);
-    let second = begin();
+    let (first, second) = (begin(), begin());
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(second.stats().segments.load(Relaxed), 0, "it waits for the lock");
+    let made = |c: &Compactor| c.stats().records.load(Relaxed);
+    assert_eq!((journal_files(dir.path()) > 0, made(&first), made(&second)), (true, 0, 0), "they wait");
+    drop(held);
+    first.thread().unpark();
+    second.thread().unpark();
+    wait_for(&|| journal_files(dir.path()) == 0);
     first.stop();
     second.thread().unpark();
     wait_for(&|| second.stats().segments.load(Relaxed) == 1);

@@ -66,11 +66,22 @@ pub(super) struct Written {
 }
 
 impl SegmentWriter {
-    /// Begins a file.
-    pub(super) fn new(file: File, origin: &Origin, keys: &dyn KeyProvider) -> Result<Self, SegmentError> {
-        let batch = Batch::new();
-        let (encryption, used) = encryption(origin.day, keys)?;
-        let properties = properties(origin, encryption)?;
+    /// Begins a file with these columns. A class whose keys of that day were all destroyed is left out: a new key
+    /// would only seal absent values, and outlive its day.
+    pub(super) fn new(
+        file: File,
+        origin: &Origin,
+        mut columns: Vec<&'static Column>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Self, SegmentError> {
+        for class in KeyClass::ALL {
+            if keys.ended(class, origin.day)? {
+                columns.retain(|column| KeyClass::from(column.class) != class);
+            }
+        }
+        let batch = Batch::new(&columns);
+        let (encryption, used) = encryption(origin.day, &columns, keys)?;
+        let properties = properties(origin, &columns, encryption)?;
         let writer = ArrowWriter::try_new(Hashed::new(file), batch.schema(), Some(properties))?;
         let arrived = Column::by_name("start_ts");
         Ok(Self { writer, batch, keys: used, arrived, span: Span::default() })
@@ -111,6 +122,7 @@ impl SegmentWriter {
 /// The keys of a new file, and which keys wrap them.
 fn encryption(
     day: Day,
+    columns: &[&'static Column],
     keys: &dyn KeyProvider,
 ) -> Result<(Arc<FileEncryptionProperties>, Vec<KeyId>), SegmentError> {
     let wrapped = |class: KeyClass| -> Result<(Dek, KeyId, Material), SegmentError> {
@@ -123,7 +135,7 @@ fn encryption(
     let mut builder = FileEncryptionProperties::builder(footer.bytes().to_vec())
         .with_plaintext_footer(true)
         .with_footer_key_metadata(material.encode(true));
-    for column in schema::columns().into_iter().filter(|c| schema::sealed(c)) {
+    for column in columns.iter().filter(|c| schema::sealed(c)) {
         let (dek, key, material) = wrapped(column.class.into())?;
         let (leaf, bytes) = (schema::leaf(column), dek.bytes().to_vec());
         builder = builder.with_column_key_and_metadata(&leaf, bytes, material.encode(false));
@@ -136,6 +148,7 @@ fn encryption(
 
 fn properties(
     origin: &Origin,
+    columns: &[&'static Column],
     encryption: Arc<FileEncryptionProperties>,
 ) -> Result<WriterProperties, SegmentError> {
     let about = [
@@ -153,7 +166,7 @@ fn properties(
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_bloom_filter_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Page);
-    for column in schema::columns() {
+    for column in columns {
         if schema::sealed(column) {
             builder = builder.set_column_statistics_enabled(schema::path(column), EnabledStatistics::None);
         } else if RISING.contains(&column.name) {
