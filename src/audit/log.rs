@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{SHA256, digest};
 
 use super::chain::{ENTRY_BYTES, Link, NO_HASH, hex, open, seal};
-use super::entry::{Entry, Kind, Outcome, Reading, TEXT_BYTES};
+use super::entry::{Destruction, Entry, Kind, Outcome, Reading, TEXT_BYTES};
 use super::place::{keep_owner, make_folder};
 use super::secret::Literals;
 use super::who::Who;
@@ -92,6 +92,37 @@ impl AuditLog {
         let entry = Entry::reading(reading, &self.who, now);
         let n = self.append(entry)?;
         Ok(Audited { log: self, n })
+    }
+
+    /// Writes that records are about to be destroyed and brings it to the disk; the number of the entry.
+    ///
+    /// # Errors
+    /// When that is not possible: then nothing may be destroyed.
+    pub fn intend(&self, what: &Destruction<'_>, now: Timestamp) -> Result<u64, AuditError> {
+        self.append(Entry::destruction(Kind::Destruction, what, &self.who, now))
+    }
+
+    /// Writes how the destruction that entry `of` began has ended.
+    ///
+    /// # Errors
+    /// When the log cannot be written; it must be tried again.
+    pub fn destroyed(
+        &self,
+        of: u64,
+        what: &Destruction<'_>,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
+        let entry = Entry::destruction(Kind::End, what, &self.who, now);
+        self.append(Entry { of: Some(of), outcome: Some(outcome), ..entry }).map(drop)
+    }
+
+    /// Writes that the records of a class and day are kept beyond their time, and by what.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn held(&self, class: &str, day: &str, by: &str, now: Timestamp) -> Result<(), AuditError> {
+        self.append(Entry::hold(class, day, by, &self.who, now)).map(drop)
     }
 
     /// Appends an entry; its number.
@@ -213,11 +244,16 @@ struct Tail {
 
 impl Tail {
     fn of(file: &mut File) -> io::Result<Self> {
+        // Nearly every entry is short.
+        Self::within(file, USUAL_BYTES).or_else(|_| Self::within(file, TAIL_BYTES))
+    }
+
+    fn within(file: &mut File, most: u64) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let from = len.saturating_sub(TAIL_BYTES);
+        let from = len.saturating_sub(most);
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        io::Read::by_ref(file).take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        io::Read::by_ref(file).take(most).read_to_end(&mut bytes)?;
         let mut end = bytes.len();
         while let Some(newline) = memchr::memrchr(b'\n', &bytes[..end]) {
             let start = memchr::memrchr(b'\n', &bytes[..newline]).map_or(0, |at| at + 1);
@@ -282,6 +318,8 @@ pub(super) const LOG: &str = "audit.log";
 const HEAD: &str = "audit.head";
 /// Bytes of the head: 20 digits, a space, 64 digits, an end of line.
 const HEAD_BYTES: usize = 86;
+/// How much of the end of the log is read first.
+const USUAL_BYTES: u64 = 16 << 10;
 /// How much of the end of the log is read to find its last entry.
 const TAIL_BYTES: u64 = 4 * ENTRY_BYTES as u64;
 

@@ -30,7 +30,7 @@ pub struct Problem {
 pub struct Verified {
     /// Whole entries.
     pub entries: u64,
-    /// Reads and disclosures without an end: still going on, or killed.
+    /// Reads, disclosures and destructions without an end: still going on, or killed.
     pub unended: u64,
     /// Entries that a killed writer left half-written, each told by the entry after it or at the very end.
     pub interrupted: u64,
@@ -104,9 +104,9 @@ impl State {
             self.problem(Some(left.line), "this is no whole entry".to_owned());
         }
         match entry.kind {
-            Kind::Read | Kind::Disclosure => self.found.unended += 1,
+            Kind::Read | Kind::Disclosure | Kind::Destruction => self.found.unended += 1,
             Kind::End => self.found.unended = self.found.unended.saturating_sub(1),
-            Kind::Interrupted => {}
+            Kind::Interrupted | Kind::Hold => {}
         }
         self.met_head |= self.head.as_ref().is_some_and(|h| h.n == entry.n && h.hash == hash);
         self.last_n = entry.n;

@@ -18,6 +18,7 @@
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
+//! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
@@ -59,6 +60,7 @@ mod policy;
 mod real_app;
 mod records;
 mod refusals;
+mod retention;
 mod sealed;
 mod secure;
 mod segments;

@@ -51,6 +51,8 @@ pub(super) struct Work {
     pub(super) unsettled: bool,
     /// Closed files that cannot be read to their end.
     pub(super) damaged: BTreeSet<PathBuf>,
+    /// Segments with dead columns that cannot be written anew.
+    pub(super) stuck: BTreeSet<String>,
 }
 
 /// A closed journal file.
@@ -77,23 +79,22 @@ impl Work {
     }
 
     /// Makes segments of everything that is closed; how many. The caller has the lock.
-    pub(super) fn pass(&mut self, now: Timestamp) -> Result<u64, SegmentError> {
+    pub(super) fn pass(&mut self, manifest: &mut Manifest, now: Timestamp) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
-        let mut manifest = Manifest::read(&folder)?;
-        let closed = self.uncovered(&manifest, now)?;
+        let closed = self.uncovered(manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
         let mut made = 0;
         for group in groups(closed) {
-            match self.close(&folder, &mut manifest, &group, now) {
+            match self.close(&folder, manifest, &group, now) {
                 Ok(()) => made += 1,
                 // The rest of the journal does not wait for it.
                 Err(SegmentError::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        let closed = self.uncovered(&manifest, now)?;
+        let closed = self.uncovered(manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
-        self.tell(&manifest);
+        self.tell(manifest);
         Ok(made)
     }
 

@@ -11,6 +11,7 @@
 mod background;
 mod cells;
 mod compact;
+mod expire;
 mod manifest;
 mod material;
 mod read;
@@ -31,8 +32,9 @@ pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
 pub(super) use read::{Segment, Wanted};
 pub use rewrite::{Editor, Without};
 pub use stats::SegmentStats;
-pub use verify::{Finding, Report, verify};
+pub use verify::{Finding, KeyReport, Report, verify, verify_keys};
 
+use crate::audit::AuditError;
 use crate::seal::KeyError;
 
 /// The folder of the segments inside the data folder.
@@ -47,6 +49,9 @@ pub enum SegmentError {
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The audit log, without which nothing is destroyed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A key.
     #[error("a key of a segment cannot be used")]
     Key(#[from] KeyError),

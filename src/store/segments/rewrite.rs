@@ -172,6 +172,7 @@ impl Editor {
             settle: Duration::ZERO,
             unsettled: false,
             damaged: BTreeSet::new(),
+            stuck: BTreeSet::new(),
         };
         let folder = work.folder()?;
         let sole = Sole::wait(&folder, patience)?;

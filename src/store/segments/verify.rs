@@ -1,8 +1,8 @@
 //! Checks the segments of a data folder against their manifest.
 //!
 //! Every line of the manifest must follow the one before it; every file must be there with its size and hash; the
-//! numbers of one process must not have holes but those of erased rows, which the manifest counts. Opens no record and needs no key. Bound: one line per finding, one block
-//! of [`BLOCK_BYTES`].
+//! numbers of one process must not have holes but those of erased rows, which the manifest counts. [`verify_keys`] looks
+//! whether the keys are there. Opens no record. Bound: one line per finding, one block of [`BLOCK_BYTES`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::manifest::{Entry, Manifest, hex};
+use crate::seal::{KeyError, KeyId, KeyProvider};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
 
@@ -88,6 +89,35 @@ pub fn verify(dir: &Path) -> io::Result<Report> {
         report.findings.retain(|f| !matches!(f, Finding::Missing(file) if !exists(file)));
     }
     report.findings.extend(holes(manifest.entries(), &journal));
+    Ok(report)
+}
+
+/// What has become of the keys of the segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyReport {
+    /// Segments of which a key was destroyed: its columns are unreadable for ever, and will be taken out.
+    pub expired: u64,
+    /// Keys that segments need and that are not there, without having been destroyed: the segment and the key.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Checks that the keys of the segments below a data folder are there, or were destroyed. Opens nothing with them.
+///
+/// # Errors
+/// When the manifest or the keys cannot be read.
+pub fn verify_keys(dir: &Path, keys: &dyn KeyProvider) -> io::Result<KeyReport> {
+    let manifest = Manifest::read(&dir.join(super::FOLDER)).map_err(io::Error::other)?;
+    let names = |keys: Result<Vec<KeyId>, KeyError>| -> io::Result<BTreeSet<String>> {
+        Ok(keys.map_err(io::Error::other)?.iter().map(ToString::to_string).collect())
+    };
+    // What is destroyed between the two is in both.
+    let (live, destroyed) = (names(keys.list())?, names(keys.destroyed())?);
+    let mut report = KeyReport::default();
+    for entry in manifest.entries() {
+        report.expired += u64::from(entry.keys.iter().any(|key| destroyed.contains(key)));
+        let missing = entry.keys.iter().filter(|key| !live.contains(*key) && !destroyed.contains(*key));
+        report.missing.extend(missing.map(|key| (entry.file.clone(), key.clone())));
+    }
     Ok(report)
 }
 
