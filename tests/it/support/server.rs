@@ -5,9 +5,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::gateway::Builder;
 use super::{Gateway, PATIENCE, missing, noise, program, wait_for};
@@ -62,7 +65,8 @@ impl Server {
     }
 
     fn spawn(command: &mut Command, address: SocketAddr) -> Self {
-        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a server");
+        let command = command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        let mut process = command.spawn().expect("a server");
         let said = Arc::new(Mutex::new(Vec::new()));
         let (stderr, kept) = (process.stderr.take().expect("its messages"), Arc::clone(&said));
         std::thread::spawn(move || {
@@ -80,7 +84,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // With what it started: Apache's workers outlive a master that is killed alone.
+        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("the server said:\n{}", self.said.lock().unwrap().join("\n"));
