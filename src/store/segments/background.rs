@@ -146,28 +146,32 @@ impl Background {
 
     /// Works once, unless another process does: it may be another gateway, or a command that erases.
     fn turn(&mut self) -> Result<(), SegmentError> {
-        self.more = false;
         let folder = self.work.folder()?;
         let Some(_sole) = Sole::try_take(&folder)? else { return Ok(()) };
         let now = (self.now)();
         // Whoever had the right before may not have ended well.
         self.work.sweep()?;
         let mut manifest = Manifest::read(&folder)?;
+        let looked = self.expiry.is_due(now);
         // First, so that no segment is made of what is over.
         let expired = self.work.expire(&mut self.expiry, &mut manifest, now, &self.journal);
-        self.told_expired(expired.err());
+        self.told_expired(expired.err().as_ref());
         if self.segments {
             self.work.pass(&mut manifest, now)?;
         }
         self.work.retire(&mut manifest, now, (&self.expiry.terms, self.max_bytes), &self.journal)?;
-        self.more = self.work.drop_columns(&mut manifest, now)?;
+        if looked || self.more {
+            // After an error as well.
+            self.more = true;
+            self.more = self.work.drop_columns(&mut manifest, now)?;
+        }
         Ok(())
     }
 
     /// Tells once that retention fails; it is tried again at the next turn.
-    fn told_expired(&mut self, error: Option<SegmentError>) {
+    fn told_expired(&mut self, error: Option<&SegmentError>) {
         use std::error::Error as _;
-        if let Some(error) = &error {
+        if let Some(error) = error {
             self.work.stats.retention_errors.fetch_add(1, Relaxed);
             if !self.late {
                 let cause = error.source().map(ToString::to_string).unwrap_or_default();

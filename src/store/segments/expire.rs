@@ -1,7 +1,8 @@
 //! Destroys what is over: the keys of a class and day, then whole days, and says so in the audit log before and after.
 //!
 //! ```text
-//! entry `destruction` ──► keys destroyed, or manifest line ──► files removed ──► keys destroyed ──► entry `end`
+//! entry `destruction` ──► a class: its keys destroyed ─────────────────────────► entry `end`
+//!                     └─► a day: manifest line ──► files removed ──► all its keys ─┘
 //! ```
 //!
 //! A destruction that a crash interrupted is finished at the next start, under the entry that began it. What is held is
@@ -85,7 +86,7 @@ impl Expiry {
     }
 
     /// Days change at midnight; in between, keys may have come from another process.
-    fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
         self.done.is_none_or(|done| done.day() != now.day() || now.since(done) >= LOOK_AGAIN || now < done)
     }
 }
@@ -111,7 +112,7 @@ impl Work {
         let mut run = Run { work: self, terms, told, manifest, journal, now, today: Day::of(now), log: None };
         run.finish_begun()?;
         for task in run.due()? {
-            run.carry_out(task)?;
+            run.carry_out(&task)?;
         }
         journal.count_keys(&*self.keys);
         self.stats.retention_runs.fetch_add(1, Relaxed);
@@ -239,13 +240,13 @@ impl Run<'_> {
     }
 
     /// One destruction with both its entries.
-    fn carry_out(&mut self, task: Task) -> Result<(), SegmentError> {
+    fn carry_out(&mut self, task: &Task) -> Result<(), SegmentError> {
         let now = self.now;
         let n = task.with(|what| self.log()?.intend(what, now).map_err(SegmentError::from))?;
         self.told.begun.insert(n, task.clone());
         self.work.faults.at(Step::Intended)?;
-        self.destroy(&task)?;
-        self.end(n, &task, Outcome::Complete)?;
+        self.destroy(task)?;
+        self.end(n, task, Outcome::Complete)?;
         self.told.begun.remove(&n);
         tracing::info!(
             class = task.class.label(),

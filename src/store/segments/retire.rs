@@ -4,7 +4,7 @@
 //! which the next turn removes. What went before its time is counted as lost, and so told in a gap record; what is held
 //! does not go. Bound: one pass over the manifest, [`REWRITES`] segments written anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,7 +16,7 @@ use super::rewrite::{Rewriter, Without};
 use super::step::Step;
 use crate::clock::Timestamp;
 use crate::record::Kind;
-use crate::seal::{Day, KeyClass, KeyId};
+use crate::seal::{Day, KeyId};
 use crate::store::disk::sync_folder;
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
@@ -88,20 +88,16 @@ impl Work {
     ) -> Result<bool, SegmentError> {
         let folder = self.folder()?;
         let without = Without { rows: BTreeSet::new(), columns: Vec::new(), reason: Rewritten::Expired };
-        let mut ended: BTreeMap<(KeyClass, Day), bool> = BTreeMap::new();
+        let classes =
+            |keys: Vec<KeyId>| keys.into_iter().map(|key| (key.class, key.day)).collect::<BTreeSet<_>>();
+        let (live, gone) = (classes(self.keys.list()?), classes(self.keys.destroyed()?));
         let mut done = 0;
         for entry in manifest.entries().to_vec() {
             let keys = entry.keys.iter().filter_map(|key| key.parse::<KeyId>().ok());
-            let mut dead = false;
-            for key in keys.filter(|key| key.class.class().is_some()) {
-                let of = (key.class, key.day);
-                let known = match ended.get(&of) {
-                    Some(known) => *known,
-                    None => self.keys.ended(key.class, key.day)?,
-                };
-                ended.insert(of, known);
-                dead |= known;
-            }
+            let dead = keys
+                .filter(|key| key.class.class().is_some())
+                .map(|key| (key.class, key.day))
+                .any(|of| gone.contains(&of) && !live.contains(&of));
             if !dead || self.stuck.contains(&entry.file) {
                 continue;
             }

@@ -119,12 +119,16 @@ impl SegmentWriter {
     }
 }
 
-/// The keys of a new file, and which keys wrap them.
+/// The keys of a new file, and which keys wrap them. None when no column is sealed: a file with a key for its footer alone
+/// would have every column sealed under that one.
 fn encryption(
     day: Day,
     columns: &[&'static Column],
     keys: &dyn KeyProvider,
-) -> Result<(Arc<FileEncryptionProperties>, Vec<KeyId>), SegmentError> {
+) -> Result<(Option<Arc<FileEncryptionProperties>>, Vec<KeyId>), SegmentError> {
+    if !columns.iter().any(|column| schema::sealed(column)) {
+        return Ok((None, Vec::new()));
+    }
     let wrapped = |class: KeyClass| -> Result<(Dek, KeyId, Material), SegmentError> {
         let (key, dek) = (keys.current(class, day)?, Dek::random()?);
         let material = Material { key: key.to_string(), wrapped: keys.wrap(&key, &dek)? };
@@ -143,13 +147,13 @@ fn encryption(
             used.push(key);
         }
     }
-    Ok((builder.build()?, used))
+    Ok((Some(builder.build()?), used))
 }
 
 fn properties(
     origin: &Origin,
     columns: &[&'static Column],
-    encryption: Arc<FileEncryptionProperties>,
+    encryption: Option<Arc<FileEncryptionProperties>>,
 ) -> Result<WriterProperties, SegmentError> {
     let about = [
         ("kelisim.node", String::from_utf8_lossy(&origin.node).into_owned()),
@@ -158,7 +162,6 @@ fn properties(
     ];
     let about = about.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
     let mut builder = WriterProperties::builder()
-        .with_file_encryption_properties(encryption)
         .set_created_by(concat!("kelisim ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(about))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -166,6 +169,9 @@ fn properties(
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_bloom_filter_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Page);
+    if let Some(encryption) = encryption {
+        builder = builder.with_file_encryption_properties(encryption);
+    }
     for column in columns {
         if schema::sealed(column) {
             builder = builder.set_column_statistics_enabled(schema::path(column), EnabledStatistics::None);

@@ -120,6 +120,24 @@ fn columns_that_nobody_can_open_go_and_nothing_else() {
 }
 
 #[test]
+fn a_segment_without_a_sealed_column_is_read_without_any_key() {
+    let dir = segment_and_journal();
+    let before = rows(dir.path(), Purpose::Support, "");
+    expire(dir.path(), &usual(), after(31), NoFaults).expect("expired");
+    let mut work = work(dir.path(), NoFaults);
+    pass(&mut work, clock::now()).expect("a pass");
+    work.drop_columns(&mut manifest(dir.path()), clock::now()).expect("rewritten");
+    assert_eq!(rows(dir.path(), Purpose::Support, ""), before);
+    for path in segments(dir.path()) {
+        let reader =
+            SerializedFileReader::new(std::fs::File::open(&path).expect("a file")).expect("a footer");
+        let chunks = reader.metadata().row_group(0).columns();
+        assert!(chunks.iter().all(|chunk| chunk.crypto_metadata().is_none()));
+    }
+    assert_eq!(verify(dir.path()).expect("readable").findings, []);
+}
+
+#[test]
 fn verify_tells_destroyed_keys_from_missing_ones() {
     let dir = segment_and_journal();
     let report = || verify_keys(dir.path(), &*keys(dir.path())).expect("readable");

@@ -41,7 +41,7 @@ fn erased_rows_are_gone_and_every_other_value_is_as_it_was() {
     let (dir, numbers) = one_segment(3000);
     let purposes = [Purpose::Support, Purpose::Security, Purpose::Fraud, Purpose::Diagnostics];
     let before = purposes.map(|purpose| rows(dir.path(), purpose, ""));
-    let erased = |n: usize| n % 3 == 1 || n < 10 || n >= 2990;
+    let erased = |n: usize| n % 3 == 1 || !(10..2990).contains(&n);
     let gone = numbers.iter().copied().enumerate().filter(|(n, _)| erased(*n)).map(|(_, seq)| seq);
     let new = rewrite(dir.path(), &erasing(gone), &NoFaults).expect("rewritten");
     for (purpose, before) in purposes.iter().zip(&before) {
