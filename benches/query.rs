@@ -19,7 +19,7 @@ use kelisim::config::Durability;
 use kelisim::record::{Event, ListBuf};
 use kelisim::seal::LocalKeys;
 use kelisim::store::segments::{Compactor, CompactorOptions};
-use kelisim::store::{Journal, JournalOptions, Recorder};
+use kelisim::store::{Journal, JournalOptions, Recorder, Terms};
 
 fn commands(c: &mut Criterion) {
     let count = std::env::var("KELISIM_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
@@ -50,7 +50,8 @@ fn measure(c: &mut Criterion, name: &str, dir: &Path) {
 /// Makes segments of everything; how many bytes they have.
 fn compact(dir: &Path) -> u64 {
     let keys = LocalKeys::prepare(&dir.join("keys")).expect("keys");
-    let options = CompactorOptions { dir: dir.to_owned(), retention_days: 90, max_bytes: u64::MAX };
+    let options =
+        CompactorOptions { dir: dir.to_owned(), terms: Terms::days(90), max_bytes: u64::MAX, segments: true };
     // Ahead, so that no file is too young.
     let now = || clock::now().plus(Duration::from_secs(60));
     let compactor = Compactor::start(options, Arc::new(keys), Arc::default(), now, None).expect("a thread");
@@ -97,7 +98,7 @@ fn fill(dir: &Path, count: u64) {
         file_bytes: 64 << 20,
         ring_bytes: 8 << 20,
         max_bytes: 1 << 40,
-        retention_days: 90,
+        terms: Terms::days(90),
         rotate_after: Duration::from_secs(900),
         hold: Duration::from_secs(10),
         node: "bench".into(),

@@ -98,7 +98,7 @@ fn options(dir: &Path, durability: Durability) -> JournalOptions {
         file_bytes: 64 << 20,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
-        retention_days: 90,
+        terms: kelisim::store::Terms::days(90),
         rotate_after: Duration::from_secs(900),
         hold: Duration::from_millis(50),
         node: "bench".into(),

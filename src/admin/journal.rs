@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::metrics as table;
 use super::source::{Samples, Source};
 use crate::clock;
-use crate::record::Kind;
+use crate::record::{Class, Kind};
 use crate::seal::KeyClass;
 use crate::store::segments::SegmentStats;
 use crate::store::{LossReason, Stats};
@@ -79,5 +79,13 @@ impl Source for SegmentStats {
         out.gauge(table::SEGMENTS_DAMAGED, [], self.damaged.load(Relaxed) as f64);
         out.counter(table::SEGMENTS_REMOVED, ["age"], self.removed_age.load(Relaxed));
         out.counter(table::SEGMENTS_REMOVED, ["size"], self.removed_size.load(Relaxed));
+        out.counter(table::SEGMENTS_REWRITTEN, [], self.columns_dropped.load(Relaxed));
+        out.counter(table::RETENTION_RUNS, ["complete"], self.retention_runs.load(Relaxed));
+        out.counter(table::RETENTION_RUNS, ["failed"], self.retention_errors.load(Relaxed));
+        out.gauge(table::RETENTION_LAG, [], self.retention_lag(clock::now()).as_secs_f64());
+        out.gauge(table::RETENTION_HOLDS, [], self.holds.load(Relaxed) as f64);
+        for class in Class::ALL {
+            out.gauge(table::RETENTION_HELD, [class.label()], self.held_days(class) as f64);
+        }
     }
 }

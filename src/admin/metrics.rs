@@ -153,6 +153,17 @@ families! {
     SEGMENTS_REMOVED: Counter "kelisim_segments_removed_total" ["reason"]
         = "Segments removed, because of their age or of the limit.";
 
+    SEGMENTS_REWRITTEN: Counter "kelisim_segments_rewritten_total" []
+        = "Segments written anew without columns whose keys were destroyed.";
+    RETENTION_RUNS: Counter "kelisim_retention_runs_total" ["result"]
+        = "Times that records whose time is over were looked for: complete, or failed and tried again.";
+    RETENTION_LAG: Gauge "kelisim_retention_lag_seconds" []
+        = "Time since everything whose time was over had been destroyed.";
+    RETENTION_HOLDS: Gauge "kelisim_retention_holds" []
+        = "Legal holds in force.";
+    RETENTION_HELD: Gauge "kelisim_retention_held" ["class"]
+        = "Days whose records only a legal hold or a minimum term keeps.";
+
     // The access log.
     ACCESS_LOG_LINES: Counter "kelisim_access_log_lines_total" ["result"]
         = "Lines of the access log: written, dropped because the queue was full, or lost to a failed write.";

@@ -87,6 +87,11 @@ impl Source for JournalAndGeo {
         out.counter(SEGMENTS_ERRORS, [], 0);
         out.gauge(SEGMENTS_DAMAGED, [], 0.0);
         out.counter(SEGMENTS_REMOVED, ["age"], 0);
+        out.counter(SEGMENTS_REWRITTEN, [], 0);
+        out.counter(RETENTION_RUNS, ["complete"], 1);
+        out.gauge(RETENTION_LAG, [], 30.0);
+        out.gauge(RETENTION_HOLDS, [], 0.0);
+        out.gauge(RETENTION_HELD, ["sec"], 0.0);
         out.gauge(RISK_CAPACITY, ["subjects"], 100.0);
         out.gauge(RISK_ENTRIES, ["subjects"], 1.0);
         out.counter(RISK_EVICTIONS, ["subjects"], 0);

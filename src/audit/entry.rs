@@ -22,7 +22,11 @@ pub enum Kind {
     Read,
     /// Somebody is about to hand records to a recipient: the disclosure register.
     Disclosure,
-    /// The read or disclosure `of` has ended.
+    /// Records are about to be destroyed because their time is over.
+    Destruction,
+    /// Records whose time is over are kept.
+    Hold,
+    /// The read, disclosure or destruction `of` has ended.
     End,
     /// The bytes before this entry are what a killed writer left, or entries are missing.
     Interrupted,
@@ -78,6 +82,35 @@ pub struct Disclosure<'a> {
     pub basis: Basis,
     /// Who gets them.
     pub recipient: &'a str,
+}
+
+/// How records are destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The keys that open them are destroyed; what they sealed is unreadable from then on.
+    Keys,
+    /// Their files are removed, and the keys that are left of the day are destroyed.
+    Files,
+}
+
+/// What is destroyed because its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destruction<'a> {
+    /// The class of fields; `clear` for whole records.
+    pub class: &'a str,
+    /// The day of the records, `2026-11-22`.
+    pub day: &'a str,
+    /// How.
+    pub method: Method,
+    /// Files that hold records of the day.
+    pub files: u64,
+    /// Records in them that are counted: those of files that are still written are not.
+    pub rows: u64,
+    /// Keys.
+    pub keys: u64,
+    /// Why.
+    pub reason: &'a str,
 }
 
 /// A read that is about to begin.
@@ -141,6 +174,21 @@ pub struct Entry {
     /// `end`: how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// `destruction`, `hold`: the class of fields; `clear` for whole records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// `destruction`, `hold`: the day of the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
+    /// `destruction`: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    /// `destruction`: files that hold such records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// `destruction`: keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     /// `interrupted`: bytes before this entry that are no entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -174,10 +222,41 @@ impl Entry {
             recipient: None,
             rows: None,
             outcome: None,
+            class: None,
+            day: None,
+            method: None,
+            files: None,
+            keys: None,
             bytes: None,
             sha256: None,
             lost: None,
             head: None,
+        }
+    }
+
+    /// The entry of a destruction.
+    pub(super) fn destruction(kind: Kind, what: &Destruction<'_>, who: &Who, now: Timestamp) -> Self {
+        Self {
+            reason: Some(what.reason.to_owned()),
+            command: Some(RETENTION.to_owned()),
+            class: Some(what.class.to_owned()),
+            day: Some(what.day.to_owned()),
+            method: Some(what.method),
+            files: Some(what.files),
+            rows: Some(what.rows),
+            keys: Some(what.keys),
+            ..Self::new(kind, who, now)
+        }
+    }
+
+    /// The entry of a hold.
+    pub(super) fn hold(class: &str, day: &str, by: &str, who: &Who, now: Timestamp) -> Self {
+        Self {
+            reason: Some(by.to_owned()),
+            command: Some(RETENTION.to_owned()),
+            class: Some(class.to_owned()),
+            day: Some(day.to_owned()),
+            ..Self::new(Kind::Hold, who, now)
         }
     }
 
@@ -223,3 +302,5 @@ impl Chained for Entry {
         Self { time: next.time.clone(), bytes, sha256, lost, head, ..bare }
     }
 }
+/// What stands for a command where the gateway itself acts.
+const RETENTION: &str = "retention";

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::entry::{Entry, Kind, Outcome, Reading, TEXT_BYTES};
+use super::entry::{Destruction, Entry, Kind, Outcome, Reading, TEXT_BYTES};
 use super::secret::Literals;
 use super::who::Who;
 use crate::clock::Timestamp;
@@ -84,6 +84,37 @@ impl AuditLog {
         let entry = Entry::reading(reading, &self.who, now);
         let n = self.append(entry)?;
         Ok(Audited { log: self, n })
+    }
+
+    /// Writes that records are about to be destroyed and brings it to the disk; the number of the entry.
+    ///
+    /// # Errors
+    /// When that is not possible: then nothing may be destroyed.
+    pub fn intend(&self, what: &Destruction<'_>, now: Timestamp) -> Result<u64, AuditError> {
+        self.append(Entry::destruction(Kind::Destruction, what, &self.who, now))
+    }
+
+    /// Writes how the destruction that entry `of` began has ended.
+    ///
+    /// # Errors
+    /// When the log cannot be written; it must be tried again.
+    pub fn destroyed(
+        &self,
+        of: u64,
+        what: &Destruction<'_>,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
+        let entry = Entry::destruction(Kind::End, what, &self.who, now);
+        self.append(Entry { of: Some(of), outcome: Some(outcome), ..entry }).map(drop)
+    }
+
+    /// Writes that the records of a class and day are kept beyond their time, and by what.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn held(&self, class: &str, day: &str, by: &str, now: Timestamp) -> Result<(), AuditError> {
+        self.append(Entry::hold(class, day, by, &self.who, now)).map(drop)
     }
 
     /// Appends an entry; its number.

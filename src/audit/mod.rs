@@ -1,4 +1,4 @@
-//! Who read which records, why, and to whom they were given: a log that can only grow.
+//! Who read which records, why, to whom they were given, and when they were destroyed: a log that can only grow.
 //!
 //! ```text
 //! <records.dir>/audit/audit.log    NDJSON, one entry per line, each with the hash of the one before it
@@ -18,6 +18,6 @@ mod verify;
 mod who;
 
 pub use crate::ledger::{ENTRY_BYTES, Problem};
-pub use entry::{Basis, Disclosure, Entry, Kind, Outcome, Reading};
+pub use entry::{Basis, Destruction, Disclosure, Entry, Kind, Method, Outcome, Reading};
 pub use log::{AuditError, AuditLog, Audited};
 pub use verify::{Verified, verify};

@@ -12,8 +12,11 @@ use super::check::Texts;
 use super::value::Value;
 use super::walk::{Missing, Values, View};
 use super::*;
+use crate::clock::Timestamp;
 use crate::cookies::{Action as CookieAction, Category};
+use crate::record::Class;
 use crate::risk::{Action as RiskAction, Actions as RiskActions, SignalName};
+use crate::seal::Day;
 
 /// The configuration.
 pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missing> {
@@ -239,17 +242,6 @@ fn risk(table: &View<'_>) -> Result<Risk, Missing> {
 }
 
 fn records(table: &View<'_>) -> Result<Records, Missing> {
-    let days = |name: &str| {
-        let time: Duration = table.table("retention").take(name)?;
-        u32::try_from(time.as_secs() / 86_400).map_err(|_| Missing(name.to_owned()))
-    };
-    let retention = Retention {
-        support: days("support")?,
-        security: days("security")?,
-        fraud: days("fraud")?,
-        diagnostics: days("diagnostics")?,
-        advertising: days("advertising")?,
-    };
     Ok(Records {
         dir: table.take("dir")?,
         keys_dir: table.maybe("keys_dir"),
@@ -263,8 +255,9 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         ring_bytes: table.take("ring_bytes")?,
         hold: table.take("hold")?,
         max_bytes: table.take("max_bytes")?,
-        retention_days: retention.longest(),
-        retention,
+        retention: terms(&table.table("retention"))?,
+        minimum: terms(&table.table("minimum"))?,
+        legal_holds: table.rows("legal_hold").map(|row| legal_hold(&row)).collect::<Result<_, _>>()?,
         segments: table.take("segments")?,
         segment_minutes: table.take("segment_minutes")?,
         user_agent_data: table.maybe("user_agent_data"),
@@ -272,6 +265,43 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         query_values: table.all("query_values"),
         record_before_forward: table.all("record_before_forward"),
         node: table.take("node")?,
+    })
+}
+
+/// Days by purpose; 0 where nothing is said.
+fn terms(table: &View<'_>) -> Result<Retention, Missing> {
+    let days = |name: &str| {
+        let time: Duration = table.maybe(name).unwrap_or_default();
+        u32::try_from(time.as_secs() / 86_400).map_err(|_| Missing(table.path_of(name)))
+    };
+    Ok(Retention {
+        support: days("support")?,
+        security: days("security")?,
+        fraud: days("fraud")?,
+        diagnostics: days("diagnostics")?,
+        advertising: days("advertising")?,
+    })
+}
+
+fn legal_hold(row: &View<'_>) -> Result<LegalHold, Missing> {
+    let day = |name| {
+        row.need(name, |value| match value {
+            Value::Day(seconds) => Some(Day::of(Timestamp::from_secs(*seconds))),
+            _ => None,
+        })
+    };
+    let class = |name: &String| match &name[..] {
+        "security" => Class::Sec,
+        "fraud" => Class::Fraud,
+        "diagnostics" => Class::Diag,
+        "advertising" => Class::Ads,
+        _ => Class::Clear,
+    };
+    Ok(LegalHold {
+        name: row.take("name")?,
+        from: day("from")?,
+        until: day("until")?,
+        classes: row.all::<String>("classes").iter().map(class).collect(),
     })
 }
 

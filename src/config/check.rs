@@ -14,7 +14,7 @@ use super::problem::{Fault, Mistakes, Place, shown};
 use super::reference::Kind;
 use super::syntax::{show_duration, show_size};
 use super::value::Value;
-use super::walk::{Values, View};
+use super::walk::{Entry, Values, View};
 use super::{Endpoint, consent};
 use crate::record::route::MOST_ROUTES;
 
@@ -253,13 +253,21 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
         mistakes.add(&entry.place, records.path_of("max_bytes"), fault);
     }
     let retention = records.table("retention");
-    let days = |name| match retention.entry(name) {
-        Some(entry) => match entry.value {
-            Value::Duration(time) => Some((time, &entry.place)),
+    let minimum = records.table("minimum");
+    // What is longer holds, and is where a mistake is told.
+    let days = |name| {
+        let said = |entry: Option<&'_ Entry>| match entry.map(|entry| (&entry.value, &entry.place)) {
+            Some((Value::Duration(time), place)) => Some((*time, place.clone())),
             _ => None,
-        },
-        None => None,
+        };
+        match (said(retention.entry(name)), said(minimum.entry(name))) {
+            (Some(kept), Some(least)) if least.0 > kept.0 => Some(least),
+            (kept, least) => kept.or(least),
+        }
     };
+    for hold in records.rows("legal_hold") {
+        legal_hold(&hold, mistakes);
+    }
     let Some((security, security_place)) = days("security") else { return };
     for class in ["fraud", "diagnostics", "advertising"] {
         if let Some((time, place)) = days(class)
@@ -269,9 +277,38 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
             let fault = Fault::new(format!("{class} ({time}) outlives security ({security})")).hint(format!(
                 "without the tags of class security these rows can no longer be found for erasure; set {class} = \"{security}\" or less"
             ));
-            let place = if *place == Place::Nowhere { security_place } else { place };
-            mistakes.add(place, retention.path_of(class), fault);
+            let path = match minimum.entry(class) {
+                Some(entry) if entry.place == place => minimum.path_of(class),
+                _ => retention.path_of(class),
+            };
+            let place = if place == Place::Nowhere { &security_place } else { &place };
+            mistakes.add(place, path, fault);
         }
+    }
+}
+
+fn legal_hold(hold: &View<'_>, mistakes: &mut Mistakes) {
+    let day = |name| match hold.entry(name).map(|entry| (&entry.value, &entry.place)) {
+        Some((Value::Day(seconds), place)) => Some((*seconds, place)),
+        _ => None,
+    };
+    if let (Some((from, _)), Some((until, place))) = (day("from"), day("until"))
+        && until < from
+    {
+        let fault =
+            Fault::new("the last day is before the first").hint("`until` is the last day that is held");
+        mistakes.add(place, hold.path_of("until"), fault);
+    }
+    let classes: Vec<_> = hold.list("classes").iter().map(|(value, _)| value).collect();
+    let named = |name: &str| classes.iter().any(|value| matches!(value, Value::Text(text) if text == name));
+    if ["fraud", "diagnostics", "advertising"].into_iter().any(named)
+        && !named("security")
+        && let Some(entry) = hold.entry("classes")
+    {
+        let fault = Fault::new("these classes would outlive security").hint(
+            "without the tags of class security these rows can no longer be found for erasure; add \"security\"",
+        );
+        mistakes.add(&entry.place, hold.path_of("classes"), fault);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use super::Config;
+use super::{Config, LegalHold};
 
 /// The keys that stay as they were at start and that differ between two configurations.
 #[must_use]
@@ -43,6 +43,15 @@ const FIXED: &[Fixed] = &[
     ("records.retention.fraud", |c| show(&c.records.retention.fraud)),
     ("records.retention.diagnostics", |c| show(&c.records.retention.diagnostics)),
     ("records.retention.advertising", |c| show(&c.records.retention.advertising)),
+    ("records.minimum.support", |c| show(&c.records.minimum.support)),
+    ("records.minimum.security", |c| show(&c.records.minimum.security)),
+    ("records.minimum.fraud", |c| show(&c.records.minimum.fraud)),
+    ("records.minimum.diagnostics", |c| show(&c.records.minimum.diagnostics)),
+    ("records.minimum.advertising", |c| show(&c.records.minimum.advertising)),
+    ("records.legal_hold[].name", |c| show(&holds(c, |h| h.name.clone()))),
+    ("records.legal_hold[].from", |c| show(&holds(c, |h| h.from))),
+    ("records.legal_hold[].until", |c| show(&holds(c, |h| h.until))),
+    ("records.legal_hold[].classes", |c| show(&holds(c, |h| h.classes.clone()))),
     ("records.segments", |c| show(&c.records.segments)),
     ("records.segment_minutes", |c| show(&c.records.segment_minutes)),
     ("records.node", |c| show(&c.records.node)),
@@ -51,6 +60,10 @@ const FIXED: &[Fixed] = &[
     ("log.access_queue", |c| show(&c.log.access_queue)),
     ("admin.address", |c| show(&c.admin.address)),
 ];
+
+fn holds<T>(config: &Config, field: fn(&LegalHold) -> T) -> Vec<T> {
+    config.records.legal_holds.iter().map(field).collect()
+}
 
 fn show(value: &impl Debug) -> String {
     format!("{value:?}")

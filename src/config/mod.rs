@@ -359,10 +359,12 @@ pub struct Records {
     pub hold: Duration,
     /// Bytes of all journal files together; the oldest closed file goes first. Counted, and a gap is recorded.
     pub max_bytes: u64,
-    /// Days that journal files are kept: the longest of `retention`, until keys per purpose can end one alone.
-    pub retention_days: u32,
     /// Days that each class of fields may be read.
     pub retention: Retention,
+    /// Days that a law demands that a class of fields is kept; 0 for none. Wins over `retention`.
+    pub minimum: Retention,
+    /// Days whose records are kept until the hold is taken out.
+    pub legal_holds: Vec<LegalHold>,
     /// Whether closed journal files become Parquet segments.
     pub segments: bool,
     /// Minutes after which a journal file becomes a segment although it is not full.
@@ -410,11 +412,24 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The longest of all, in days.
+    /// Days in the order of [`crate::record::Class::ALL`].
     #[must_use]
-    pub fn longest(&self) -> u32 {
-        self.support.max(self.security).max(self.fraud).max(self.diagnostics).max(self.advertising)
+    pub const fn by_class(&self) -> [u32; 5] {
+        [self.support, self.security, self.fraud, self.diagnostics, self.advertising]
     }
+}
+
+/// Days whose records must not be destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegalHold {
+    /// A case or a request.
+    pub name: String,
+    /// First day, UTC.
+    pub from: crate::seal::Day,
+    /// Last day, UTC.
+    pub until: crate::seal::Day,
+    /// Which classes; none for all.
+    pub classes: Vec<crate::record::Class>,
 }
 
 /// What the end of a response waits for.

@@ -231,6 +231,9 @@ const fn word(members: &'static [&'static str]) -> Kind {
     Kind::Word { members, later: &[] }
 }
 
+/// Purposes that open a sealed class.
+const SEALED: Kind = word(&["security", "fraud", "diagnostics", "advertising"]);
+
 const fn list(of: &'static Kind) -> Kind {
     Kind::List { of, filled: false }
 }
@@ -496,16 +499,30 @@ pub static KEYS: &[Key] = &[
     key("records.hold", duration(0, 10), Value("\"50ms\""),
         "How long a response waits when buffer or disk is full, before its record is shed and counted."),
     key("records.max_bytes", size(2 * MIB, 1024 * TIB), Value("\"16GiB\""),
-        "Size of journal and segments together; beyond it the oldest goes, and the gap is recorded."),
+        "Size of journal and segments together; beyond it the oldest that is not held goes, and the gap is recorded."),
     key("records.segments", Kind::Bool, Value("true"),
         "Closed journal files become Parquet segments, which DuckDB, Polars and PyArrow read."),
     key("records.segment_minutes", integer(1, 1440), Value("15"),
         "Minutes after which a journal file becomes a segment although it is not full."),
-    key("records.retention.support", Kind::Days(3650), Value("\"90d\""), "Facts without a person."),
+    key("records.retention.support", Kind::Days(3650), Value("\"90d\""),
+        "Facts without a person, and the record itself; kept as long as anything sealed in it."),
     key("records.retention.security", Kind::Days(3650), Value("\"30d\""), "Addresses and identifiers."),
     key("records.retention.fraud", Kind::Days(3650), Value("\"30d\""), "Location and risk; not above security."),
     key("records.retention.diagnostics", Kind::Days(3650), Value("\"7d\""), "Technical detail; not above security."),
     key("records.retention.advertising", Kind::Days(3650), Value("\"30d\""), "Campaign data; not above security."),
+    key("records.minimum.support", Kind::Days(3650), Unset("no minimum"),
+        "Days that a law demands; wins over records.retention. The same for each purpose."),
+    key("records.minimum.security", Kind::Days(3650), Unset("no minimum"), "Addresses and identifiers."),
+    key("records.minimum.fraud", Kind::Days(3650), Unset("no minimum"), "Location and risk; not above security."),
+    key("records.minimum.diagnostics", Kind::Days(3650), Unset("no minimum"), "Technical detail; not above security."),
+    key("records.minimum.advertising", Kind::Days(3650), Unset("no minimum"), "Campaign data; not above security."),
+    key("records.legal_hold[].name", Kind::Text, Required,
+        "A case or request: records of these days are not destroyed until the hold is taken out."),
+    key("records.legal_hold[].from", Kind::Date, Required, "First day, UTC."),
+    key("records.legal_hold[].until", Kind::Date, Required, "Last day, UTC."),
+    key("records.legal_hold[].classes",
+        list(&SEALED), Value("[]"),
+        "Which sealed fields; empty for all. Facts without a person are held in any case."),
     key("records.query_values", list(&Kind::Text), Value("[]"), "Query keys whose values may be recorded."),
     key("records.record_before_forward", list(&Kind::Prefix), Value("[]"),
         "Path prefixes whose requests are recorded durably before the site sees them."),

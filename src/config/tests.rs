@@ -53,7 +53,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.risk.actions, risk::Actions::default());
     let r = &config.records;
     assert_eq!((r.durability, r.group_commit, r.hold), (Durability::Group, s(1) / 5, s(1) / 20));
-    assert_eq!((r.file_bytes, r.retention_days), (64 << 20, 90));
+    assert_eq!((r.file_bytes, r.legal_holds.len()), (64 << 20, 0));
     let retention = Retention { support: 90, security: 30, fraud: 30, diagnostics: 7, advertising: 30 };
     assert_eq!(r.retention, retention);
     assert_eq!(config.ingress.underscores, Underscores::Drop);
@@ -135,7 +135,7 @@ address = "off"
     assert_eq!(config.geoip.country, CountryDatabase::Off);
     assert_eq!((config.risk.actions.high, config.risk.observe_days), (risk::Action::Deny, Some(14)));
     assert_eq!(config.risk.off, [risk::SignalName::Velocity]);
-    assert_eq!((config.records.durability, config.records.retention_days), (Durability::Fsync, 120));
+    assert_eq!((config.records.durability, config.records.retention.support), (Durability::Fsync, 120));
     assert_eq!(config.ingress.underscores, Underscores::Reject);
     assert_eq!(config.admin.address, None);
 }

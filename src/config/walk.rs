@@ -163,8 +163,8 @@ fn fill(table: &DeTable<'_>, at: Position<'_>, values: &mut Values, reader: &mut
             Some(Node::Leaf(key)) => fill_leaf(key, path, at.place, values, reader),
             Some(Node::Table) => {
                 let schema = join(at.schema, name);
-                // A table with a required key inside is optional as a whole; the defaults of others always hold.
-                if !has_required(&schema) {
+                // Within a row, a table with a required key inside is optional as a whole; all other defaults hold.
+                if at.schema.is_empty() || !has_required(&schema) {
                     let at = Position { schema: &schema, path: &path, place: at.place };
                     fill(&DeTable::new(), at, values, reader);
                 }

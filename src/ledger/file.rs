@@ -141,11 +141,16 @@ struct Tail<E> {
 
 impl<E: Chained> Tail<E> {
     fn of(file: &mut File) -> io::Result<Self> {
+        // Nearly every entry is short.
+        Self::within(file, USUAL_BYTES).or_else(|_| Self::within(file, TAIL_BYTES))
+    }
+
+    fn within(file: &mut File, most: u64) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let from = len.saturating_sub(TAIL_BYTES);
+        let from = len.saturating_sub(most);
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        io::Read::by_ref(file).take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        io::Read::by_ref(file).take(most).read_to_end(&mut bytes)?;
         let mut end = bytes.len();
         while let Some(newline) = memchr::memrchr(b'\n', &bytes[..end]) {
             let start = memchr::memrchr(b'\n', &bytes[..newline]).map_or(0, |at| at + 1);
@@ -205,5 +210,7 @@ pub struct Damaged;
 
 /// Bytes of the head: 20 digits, a space, 64 digits, an end of line.
 const HEAD_BYTES: usize = 86;
+/// How much of the end of the log is read first.
+const USUAL_BYTES: u64 = 16 << 10;
 /// How much of the end of the log is read to find its last entry.
 pub(crate) const TAIL_BYTES: u64 = 4 * ENTRY_BYTES as u64;

@@ -345,6 +345,11 @@ columns! {
             /// A text or list of this record was too long and was cut.
             truncated: Bool = 16 "record.truncated";
         }
+        "1.1.2 other similar data", "operation, counting visits within a day" => {
+            /// The same for the requests of one browser to one site on one day, and for no others: a keyed hash of
+            /// address, user agent and host whose key is destroyed 48 hours after the day began.
+            visit_tag: Text = 167 "visit_tag";
+        }
         "1.1.2 cookie data", "proof of consent handling" => {
             /// Names of the cookies that the browser sent, in order.
             cookie_names: List = 149 "cookie.names";

@@ -25,18 +25,22 @@ pub enum KeyClass {
     Ads = 4,
     /// No record: signatures over what is not sealed. Losing it costs the check of the signature, not data.
     Ops = 5,
+    /// No record: it wraps the key of a day's visit tags, and without it they cannot be computed again.
+    Visit = 6,
 }
 
 impl KeyClass {
     /// Every class, in the order of their codes.
-    pub const ALL: [Self; 6] = [Self::Clear, Self::Sec, Self::Fraud, Self::Diag, Self::Ads, Self::Ops];
+    pub const ALL: [Self; 7] =
+        [Self::Clear, Self::Sec, Self::Fraud, Self::Diag, Self::Ads, Self::Ops, Self::Visit];
 
     /// The name: of the folder, in a [`KeyId`], and as a metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self.class() {
-            Some(class) => class.label(),
-            None => "ops",
+        match (self.class(), self) {
+            (Some(class), _) => class.label(),
+            (None, Self::Visit) => "visit",
+            (None, _) => "ops",
         }
     }
 
@@ -46,7 +50,7 @@ impl KeyClass {
         Self::ALL.into_iter().find(|class| class.label() == label)
     }
 
-    /// The seal class whose records the key seals; `None` for [`Self::Ops`].
+    /// The seal class whose records the key seals; `None` for [`Self::Ops`] and [`Self::Visit`].
     #[must_use]
     pub const fn class(self) -> Option<Class> {
         Class::from_code(self as u8)
@@ -192,11 +196,12 @@ mod tests {
             assert_eq!(KeyClass::from(class).class(), Some(class));
         }
         assert_eq!((KeyClass::Ops.class(), KeyClass::Ops.label()), (None, "ops"));
+        assert_eq!((KeyClass::Visit.class(), KeyClass::Visit.label()), (None, "visit"));
     }
 
     proptest! {
         #[test]
-        fn ids_come_back(class in 0usize..6, micros: i64, generation: u32) {
+        fn ids_come_back(class in 0usize..7, micros: i64, generation: u32) {
             let day = Day::of(Timestamp::from_micros(micros));
             let id = KeyId { class: KeyClass::ALL[class], day, generation };
             prop_assert!(id.to_string().len() <= KeyId::MAX_TEXT);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::dek::Dek;
-use super::key::KeyId;
+use super::key::{KeyClass, KeyId};
 use super::provider::{KeyError, KeyProvider};
 use crate::record::Opened;
 use crate::store::query::Grant;
@@ -16,19 +16,20 @@ use crate::store::query::Grant;
 pub struct Keyring {
     provider: Arc<dyn KeyProvider>,
     opened: Opened,
+    of_the_store: bool,
 }
 
 impl Keyring {
     /// The keys that a granted read may use.
     #[must_use]
     pub fn new(grant: &Grant, provider: Arc<dyn KeyProvider>) -> Self {
-        Self { provider, opened: grant.purpose().opened() }
+        Self { provider, opened: grant.purpose().opened(), of_the_store: false }
     }
 
     /// The keys of the store's own work that rewrites records and shows them to nobody: closing segments, erasing.
     #[must_use]
     pub(crate) fn of_the_store(provider: Arc<dyn KeyProvider>) -> Self {
-        Self { provider, opened: Opened::everything() }
+        Self { provider, opened: Opened::everything(), of_the_store: true }
     }
 
     /// The classes that may be seen.
@@ -37,13 +38,17 @@ impl Keyring {
         self.opened
     }
 
-    /// The data key; `None` when the purpose does not open its class, or the key was destroyed. [`super::KeyClass::Ops`]
-    /// is open to every purpose: it hides nothing.
+    /// The data key; `None` when the purpose does not open its class, or the key was destroyed. [`KeyClass::Ops`] is open
+    /// to every purpose: it hides nothing. [`KeyClass::Visit`] is open to none, only to the store itself.
     ///
     /// # Errors
     /// When a key that should be there is not, or does not fit.
     pub fn unwrap(&self, key: &KeyId, wrapped: &[u8]) -> Result<Option<Dek>, KeyError> {
-        if key.class.class().is_some_and(|class| !self.opened.allows(class)) {
+        let opened = match key.class.class() {
+            Some(class) => self.opened.allows(class),
+            None => key.class != KeyClass::Visit || self.of_the_store,
+        };
+        if !opened {
             return Ok(None);
         }
         match self.provider.unwrap(Permitted(key), wrapped) {

@@ -177,6 +177,10 @@ impl KeyProvider for LocalKeys {
         Ok(renamed || wiped)
     }
 
+    fn ended(&self, class: KeyClass, day: Day) -> Result<bool, KeyError> {
+        Ok(self.newest(class, day, LIVE)?.is_none() && self.newest(class, day, GONE)?.is_some())
+    }
+
     fn list(&self) -> Result<Vec<KeyId>, KeyError> {
         self.listed_all(LIVE)
     }

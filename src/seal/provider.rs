@@ -46,6 +46,15 @@ pub trait KeyProvider: fmt::Debug + Send + Sync {
     /// When it cannot be destroyed for certain; then it must be tried again.
     fn destroy(&self, key: &KeyId) -> Result<bool, KeyError>;
 
+    /// Whether a class of a day is over: it had keys, and all were destroyed. Nothing new belongs under such a key.
+    ///
+    /// # Errors
+    /// When the keys cannot be listed.
+    fn ended(&self, class: KeyClass, day: Day) -> Result<bool, KeyError> {
+        let of_it = |keys: Vec<KeyId>| keys.iter().any(|key| (key.class, key.day) == (class, day));
+        Ok(!of_it(self.list()?) && of_it(self.destroyed()?))
+    }
+
     /// The keys that live, sorted.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::segments::{Compactor, CompactorOptions};
-use crate::store::{self, Journal, JournalOptions};
+use crate::store::{self, Journal, JournalOptions, Terms};
 
 /// Where the configuration came from.
 #[derive(Clone, Debug)]
@@ -170,9 +170,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         ring_bytes: (config.records.ring_bytes * config.workers) as u64,
         limit_bytes: config.records.max_bytes,
     }));
-    if let Some(compactor) = &compactor {
-        metrics.add_source(compactor.stats());
-    }
+    metrics.add_source(compactor.stats());
     metrics.add_source(Arc::new(StateSource::new(&shared)));
     metrics.add_source(Arc::clone(&agents) as _);
     let watched_files = Arc::clone(&shared);
@@ -195,7 +193,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         workers: Vec::with_capacity(config.workers),
         background: None,
         journal: Some(journal),
-        compactor,
+        compactor: Some(compactor),
         agents: Some(agents),
         access_log,
         watchdog: Watchdog::from_environment(config.workers),
@@ -329,25 +327,19 @@ pub(super) fn labels(config: &Config) -> LabelSpace {
     }
 }
 
-/// The thread that makes segments, if the configuration wants them.
-fn compactor(
-    config: &Config,
-    journal: &Journal,
-    agents: &Arc<AgentData>,
-) -> Result<Option<Compactor>, StartError> {
-    if !config.records.segments {
-        return Ok(None);
-    }
+/// The thread that destroys what is over, and makes segments if the configuration wants them.
+fn compactor(config: &Config, journal: &Journal, agents: &Arc<AgentData>) -> Result<Compactor, StartError> {
     let options = CompactorOptions {
         dir: config.records.dir.clone(),
-        retention_days: config.records.retention_days,
+        terms: Terms::from_config(&config.records),
         max_bytes: config.records.max_bytes,
+        segments: config.records.segments,
     };
     let complete = Box::new(Agents::following(Arc::clone(agents)));
     let compactor = Compactor::start(options, journal.keys(), journal.stats(), clock::now, Some(complete))
         .map_err(StartError::Thread)?;
     journal.tell_closed(compactor.thread());
-    Ok(Some(compactor))
+    Ok(compactor)
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {

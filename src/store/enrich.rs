@@ -6,8 +6,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::stats::Stats;
+use super::visit::VisitTags;
 use crate::record::event::Encoded;
 use crate::record::{Class, Row};
+use crate::seal::Day;
 
 /// Makes clear fields for a record. Called on the writer thread for every record, so it must not wait.
 pub trait Enrich: Send {
@@ -27,28 +29,39 @@ pub trait Complete: Send {
     fn missing(&mut self, row: &Row<'_>) -> &[u8];
 }
 
-/// Puts what an [`Enrich`] makes behind the clear fields of a record.
+/// Puts what an [`Enrich`] makes, and the visit tag, behind the clear fields of a record.
 pub(super) struct Enriched {
     by: Box<dyn Enrich>,
+    visits: VisitTags,
+    added: Vec<u8>,
     clear: Vec<u8>,
 }
 
 impl Enriched {
-    pub(super) fn by(by: Box<dyn Enrich>) -> Self {
-        Self { by, clear: Vec::new() }
+    pub(super) fn by(by: Box<dyn Enrich>, visits: VisitTags) -> Self {
+        Self { by, visits, added: Vec::new(), clear: Vec::new() }
     }
 
-    pub(super) fn begin(&mut self, stats: &Stats) {
+    /// Records of that day come next.
+    pub(super) fn begin(&mut self, stats: &Stats, day: Day) {
         stats.agents_skipped.fetch_add(self.by.begin(), Relaxed);
+        self.visits.begin(day);
+    }
+
+    /// While nothing comes: what belongs to another day is not kept.
+    pub(super) fn forget_all_but(&mut self, today: Day) {
+        self.visits.forget_all_but(today);
     }
 
     pub(super) fn record<'a>(&'a mut self, record: &Encoded<'a>) -> Encoded<'a> {
-        let fields = self.by.fields(record);
+        self.added.clear();
+        self.added.extend_from_slice(self.by.fields(record));
+        self.added.extend_from_slice(self.visits.field(record));
         let mut record = *record;
-        if !fields.is_empty() {
+        if !self.added.is_empty() {
             self.clear.clear();
             self.clear.extend_from_slice(record.sections[Class::Clear as usize]);
-            self.clear.extend_from_slice(fields);
+            self.clear.extend_from_slice(&self.added);
             record.sections[Class::Clear as usize] = &self.clear;
         }
         record

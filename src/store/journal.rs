@@ -22,6 +22,8 @@ use super::ring::ring;
 use super::sealed::FileKeys;
 use super::stats::Stats;
 use super::sync::{SyncQueue, Syncer};
+use super::terms::Terms;
+use super::visit::{self, VisitTags};
 use super::writer::{Note, Writer};
 use crate::agents::Agents;
 use crate::clock::{Timestamp, monotonic};
@@ -48,8 +50,9 @@ pub struct JournalOptions {
     pub ring_bytes: usize,
     /// Bytes of all files; the oldest closed file goes first.
     pub max_bytes: u64,
-    /// Days that files are kept.
-    pub retention_days: u32,
+    /// How long records are kept: what is held does not go for want of room. The compactor's thread removes what is
+    /// over.
+    pub terms: Terms,
     /// How long a record is held when the ring or the disk is full, before it is shed and counted.
     pub hold: Duration,
     /// Name of this node.
@@ -71,7 +74,7 @@ impl JournalOptions {
             rotate_after: records.segment_time().unwrap_or(Duration::MAX),
             ring_bytes: records.ring_bytes,
             max_bytes: records.max_bytes,
-            retention_days: records.retention_days,
+            terms: Terms::from_config(records),
             hold: records.hold,
             node: records.node.clone(),
             workers,
@@ -163,11 +166,14 @@ impl Journal {
         let limits = Limits {
             file_bytes: options.file_bytes,
             max_bytes: options.max_bytes,
-            retention_days: options.retention_days,
+            terms: options.terms.clone(),
         };
         // First, so that a start without keys changes nothing.
         let first_keys = FileKeys::make(&*keys, Day::of(now())).map_err(StartError::Keys)?;
         stats.count_keys(&*keys);
+        if let Err(error) = visit::prepare(&options.dir, &*keys, Day::of(now())) {
+            tracing::warn!(%error, "the key of today's visit tags could not be made");
+        }
         let folder = options.dir.join(FOLDER);
         let (claim, notes) = claim(&folder, &stats, now())?;
         retention::expire(&folder, now(), &limits, &stats);
@@ -193,6 +199,7 @@ impl Journal {
             lanes: lanes.clone(),
             disk,
             keys: keys.clone(),
+            dir: options.dir.clone(),
             folder,
             instance: claim.instance,
             group_commit: options.group_commit,
@@ -206,7 +213,7 @@ impl Journal {
             (options.node, options.file_bytes, options.rotate_after),
             (claim.instance, claim.first_seq()),
             notes,
-            enrich,
+            (enrich, VisitTags::of(options.dir, Arc::clone(&keys))),
         );
         let syncer = spawn("journal-sync", || syncer.run())?;
         let writer = match spawn("journal-write", || writer.run()) {

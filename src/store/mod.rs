@@ -28,6 +28,8 @@ pub mod sealed;
 pub mod segments;
 pub mod stats;
 mod sync;
+pub mod terms;
+mod visit;
 mod writer;
 
 pub use enrich::{Complete, Enrich};
@@ -36,6 +38,7 @@ pub use journal::{Journal, JournalOptions, StartError};
 pub use reader::{Reader, Scanned, TimeRange};
 pub use recorder::{Full, Outcome, Recorder, RecorderHandle, Ticket};
 pub use stats::{LossReason, Stats};
+pub use terms::{Hold, Terms};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
-//! Removes journal files whose days are over, and the oldest ones when the journal has reached its size.
+//! Removes the oldest journal files when the journal has reached its size.
 //!
-//! Only closed files go; every removal is logged and counted, and rows that went before their time are told in a gap
-//! record. Never touches a file that somebody may still write. Bound: one pass over the folder.
+//! Only closed files go, and none that is held; every removal is logged and counted, and its rows are told in a gap
+//! record. Never touches a file that somebody may still write; what goes because its days are over, the compactor's
+//! thread removes. Bound: one pass over the folder.
 
 use std::fs::File;
 use std::io;
@@ -12,18 +13,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::disk::sync_folder;
 use super::files::{self, FileName};
 use super::stats::{LossReason, Stats};
+use super::terms::Terms;
 use crate::clock::Timestamp;
 use crate::record::Kind;
+use crate::seal::Day;
 
 /// How much is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// Bytes of one file.
     pub(super) file_bytes: u64,
     /// Bytes of all files.
     pub(super) max_bytes: u64,
-    /// Days, counted after the file's last day.
-    pub(super) retention_days: u32,
+    /// What is held stays.
+    pub(super) terms: Terms,
 }
 
 /// A closed file.
@@ -62,11 +65,12 @@ fn try_expire(folder: &Path, now: Timestamp, limits: &Limits, stats: &Stats) -> 
     }
     closed.sort_by_key(|c| c.last);
     for file in closed {
-        let over = file.last.day() + i64::from(limits.retention_days) < now.day();
         // Room for the next file belongs to the limit.
-        let full = total + limits.file_bytes > limits.max_bytes;
-        if !over && !full {
+        if total + limits.file_bytes <= limits.max_bytes {
             break;
+        }
+        if limits.terms.holds_day(Day::of(file.last), Day::of(now)) {
+            continue;
         }
         match std::fs::remove_file(&file.name.path) {
             // In a segment by now: nothing is lost.
@@ -80,16 +84,10 @@ fn try_expire(folder: &Path, now: Timestamp, limits: &Limits, stats: &Stats) -> 
         sync_folder(&file.name.path)?;
         total -= file.bytes;
         count -= 1;
-        if over {
-            stats.files_expired.fetch_add(1, Relaxed);
-            let days = limits.retention_days;
-            tracing::info!(file = %file.name.path.display(), days, "journal file removed: its days are over");
-        } else {
-            stats.files_over_quota.fetch_add(1, Relaxed);
-            stats.lose(Kind::Unknown, LossReason::Quota, file.records, file.last);
-            let (records, limit) = (file.records, limits.max_bytes);
-            tracing::warn!(file = %file.name.path.display(), records, limit, "journal file removed: the journal is full");
-        }
+        stats.files_over_quota.fetch_add(1, Relaxed);
+        stats.lose(Kind::Unknown, LossReason::Quota, file.records, file.last);
+        let (records, limit) = (file.records, limits.max_bytes);
+        tracing::warn!(file = %file.name.path.display(), records, limit, "journal file removed: the journal is full");
     }
     stats.journal_bytes.store(total, Relaxed);
     stats.files.store(count, Relaxed);

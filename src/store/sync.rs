@@ -17,6 +17,7 @@ use super::recorder::{Lane, Shared};
 use super::retention::{self, Limits};
 use super::sealed::FileKeys;
 use super::stats::{KindCounts, LossReason, Stats};
+use super::visit;
 use crate::clock::{Timestamp, monotonic};
 use crate::seal::{Day, KeyError, KeyProvider};
 
@@ -174,6 +175,8 @@ pub(super) struct Syncer {
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) keys: Arc<dyn KeyProvider>,
+    /// The data folder, and the journal in it.
+    pub(super) dir: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) instance: u32,
     pub(super) group_commit: Duration,
@@ -299,6 +302,10 @@ impl Syncer {
             return;
         }
         let made = FileKeys::make(&*self.keys, day);
+        if let Err(error) = visit::prepare(&self.dir, &*self.keys, day) {
+            self.shared.stats.key_errors.fetch_add(1, Relaxed);
+            tracing::warn!(%error, "the key of the day's visit tags could not be made");
+        }
         let mut state = self.queue.lock();
         match made {
             Ok(keys) => state.keys.push(keys),

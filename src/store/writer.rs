@@ -18,6 +18,7 @@ use super::ring::RingReader;
 use super::sealed::Sealer;
 use super::stats::{Gap, KindCounts, LossReason, Reported};
 use super::sync::{Closed, JournalFile, SyncQueue, write_all, write_end};
+use super::visit::VisitTags;
 use crate::clock::{Timestamp, monotonic};
 use crate::config::Durability;
 use crate::record::event::{Encoded, RECORD_BYTES};
@@ -92,7 +93,7 @@ impl Writer {
         (node, file_bytes, rotate_after): (String, u64, Duration),
         (instance, first_seq): (u32, u64),
         notes: Vec<Note>,
-        enrich: Box<dyn Enrich>,
+        (enrich, visits): (Box<dyn Enrich>, VisitTags),
     ) -> Self {
         let taken = vec![0; rings.len()];
         Self {
@@ -113,7 +114,7 @@ impl Writer {
             notes,
             failing: false,
             builder: FrameBuilder::default(),
-            enriched: Enriched::by(enrich),
+            enriched: Enriched::by(enrich, visits),
             batch: Vec::new(),
             frame: Vec::new(),
         }
@@ -211,7 +212,7 @@ impl Writer {
             put_note(&mut self.builder, &mut scratch, note);
         }
         let mut left = &self.batch[..];
-        self.enriched.begin(&self.shared.stats);
+        self.enriched.begin(&self.shared.stats, Day::of(ts));
         while let Some((record, rest)) = Encoded::take(left) {
             self.builder.push(&self.enriched.record(&record));
             counts[record.kind as usize] += 1;
@@ -308,6 +309,7 @@ impl Writer {
     /// While nothing comes: a file whose time is over is closed, so that it can become a segment.
     fn leave_old_file(&mut self) {
         let now = (self.shared.now)();
+        self.enriched.forget_all_but(Day::of(now));
         if self.active.as_ref().is_some_and(|a| a.end > 0 && a.is_old(now, self.rotate_after)) {
             self.leave_file();
         }

@@ -24,6 +24,7 @@
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
+//! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
@@ -71,6 +72,7 @@ mod real_app;
 mod receipts;
 mod records;
 mod refusals;
+mod retention;
 mod sealed;
 mod secure;
 mod segments;

@@ -282,6 +282,8 @@ pub enum Order {
     Hits,
     /// Distinct visitors, told apart by `visitor.tag`; needs --purpose security
     Visitors,
+    /// Distinct browsers by day and site, told apart by `visit_tag`
+    Visits,
     /// Bytes of responses
     Bytes,
     /// 95th percentile of the duration
@@ -315,6 +317,7 @@ impl Order {
         match self {
             Self::Hits => (By::Hits, None),
             Self::Visitors => (By::Visitors, resolve("visitor.tag")),
+            Self::Visits => (By::Visits, resolve("visit_tag")),
             Self::Bytes => (By::Bytes, resolve("http.response.body.size")),
             Self::P95 => (By::P95, resolve("event.duration")),
         }

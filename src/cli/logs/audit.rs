@@ -97,6 +97,19 @@ fn shown(entry: &Entry) -> String {
                 words(&format!(", {lost} ENTRIES GONE"));
             }
         }
+        Kind::Destruction | Kind::Hold => {
+            let text = |of: &Option<String>| of.clone().unwrap_or_default();
+            let (class, day, why) = (text(&entry.class), text(&entry.day), text(&entry.reason));
+            match (entry.kind, entry.rows, entry.keys) {
+                (Kind::Hold, ..) => words(&format!(" keeps {class} of {day} because of {why}")),
+                (_, rows, keys) => words(&format!(
+                    " destroys {class} of {day}: {} records in {} files, {} keys, because of {why}",
+                    rows.unwrap_or_default(),
+                    entry.files.unwrap_or_default(),
+                    keys.unwrap_or_default(),
+                )),
+            }
+        }
         Kind::Read | Kind::Disclosure => {
             let text = |of: &Option<String>| of.clone().unwrap_or_default();
             words(&format!(" {} --purpose {}", text(&entry.command), text(&entry.purpose)));

@@ -120,7 +120,7 @@ fn start_of_line(hits: u64, measure: Option<u64>, result: &TopResult) -> String 
         |n| match result.by {
             By::Bytes => short_bytes(n),
             By::P95 => short_duration(n),
-            By::Hits | By::Visitors => n.to_string(),
+            By::Hits | By::Visitors | By::Visits => n.to_string(),
         },
     );
     if result.by != By::Hits {
@@ -223,6 +223,7 @@ const fn measure_name(by: By) -> &'static str {
     match by {
         By::Hits => "hits",
         By::Visitors => "visitors",
+        By::Visits => "visits",
         By::Bytes => "bytes",
         By::P95 => "p95",
     }

@@ -39,7 +39,7 @@ pub(super) fn start(dir: &Path) -> (Journal, RecorderHandle) {
         file_bytes: 1 << 16,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
-        retention_days: 90,
+        terms: crate::store::Terms::days(90),
         rotate_after: Duration::from_secs(900),
         hold: Duration::from_millis(5),
         node: "node-1".into(),

@@ -218,10 +218,14 @@ fn top_rows(
     out.write(&charts::top(&result, args.field, args.read.format, args.other, out.terminal()))?;
     out.flush()?;
     tell_gaps(&seen);
-    if by == By::Visitors {
-        eprintln!(
+    match by {
+        By::Visitors => eprintln!(
             "note: a visitor is a distinct visitor.tag; visits without the visitor cookie are not counted"
-        );
+        ),
+        By::Visits => eprintln!(
+            "note: a visit is a distinct visit_tag: one browser at one address, on one site and day"
+        ),
+        By::Hits | By::Bytes | By::P95 => {}
     }
     if result.unmeasured > 0 {
         eprintln!("note: {} hits were not measured: too many distinct values", result.unmeasured);

@@ -255,7 +255,30 @@ fn no_sealed_class_outlives_security() {
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told.iter().all(|t| t.starts_with("8:12 records.retention.")), "{told:#?}");
     let config = fine("[records.retention]\nsupport = \"1d\"\nsecurity = \"40d\"");
-    assert_eq!(config.records.retention_days, 40);
+    assert_eq!(config.records.retention.security, 40);
+    assert_eq!(
+        one("[records.minimum]\nfraud = \"31d\""),
+        "2:9 records.minimum.fraud: fraud (31d) outlives security (30d)"
+    );
+    fine("[records.minimum]\nfraud = \"31d\"\nsecurity = \"31d\"");
+}
+
+#[test]
+fn a_legal_hold_has_days_in_order_and_keeps_what_finds_a_person() {
+    let hold = "[[records.legal_hold]]\nname = \"case 7\"\nfrom = 2026-11-01\n";
+    let config = fine(&format!("{hold}until = 2026-11-30\nclasses = [\"security\", \"fraud\"]"));
+    let [held] = &config.records.legal_holds[..] else { panic!("one hold") };
+    assert_eq!((held.name.as_str(), held.classes.len()), ("case 7", 2));
+    assert_eq!((held.from.to_string(), held.until.to_string()), ("2026-11-01".into(), "2026-11-30".into()));
+    assert_eq!(
+        one(&format!("{hold}until = 2026-10-31")),
+        "4:9 records.legal_hold[0].until: the last day is before the first"
+    );
+    assert_eq!(
+        one(&format!("{hold}until = 2026-11-30\nclasses = [\"fraud\"]")),
+        "5:11 records.legal_hold[0].classes: these classes would outlive security"
+    );
+    assert!(one("[[records.legal_hold]]\nname = \"a\"\nfrom = 2026-11-01").contains("until"));
 }
 
 #[test]

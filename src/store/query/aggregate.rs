@@ -20,6 +20,8 @@ pub enum By {
     Hits,
     /// Number of distinct values of a second column.
     Visitors,
+    /// The same, of tags that last a day.
+    Visits,
     /// Sum of a second column.
     Bytes,
     /// 95th percentile of a second column, at most 1/64 too high.
@@ -216,7 +218,7 @@ impl Top {
         };
         self.entries[place as usize].add(entry);
         match (self.by, measure, number) {
-            (By::Visitors, Some(Value::Text(tag)), _) => {
+            (By::Visitors | By::Visits, Some(Value::Text(tag)), _) => {
                 let visitor = self.hasher.hash_one(*tag);
                 self.pair(place, visitor, 1);
             }
@@ -244,9 +246,9 @@ impl Top {
         let mut measures: Vec<u64> = match self.by {
             By::Hits => self.entries.iter().map(|e| e.hits).collect(),
             By::Bytes => self.entries.iter().map(|e| e.sum).collect(),
-            By::Visitors | By::P95 => vec![0; self.entries.len()],
+            By::Visitors | By::Visits | By::P95 => vec![0; self.entries.len()],
         };
-        if self.by == By::Visitors {
+        if matches!(self.by, By::Visitors | By::Visits) {
             self.pairs.keys().for_each(|(place, _)| measures[*place as usize] += 1);
         }
         if self.by == By::P95 {

@@ -17,7 +17,7 @@ use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
 use super::super::sealed::{Opener, Tampered};
-use super::super::segments::{Segment, Wanted};
+use super::super::segments::{self, Entry, Manifest, Segment, Wanted};
 use super::access::Grant;
 use super::backwards;
 use super::filter::Filter;
@@ -137,7 +137,7 @@ impl Scan {
         let mut seen = Seen::default();
         for source in sources(&self.dir, &self.range)?.into_iter().rev() {
             let went_on = match source {
-                Source::Segment(path, _) => self.segment_backwards(&path, &mut seen, &mut each)?,
+                Source::Segment(entry) => self.segment_backwards(&entry, &mut seen, &mut each)?,
                 source => self.journal_backwards(source, &mut seen, &mut each)?,
             };
             if !went_on {
@@ -160,9 +160,9 @@ impl Scan {
         };
         for source in sources(&self.dir, &self.range)? {
             match source {
-                Source::Segment(_, entry) if entry.last_seq < seq => {}
-                Source::Segment(path, _) => {
-                    let Some(segment) = self.segment(&path, &mut seen)? else { continue };
+                Source::Segment(entry) if entry.last_seq < seq => {}
+                Source::Segment(entry) => {
+                    let Some(segment) = self.segment(&entry, &mut seen)? else { continue };
                     for group in segment.groups(&self.range) {
                         self.group(&segment, group, &mut seen, &mut newer)?;
                     }
@@ -227,8 +227,8 @@ impl Scan {
     ) -> io::Result<()> {
         match piece {
             Piece::Group(segment, group) => self.group(&segment, group, seen, each),
-            Piece::Source(Source::Segment(path, _)) => {
-                if let Some(segment) = self.segment(&path, seen)?.map(Arc::new) {
+            Piece::Source(Source::Segment(entry)) => {
+                if let Some(segment) = self.segment(&entry, seen)?.map(Arc::new) {
                     let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
                     for group in segment.groups(&self.range).into_iter().rev() {
                         pieces.push_front(Piece::Group(Arc::clone(&segment), group));
@@ -264,11 +264,11 @@ impl Scan {
     /// The matching rows of a segment, the newest first; whether `each` always went on.
     fn segment_backwards(
         &self,
-        path: &Path,
+        entry: &Entry,
         seen: &mut Seen,
         each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
-        let Some(segment) = self.segment(path, seen)? else { return Ok(true) };
+        let Some(segment) = self.segment(entry, seen)? else { return Ok(true) };
         for group in segment.groups(&self.range).into_iter().rev() {
             let wants = |row: &Row<'_>| self.select.wants(row, seen);
             if segment.newest_first(group, wants, &mut *each)?.is_break() {
@@ -295,10 +295,27 @@ impl Scan {
         Ok(())
     }
 
-    fn segment(&self, path: &Path, seen: &mut Seen) -> io::Result<Option<Segment>> {
-        let segment = Segment::open(path, &self.keyring, &self.wanted).map_err(io::Error::from)?;
-        seen.locked += u64::from(segment.as_ref().is_some_and(Segment::locked));
-        Ok(segment)
+    /// A segment, or what has taken its place since the manifest was read; `None` when retention removed it, or when it
+    /// should be there and is not: then it counts as damaged.
+    fn segment(&self, entry: &Entry, seen: &mut Seen) -> io::Result<Option<Segment>> {
+        let folder = self.dir.join(segments::FOLDER);
+        let mut file = entry.file.clone();
+        let segment = loop {
+            if let Some(segment) = Segment::open(&folder.join(&file), &self.keyring, &self.wanted)? {
+                break segment;
+            }
+            let manifest = Manifest::read(&folder).map_err(io::Error::other)?;
+            match manifest.covering(entry.first_seq) {
+                None => return Ok(None),
+                Some(now) if now.file == file => {
+                    seen.damaged += 1;
+                    return Ok(None);
+                }
+                Some(now) => file.clone_from(&now.file),
+            }
+        };
+        seen.locked += u64::from(segment.locked());
+        Ok(Some(segment))
     }
 
     /// Hands the matching rows of one file to `each`, in order.

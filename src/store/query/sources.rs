@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::files::{self, FileName};
 use super::super::journal::FOLDER as JOURNAL;
@@ -23,8 +23,8 @@ pub(super) enum Source {
     Journal(FileName, File),
     /// A journal file that is opened later, after all others.
     Unopened(FileName),
-    /// A segment.
-    Segment(PathBuf, Entry),
+    /// A segment, which another may take the place of before it is opened.
+    Segment(Entry),
 }
 
 /// What there is below a data folder, in the order of `seq`; segments outside the range are left out.
@@ -52,8 +52,7 @@ pub(super) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> 
     for entry in manifest.entries() {
         let times = (Timestamp::from_micros(entry.earliest), Timestamp::from_micros(entry.last_ts));
         if range.touches(times.0, times.1) {
-            let path = folder.join(&entry.file);
-            found.push((entry.first_seq, Source::Segment(path, entry.clone())));
+            found.push((entry.first_seq, Source::Segment(entry.clone())));
         }
     }
     found.sort_by_key(|(first_seq, _)| *first_seq);

@@ -1,13 +1,11 @@
-//! The compactor's thread: wakes when a journal file is closed, makes segments, removes old ones.
+//! The compactor's thread: destroys what is over, and wakes when a journal file is closed to make a segment of it.
 //!
 //! It runs with lowered priority, outside the runtime, and shares nothing with the journal's writer but the disk. Of
-//! two processes on one folder the one that holds the lock file works; the other waits for it. After an error it tries
-//! again, later each time. Never stops the gateway. Bound: one segment at a time.
+//! two processes on one folder one works at a time. After an error it tries again, later each time. Never stops the
+//! gateway. Bound: one segment at a time.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,23 +14,28 @@ use std::time::Duration;
 
 use super::SegmentError;
 use super::compact::Work;
-use super::retire::Kept;
+use super::expire::Expiry;
+use super::manifest::Manifest;
+use super::sole::Sole;
 use super::stats::SegmentStats;
 use super::step::NoFaults;
 use crate::clock::Timestamp;
 use crate::seal::KeyProvider;
 use crate::store::enrich::Complete;
 use crate::store::stats::Stats;
+use crate::store::terms::Terms;
 
 /// How segments are made and kept.
 #[derive(Clone, Debug)]
 pub struct CompactorOptions {
     /// The data folder.
     pub dir: PathBuf,
-    /// Days that segments are kept, counted after their last day.
-    pub retention_days: u32,
+    /// How long records are kept.
+    pub terms: Terms,
     /// Bytes of journal and segments together; beyond it the oldest segment goes.
     pub max_bytes: u64,
+    /// Whether closed journal files become segments; without it the thread only destroys what is over.
+    pub segments: bool,
 }
 
 /// The running thread.
@@ -56,7 +59,8 @@ impl Compactor {
         complete: Option<Box<dyn Complete>>,
     ) -> io::Result<Self> {
         let (stop, stats) = (Arc::<AtomicBool>::default(), Arc::<SegmentStats>::default());
-        let kept = Kept { days: options.retention_days, bytes: options.max_bytes };
+        // Until the first run nothing is known to be late.
+        stats.retention_is_done(now());
         let work = Work {
             dir: options.dir,
             keys,
@@ -67,8 +71,19 @@ impl Compactor {
             unsettled: false,
             damaged: BTreeSet::new(),
             complete,
+            stuck: BTreeSet::new(),
         };
-        let background = Background { work, kept, journal, now, lock: None, failures: 0 };
+        let background = Background {
+            work,
+            expiry: Expiry::new(options.terms),
+            max_bytes: options.max_bytes,
+            segments: options.segments,
+            journal,
+            now,
+            failures: 0,
+            late: false,
+            more: false,
+        };
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(|| background.run())?;
         Ok(Self { stop, stats, thread })
     }
@@ -98,11 +113,16 @@ impl Compactor {
 /// The thread's own state.
 struct Background {
     work: Work,
-    kept: Kept,
+    expiry: Expiry,
+    max_bytes: u64,
+    segments: bool,
     journal: Arc<Stats>,
     now: fn() -> Timestamp,
-    lock: Option<File>,
     failures: u32,
+    /// Retention failed the last time, and the log says so.
+    late: bool,
+    /// There are more segments to write anew.
+    more: bool,
 }
 
 impl Background {
@@ -115,7 +135,11 @@ impl Background {
             let pause = match self.turn() {
                 Ok(()) => {
                     self.failures = 0;
-                    if self.work.unsettled { SETTLE } else { LOOK_EVERY }
+                    match (self.more, self.work.unsettled) {
+                        (true, _) => Duration::ZERO,
+                        (false, true) => SETTLE,
+                        (false, false) => LOOK_EVERY,
+                    }
                 }
                 Err(SegmentError::Stopped) => break,
                 Err(error) => self.failed(&error),
@@ -124,30 +148,41 @@ impl Background {
         }
     }
 
+    /// Works once, unless another process does: it may be another gateway, or a command that erases.
     fn turn(&mut self) -> Result<(), SegmentError> {
-        if !self.locked()? {
-            return Ok(());
-        }
+        let folder = self.work.folder()?;
+        let Some(_sole) = Sole::try_take(&folder)? else { return Ok(()) };
         let now = (self.now)();
-        self.work.pass(now)?;
-        self.work.retire(now, self.kept, &self.journal)
+        // Whoever had the right before may not have ended well.
+        self.work.sweep()?;
+        let mut manifest = Manifest::read(&folder)?;
+        let looked = self.expiry.is_due(now);
+        // First, so that no segment is made of what is over.
+        let expired = self.work.expire(&mut self.expiry, &mut manifest, now, &self.journal);
+        self.told_expired(expired.err().as_ref());
+        if self.segments {
+            self.work.pass(&mut manifest, now)?;
+        }
+        self.work.retire(&mut manifest, now, (&self.expiry.terms, self.max_bytes), &self.journal)?;
+        if looked || self.more {
+            // After an error as well.
+            self.more = true;
+            self.more = self.work.drop_columns(&mut manifest, now)?;
+        }
+        Ok(())
     }
 
-    /// Takes the lock if nobody has it, and cleans up after whoever had it.
-    fn locked(&mut self) -> Result<bool, SegmentError> {
-        if self.lock.is_some() {
-            return Ok(true);
+    /// Tells once that retention fails; it is tried again at the next turn.
+    fn told_expired(&mut self, error: Option<&SegmentError>) {
+        use std::error::Error as _;
+        if let Some(error) = error {
+            self.work.stats.retention_errors.fetch_add(1, Relaxed);
+            if !self.late {
+                let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                tracing::error!(%error, cause, "records whose time is over could not be destroyed; it is tried again");
+            }
         }
-        let path = self.work.folder()?.join("compactor.lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(cause)) => return Err(cause.into()),
-        }
-        self.work.sweep()?;
-        self.lock = Some(file);
-        Ok(true)
+        self.late = error.is_some();
     }
 
     /// Tells an error; how long to wait until the next attempt.

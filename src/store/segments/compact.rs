@@ -5,7 +5,7 @@
 //! has no line is an orphan and is removed at the next start, journal files that are covered are removed by the next
 //! pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::SegmentError;
 use super::manifest::{Change, Entry, Manifest};
+use super::schema;
 use super::stats::SegmentStats;
 use super::step::{Faults, Step};
 use super::write::{Origin, SegmentWriter, Written};
@@ -53,6 +54,8 @@ pub(super) struct Work {
     pub(super) damaged: BTreeSet<PathBuf>,
     /// Adds what records had no time for when they were written.
     pub(super) complete: Option<Box<dyn Complete>>,
+    /// Segments with dead columns that cannot be written anew.
+    pub(super) stuck: BTreeSet<String>,
 }
 
 /// A closed journal file.
@@ -79,23 +82,22 @@ impl Work {
     }
 
     /// Makes segments of everything that is closed; how many. The caller has the lock.
-    pub(super) fn pass(&mut self, now: Timestamp) -> Result<u64, SegmentError> {
+    pub(super) fn pass(&mut self, manifest: &mut Manifest, now: Timestamp) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
-        let mut manifest = Manifest::read(&folder)?;
-        let closed = self.uncovered(&manifest, now)?;
+        let closed = self.uncovered(manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
         let mut made = 0;
         for group in groups(closed) {
-            match self.close(&folder, &mut manifest, &group, now) {
+            match self.close(&folder, manifest, &group, now) {
                 Ok(()) => made += 1,
                 // The rest of the journal does not wait for it.
                 Err(SegmentError::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        let closed = self.uncovered(&manifest, now)?;
+        let closed = self.uncovered(manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
-        self.tell(&manifest);
+        self.tell(manifest);
         Ok(made)
     }
 
@@ -103,6 +105,7 @@ impl Work {
     pub(super) fn sweep(&self) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
         let manifest = Manifest::read(&folder)?;
+        let known: HashSet<&str> = manifest.entries().iter().map(|e| &e.file[..]).collect();
         let mut removed = 0;
         for day in std::fs::read_dir(&folder)? {
             let day = day?;
@@ -111,8 +114,8 @@ impl Work {
             }
             for file in std::fs::read_dir(day.path())? {
                 let path = file?.path();
-                let known = path.strip_prefix(&folder).ok().and_then(Path::to_str);
-                if known.is_some_and(|name| manifest.entries().iter().any(|e| e.file == name)) {
+                let name = path.strip_prefix(&folder).ok().and_then(Path::to_str);
+                if name.is_some_and(|name| known.contains(name)) {
                     continue;
                 }
                 tracing::warn!(file = %path.display(), "an unfinished segment of an earlier run is removed");
@@ -199,7 +202,7 @@ impl Work {
 
     fn write(&mut self, path: &Path, origin: &Origin, group: &[Closed]) -> Result<Written, SegmentError> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        let mut writer = SegmentWriter::new(file, origin, &*self.keys)?;
+        let mut writer = SegmentWriter::new(file, origin, schema::columns(), &*self.keys)?;
         let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
         let mut reader = FrameReader::new(0);
         if let Some(complete) = &mut self.complete {
@@ -355,6 +358,7 @@ fn entry(origin: &Origin, written: &Written, name: &str) -> Entry {
         bytes: written.bytes,
         sha256: written.sha256.clone(),
         rows: span.rows,
+        erased: 0,
         instance: origin.instance,
         first_seq: span.first_seq,
         last_seq: span.last_seq,

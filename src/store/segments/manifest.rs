@@ -30,11 +30,14 @@ pub struct Entry {
     pub sha256: String,
     /// Number of rows.
     pub rows: u64,
+    /// Rows between the first and the last that were taken out since.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub erased: u64,
     /// The process that recorded them.
     pub instance: u32,
-    /// `seq` of the first row.
+    /// `seq` of the first row that was recorded, though it may have been erased since.
     pub first_seq: u64,
-    /// `seq` of the last row.
+    /// `seq` of the last row that was recorded, though it may have been erased since.
     pub last_seq: u64,
     /// When the first row was recorded, µs since 1970.
     pub first_ts: i64,
@@ -60,6 +63,18 @@ pub enum Removed {
     Size,
 }
 
+/// Why a segment was written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rewritten {
+    /// Rows were erased.
+    Erased,
+    /// The keys of some columns had been destroyed: nobody could read them, and now they are gone.
+    Expired,
+    /// Nothing was left out: the data keys are wrapped by a newer key.
+    Keys,
+}
+
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -73,6 +88,19 @@ pub enum Change {
         /// Why.
         reason: Removed,
     },
+    /// A segment takes the place of another, in one step.
+    Replace {
+        /// Path of the one that is no more.
+        old: String,
+        /// Why.
+        reason: Rewritten,
+        /// The one that holds instead.
+        new: Entry,
+    },
+}
+
+fn is_none(rows: &u64) -> bool {
+    *rows == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,7 +176,7 @@ impl Manifest {
         self.lines
     }
 
-    /// The segment that holds a record of that number, if there is one.
+    /// The segment that holds a record of that number, or held it before it was erased.
     #[must_use]
     pub fn covering(&self, seq: u64) -> Option<&Entry> {
         self.entries.iter().find(|e| (e.first_seq..=e.last_seq).contains(&seq))
@@ -170,6 +198,10 @@ impl Manifest {
         match line.change {
             Change::Add(entry) => self.entries.push(entry),
             Change::Remove { file, .. } => self.entries.retain(|e| e.file != file),
+            Change::Replace { old, new, .. } => match self.entries.iter_mut().find(|e| e.file == old) {
+                Some(entry) => *entry = new,
+                None => return Err(wrong("replaces a segment that is not there")),
+            },
         }
         self.lines += 1;
         self.last = Some(sha256(bytes));
@@ -184,6 +216,11 @@ impl Manifest {
         at: i64,
         faults: &dyn Faults,
     ) -> Result<(), ManifestError> {
+        if let Change::Replace { old, .. } = &change
+            && !self.entries.iter().any(|e| e.file == *old)
+        {
+            return Err(io::Error::other("the segment to replace is not in the manifest").into());
+        }
         let previous = self.last.clone().unwrap_or_default();
         let line = Line { version: 1, line: self.lines, at, previous, change };
         let mut bytes = serde_json::to_vec(&line).map_err(io::Error::from)?;
@@ -246,6 +283,7 @@ mod tests {
             bytes: 1,
             sha256: sha256(b""),
             rows: 10,
+            erased: 0,
             instance: 1,
             first_seq: 10 * n,
             last_seq: 10 * n + 9,
@@ -277,6 +315,22 @@ mod tests {
         assert_eq!(read.lines(), 4);
         assert_eq!(read.covering(29), Some(&entry(2)));
         assert!(read.covering(10).is_none() && read.covering(30).is_none());
+    }
+
+    #[test]
+    fn a_replaced_segment_gives_its_place_and_its_numbers() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut manifest = three(dir.path());
+        let new =
+            Entry { file: "dt=2026-11-22/10-node-1.r1.parquet".to_owned(), rows: 8, erased: 2, ..entry(1) };
+        let change = Change::Replace { old: entry(1).file, reason: Rewritten::Erased, new: new.clone() };
+        manifest.append(dir.path(), change.clone(), 6, &NoFaults).expect("appended");
+        let read = Manifest::read(dir.path()).expect("whole");
+        assert_eq!(read.entries(), [entry(0), new.clone(), entry(2)]);
+        assert_eq!(read.covering(15), Some(&new));
+        let wrong = manifest.append(dir.path(), change, 7, &NoFaults).expect_err("nothing to replace");
+        assert!(matches!(wrong, ManifestError::Read(_)));
+        assert_eq!(Manifest::read(dir.path()).expect("whole").lines(), 4, "nothing was written");
     }
 
     #[test]

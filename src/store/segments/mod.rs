@@ -11,12 +11,15 @@
 mod background;
 mod cells;
 mod compact;
+mod expire;
 mod manifest;
 mod material;
 mod read;
 mod retire;
+mod rewrite;
 mod rows;
 mod schema;
+mod sole;
 mod stats;
 mod step;
 mod verify;
@@ -25,11 +28,13 @@ mod write;
 use std::io;
 
 pub use background::{Compactor, CompactorOptions};
-pub use manifest::{Change, Entry, Manifest, ManifestError, Removed};
+pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
 pub(super) use read::{Segment, Wanted};
+pub use rewrite::{Editor, Without};
 pub use stats::SegmentStats;
-pub use verify::{Finding, Report, verify};
+pub use verify::{Finding, KeyReport, Report, verify, verify_keys};
 
+use crate::audit::AuditError;
 use crate::seal::KeyError;
 
 /// The folder of the segments inside the data folder.
@@ -44,6 +49,9 @@ pub enum SegmentError {
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The audit log, without which nothing is destroyed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A key.
     #[error("a key of a segment cannot be used")]
     Key(#[from] KeyError),
@@ -56,6 +64,15 @@ pub enum SegmentError {
     /// A closed journal file ends before its last record; it stays as it is.
     #[error("journal file {0} is damaged: it is kept and not made into a segment")]
     Damaged(String),
+    /// A segment's columns cannot all be opened, and would be lost in a new file.
+    #[error("segment {0} stays as it is: a key is missing that was not destroyed")]
+    Locked(String),
+    /// A newer version made the segment, with columns that this one does not know.
+    #[error("segment {0} stays as it is: a newer version wrote it")]
+    Newer(String),
+    /// The manifest names a segment as no version does.
+    #[error("{0} is not the name of a segment")]
+    Name(String),
     /// The process ends.
     #[error("stopped")]
     Stopped,

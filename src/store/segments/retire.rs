@@ -1,69 +1,130 @@
-//! Segments whose days are over go, and the oldest when the records have reached their size.
+//! The oldest segments go when the records have reached their size; others lose the columns that nobody can open.
 //!
 //! The manifest says first that a segment is gone, then its file is removed: a crash between the two leaves an orphan,
-//! which the next start removes. What went before its time is counted as lost, and so told in a gap record. Bound: one
-//! pass over the manifest.
+//! which the next turn removes. What went before its time is counted as lost, and so told in a gap record; what is held
+//! does not go. Bound: one pass over the manifest, [`REWRITES`] segments written anew.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::SegmentError;
 use super::compact::Work;
-use super::manifest::{Change, Entry, Manifest, Removed};
+use super::manifest::{Change, Entry, Manifest, Removed, Rewritten};
+use super::rewrite::{Rewriter, Without};
+use super::step::Step;
 use crate::clock::Timestamp;
 use crate::record::Kind;
+use crate::seal::{Day, KeyId};
 use crate::store::disk::sync_folder;
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::stats::{LossReason, Stats};
-
-/// How much is kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    /// Days, counted after the segment's last.
-    pub(super) days: u32,
-    /// Bytes of journal and segments together.
-    pub(super) bytes: u64,
-}
+use crate::store::terms::Terms;
 
 impl Work {
-    /// Removes what is due at `now`.
-    pub(super) fn retire(&self, now: Timestamp, kept: Kept, journal: &Stats) -> Result<(), SegmentError> {
-        let folder = self.folder()?;
-        let mut manifest = Manifest::read(&folder)?;
+    /// Removes the oldest segments until journal and segments together have at most so many bytes. What is held stays.
+    pub(super) fn retire(
+        &self,
+        manifest: &mut Manifest,
+        now: Timestamp,
+        (terms, most): (&Terms, u64),
+        journal: &Stats,
+    ) -> Result<(), SegmentError> {
         let mut oldest: Vec<Entry> = manifest.entries().to_vec();
         oldest.sort_by_key(|e| e.last_ts);
         let mut total = self.measure(journal)? + oldest.iter().map(|e| e.bytes).sum::<u64>();
         for entry in oldest {
-            let last = Timestamp::from_micros(entry.last_ts);
-            let over = last.day() + i64::from(kept.days) < now.day();
-            if !over && total <= kept.bytes {
+            if total <= most {
                 break;
             }
-            total = total.saturating_sub(entry.bytes);
-            let reason = if over { Removed::Age } else { Removed::Size };
-            let change = Change::Remove { file: entry.file.clone(), reason };
-            manifest.append(&folder, change, now.as_micros(), &*self.faults)?;
-            let path = folder.join(&entry.file);
-            std::fs::remove_file(&path)?;
-            sync_folder(&path)?;
-            if let Some(day) = path.parent() {
-                // Only the last of its day leaves an empty folder.
-                let _ = std::fs::remove_dir(day);
+            let last = Timestamp::from_micros(entry.last_ts);
+            if terms.holds_day(Day::of(last), Day::of(now)) {
+                continue;
             }
+            total = total.saturating_sub(entry.bytes);
+            self.forget(manifest, &entry.file, Removed::Size, now)?;
+            self.stats.removed_size.fetch_add(1, Relaxed);
+            journal.lose(Kind::Unknown, LossReason::Quota, entry.rows, last);
             let (file, rows) = (entry.file.as_str(), entry.rows);
-            if over {
-                self.stats.removed_age.fetch_add(1, Relaxed);
-                tracing::info!(file, rows, days = kept.days, "segment removed: its days are over");
-            } else {
-                self.stats.removed_size.fetch_add(1, Relaxed);
-                journal.lose(Kind::Unknown, LossReason::Quota, rows, last);
-                tracing::warn!(file, rows, limit = kept.bytes, "segment removed: the records are full");
+            tracing::warn!(file, rows, limit = most, "segment removed: the records are full");
+        }
+        self.tell(manifest);
+        Ok(())
+    }
+
+    /// Removes one segment: the pointer first, then the file.
+    pub(super) fn forget(
+        &self,
+        manifest: &mut Manifest,
+        file: &str,
+        reason: Removed,
+        now: Timestamp,
+    ) -> Result<(), SegmentError> {
+        let folder = self.folder()?;
+        let change = Change::Remove { file: file.to_owned(), reason };
+        manifest.append(&folder, change, now.as_micros(), &*self.faults)?;
+        let path = folder.join(file);
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
+        self.faults.at(Step::Unlinked)?;
+        sync_folder(&path)?;
+        if let Some(day) = path.parent() {
+            // Only the last of its day leaves an empty folder.
+            let _ = std::fs::remove_dir(day);
+        }
+        Ok(())
+    }
+
+    /// Writes segments anew that have columns whose keys of the day were all destroyed, a few at a time; whether there
+    /// may be more.
+    pub(super) fn drop_columns(
+        &mut self,
+        manifest: &mut Manifest,
+        now: Timestamp,
+    ) -> Result<bool, SegmentError> {
+        let folder = self.folder()?;
+        let without = Without { rows: BTreeSet::new(), columns: Vec::new(), reason: Rewritten::Expired };
+        let classes =
+            |keys: Vec<KeyId>| keys.into_iter().map(|key| (key.class, key.day)).collect::<BTreeSet<_>>();
+        let (live, gone) = (classes(self.keys.list()?), classes(self.keys.destroyed()?));
+        let mut done = 0;
+        for entry in manifest.entries().to_vec() {
+            let keys = entry.keys.iter().filter_map(|key| key.parse::<KeyId>().ok());
+            let dead = keys
+                .filter(|key| key.class.class().is_some())
+                .map(|key| (key.class, key.day))
+                .any(|of| gone.contains(&of) && !live.contains(&of));
+            if !dead || self.stuck.contains(&entry.file) {
+                continue;
+            }
+            if done == REWRITES {
+                return Ok(true);
+            }
+            done += 1;
+            let rewriter =
+                Rewriter { folder: &folder, keys: &self.keys, stop: &self.stop, faults: &*self.faults };
+            match rewriter.rewrite(manifest, &entry, &without, now) {
+                Ok(_) => {
+                    self.stats.columns_dropped.fetch_add(1, Relaxed);
+                }
+                Err(
+                    error @ (SegmentError::Locked(_)
+                    | SegmentError::Newer(_)
+                    | SegmentError::Name(_)
+                    | SegmentError::Damaged(_)),
+                ) => {
+                    tracing::warn!(%error, "columns that nobody can open stay in it");
+                    self.stuck.insert(entry.file);
+                }
+                Err(error) => return Err(error),
             }
         }
-        self.tell(&manifest);
-        Ok(())
+        self.tell(manifest);
+        Ok(false)
     }
 
     /// The bytes of all journal files now, which its own figures learn only when a file is closed.
@@ -82,3 +143,6 @@ impl Work {
         Ok(bytes)
     }
 }
+
+/// Segments written anew before the journal is looked at again.
+const REWRITES: usize = 8;

@@ -33,12 +33,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
-        let columns = schema::columns();
+    /// An empty batch of these columns.
+    pub(super) fn new(columns: &[&'static Column]) -> Self {
         Self {
-            schema: schema::schema(),
-            projection: Projection::new(&columns),
-            builders: columns.into_iter().map(Builder::new).collect(),
+            schema: schema::schema(columns),
+            projection: Projection::new(columns),
+            builders: columns.iter().copied().map(Builder::new).collect(),
             rows: 0,
             bytes: 0,
         }

@@ -23,9 +23,9 @@ pub(super) fn columns() -> Vec<&'static Column> {
     columns
 }
 
-/// The Arrow schema of a segment file.
-pub(super) fn schema() -> SchemaRef {
-    Arc::new(Schema::new(columns().into_iter().map(field).collect::<Vec<_>>()))
+/// The Arrow schema of a segment file with these columns.
+pub(super) fn schema(columns: &[&'static Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().copied().map(field).collect::<Vec<_>>()))
 }
 
 /// The Arrow type of a column.
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_field_tells_its_policy() {
-        let schema = schema();
+        let schema = schema(&columns());
         let field = schema.field_with_name("client_address").expect("a field");
         let about = |key: &str| field.metadata().get(key).map(String::as_str);
         assert_eq!(about("kelisim.name"), Some("client.address"));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::record::Class;
 
 /// Figures of the segments of one folder, as its compactor knows them.
 #[derive(Debug, Default)]
@@ -22,6 +23,18 @@ pub struct SegmentStats {
     pub removed_age: AtomicU64,
     /// Segments removed because the records had reached their size.
     pub removed_size: AtomicU64,
+    /// Segments written anew without columns that nobody can open any more.
+    pub columns_dropped: AtomicU64,
+    /// Times that everything was brought to what the terms of retention say.
+    pub retention_runs: AtomicU64,
+    /// Times that this failed; it is tried again.
+    pub retention_errors: AtomicU64,
+    /// Gauge: named holds.
+    pub holds: AtomicU64,
+    /// Gauges: days of a class that only a hold keeps.
+    held_days: [AtomicU64; Class::ALL.len()],
+    /// When retention was last done, or the process began, µs since 1970.
+    retention_done: AtomicI64,
     /// Gauge: closed journal files that are damaged and stay as they are.
     pub damaged: AtomicU64,
     /// Last record of the oldest closed file that is not in a segment, µs since 1970; 0 when there is none.
@@ -36,6 +49,27 @@ impl SegmentStats {
             0 => Duration::ZERO,
             since => now.since(Timestamp::from_micros(since)),
         }
+    }
+
+    /// Since when something may be there whose time is over.
+    #[must_use]
+    pub fn retention_lag(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_micros(self.retention_done.load(Relaxed)))
+    }
+
+    /// Days of a class that only a hold keeps.
+    #[must_use]
+    pub fn held_days(&self, class: Class) -> u64 {
+        self.held_days[class as usize].load(Relaxed)
+    }
+
+    pub(super) fn retention_is_done(&self, now: Timestamp) {
+        self.retention_done.store(now.as_micros(), Relaxed);
+    }
+
+    pub(super) fn held(&self, days: &[u64; Class::ALL.len()], holds: u64) {
+        self.held_days.iter().zip(days).for_each(|(gauge, n)| gauge.store(*n, Relaxed));
+        self.holds.store(holds, Relaxed);
     }
 
     pub(super) fn waiting(&self, since: Option<Timestamp>) {

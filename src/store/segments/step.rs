@@ -1,4 +1,4 @@
-//! The steps of a compaction, in the order in which a crash may fall between them.
+//! The steps of a compaction, a rewrite and a destruction, in the order in which a crash may fall between them.
 //!
 //! Production passes [`NoFaults`]; tests stop after any step and look at what a crash would leave. Bound: none.
 
@@ -19,10 +19,16 @@ pub(super) enum Step {
     ManifestWritten,
     /// The line is on the disk: the pointer.
     ManifestSynced,
-    /// One journal file is removed.
+    /// One file is removed.
     Unlinked,
     /// All of them are, and the folder is synced.
     Done,
+    /// The audit log says what will be destroyed.
+    Intended,
+    /// One key is destroyed.
+    KeyDestroyed,
+    /// The audit log says that it is destroyed.
+    Ended,
 }
 
 /// Where a test can stop a compaction.

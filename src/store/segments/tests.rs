@@ -13,17 +13,20 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use super::compact::Work;
 use super::manifest::Manifest;
-use super::retire::Kept;
+use super::sole::Sole;
 use super::step::{Faults, NoFaults, Step};
-use super::{Compactor, CompactorOptions, Finding, verify};
+use super::{Compactor, CompactorOptions, Finding, SegmentError, verify};
 use crate::clock::{self, Timestamp};
 use crate::config::Durability;
 use crate::record::{COLUMNS, Event, Fraud, ListBuf, Purpose, Row, Value};
 use crate::risk::test_purpose;
-use crate::seal::{KeyClass, KeyProvider as _, LocalKeys};
+use crate::seal::{Day, KeyClass, KeyProvider as _, LocalKeys};
 use crate::store::query::testing::granted;
 use crate::store::query::{Scan, parse};
-use crate::store::{Journal, JournalOptions, RecorderHandle, Stats, files};
+use crate::store::{Hold, Journal, JournalOptions, RecorderHandle, Stats, Terms, files};
+
+mod expire;
+mod rewrite;
 
 const FILE_BYTES: u64 = 1 << 16;
 
@@ -32,7 +35,12 @@ fn keys(dir: &Path) -> Arc<LocalKeys> {
 }
 
 fn start(dir: &Path) -> (Journal, RecorderHandle) {
-    let options = JournalOptions {
+    let (journal, mut handles) = Journal::start(options(dir), clock::now).expect("a journal");
+    (journal, handles.remove(0))
+}
+
+fn options(dir: &Path) -> JournalOptions {
+    JournalOptions {
         dir: dir.to_owned(),
         keys_dir: dir.join("keys"),
         rotate_after: Duration::from_secs(900),
@@ -41,13 +49,11 @@ fn start(dir: &Path) -> (Journal, RecorderHandle) {
         file_bytes: FILE_BYTES,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
-        retention_days: 90,
+        terms: Terms::days(90),
         hold: Duration::from_secs(5),
         node: "node-1".into(),
         workers: 1,
-    };
-    let (journal, mut handles) = Journal::start(options, clock::now).expect("a journal");
-    (journal, handles.remove(0))
+    }
 }
 
 /// Writes so many requests with values of every sort and class.
@@ -105,11 +111,21 @@ fn work(dir: &Path, faults: impl Faults + 'static) -> Work {
         unsettled: false,
         damaged: BTreeSet::new(),
         complete: None,
+        stuck: BTreeSet::new(),
     }
 }
 
 fn compact(dir: &Path) -> u64 {
-    work(dir, NoFaults).pass(clock::now()).expect("a pass")
+    pass(&mut work(dir, NoFaults), clock::now()).expect("a pass")
+}
+
+fn pass(work: &mut Work, now: Timestamp) -> Result<u64, SegmentError> {
+    let mut manifest = manifest(&work.dir);
+    work.pass(&mut manifest, now)
+}
+
+fn manifest(dir: &Path) -> Manifest {
+    Manifest::read(&dir.join(super::FOLDER)).expect("a manifest")
 }
 
 fn scan(dir: &Path, purpose: Purpose, filter: &str) -> Scan {
@@ -202,13 +218,13 @@ fn a_crash_after_any_step_loses_nothing_and_shows_nothing_twice() {
     for step in steps {
         let dir = filled(1200);
         let before = rows(dir.path(), Purpose::Security, "");
-        work(dir.path(), StopAt(step)).pass(clock::now()).expect_err("stopped");
+        pass(&mut work(dir.path(), StopAt(step)), clock::now()).expect_err("stopped");
         assert_eq!(rows(dir.path(), Purpose::Security, ""), before, "{step:?}");
         assert!(folded(dir.path()).values().all(|n| *n == 1), "{step:?}");
         let mut again = work(dir.path(), NoFaults);
         let orphans = again.sweep().expect("swept");
         assert_eq!(orphans > 0, matches!(step, FileSynced | Renamed | NameSynced), "{step:?}");
-        again.pass(clock::now()).expect("a pass");
+        pass(&mut again, clock::now()).expect("a pass");
         assert_eq!(rows(dir.path(), Purpose::Security, ""), before, "{step:?}");
         assert_eq!((journal_files(dir.path()), segments(dir.path()).len()), (0, 1), "{step:?}");
         let report = verify(dir.path()).expect("readable");
@@ -312,8 +328,8 @@ fn a_damaged_journal_file_stays_and_the_others_go() {
     std::fs::write(hurt, bytes).expect("written");
     let before = rows(dir.path(), Purpose::Support, "").len();
     let mut work = work(dir.path(), NoFaults);
-    work.pass(clock::now()).expect("a pass");
-    work.pass(clock::now()).expect("a pass");
+    pass(&mut work, clock::now()).expect("a pass");
+    pass(&mut work, clock::now()).expect("a pass");
     assert_eq!(work.stats.damaged.load(Relaxed), 1);
     assert!(hurt.exists());
     assert_eq!(journal_files(dir.path()), 1);
@@ -321,7 +337,7 @@ fn a_damaged_journal_file_stays_and_the_others_go() {
 }
 
 #[test]
-fn segments_go_when_their_days_are_over_and_when_there_are_too_many() {
+fn the_oldest_segment_goes_when_there_are_too_many_unless_it_is_held() {
     let dir = filled(500);
     compact(dir.path());
     let (journal, handle) = start(dir.path());
@@ -329,18 +345,20 @@ fn segments_go_when_their_days_are_over_and_when_there_are_too_many() {
     assert!(journal.stop());
     compact(dir.path());
     assert_eq!(segments(dir.path()).len(), 2);
-    let stats = Stats::default();
+    let (stats, now) = (Stats::default(), clock::now());
     let work = work(dir.path(), NoFaults);
     let newest = std::fs::metadata(&segments(dir.path())[1]).expect("a file").len();
-    let day = Duration::from_secs(86_400);
-    let kept = |days, bytes| Kept { days, bytes };
-    work.retire(clock::now(), kept(1, u64::MAX), &stats).expect("retired");
-    assert_eq!(segments(dir.path()).len(), 2);
-    work.retire(clock::now(), kept(1, newest), &stats).expect("retired");
+    let retire = |terms: &Terms, bytes| {
+        work.retire(&mut manifest(dir.path()), now, (terms, bytes), &stats).expect("retired");
+        segments(dir.path()).len()
+    };
+    let (today, all) = (Day::of(now), Vec::new());
+    let hold = Hold { name: "a case".into(), from: today, until: today, classes: all };
+    assert_eq!(retire(&Terms::days(1), u64::MAX), 2);
+    assert_eq!(retire(&Terms::new([1; 5], [0; 5], vec![hold]), newest), 2);
+    assert_eq!(retire(&Terms::days(1), newest), 1);
     assert_eq!(rows(dir.path(), Purpose::Support, "").len(), 500);
     assert_eq!(stats.dropped(crate::record::Kind::Unknown, crate::store::LossReason::Quota), 500);
-    work.retire(clock::now().plus(day * 3), kept(1, u64::MAX), &stats).expect("retired");
-    assert_eq!(rows(dir.path(), Purpose::Support, "").len(), 0);
     assert_eq!(work.sweep().expect("swept"), 0);
 }
 
@@ -363,7 +381,14 @@ fn verify_finds_a_changed_file_and_a_missing_one() {
 #[test]
 fn one_of_two_compactors_works_and_the_other_takes_over() {
     let dir = filled(500);
-    let options = CompactorOptions { dir: dir.path().to_owned(), retention_days: 90, max_bytes: u64::MAX };
+    let folder = work(dir.path(), NoFaults).folder().expect("a folder");
+    let held = Sole::try_take(&folder).expect("a lock").expect("free");
+    let options = CompactorOptions {
+        dir: dir.path().to_owned(),
+        terms: Terms::days(90),
+        max_bytes: u64::MAX,
+        segments: true,
+    };
     let begin = || {
         let (keys, stats) = (keys(dir.path()), Arc::<Stats>::default());
         // Far ahead, so that the files have settled.
@@ -377,11 +402,14 @@ fn one_of_two_compactors_works_and_the_other_takes_over() {
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    let first = begin();
-    wait_for(&|| journal_files(dir.path()) == 0);
-    let second = begin();
+    let (first, second) = (begin(), begin());
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(second.stats().segments.load(Relaxed), 0, "it waits for the lock");
+    let made = |c: &Compactor| c.stats().records.load(Relaxed);
+    assert_eq!((journal_files(dir.path()) > 0, made(&first), made(&second)), (true, 0, 0), "they wait");
+    drop(held);
+    first.thread().unpark();
+    second.thread().unpark();
+    wait_for(&|| journal_files(dir.path()) == 0);
     first.stop();
     second.thread().unpark();
     wait_for(&|| second.stats().segments.load(Relaxed) == 1);
@@ -410,7 +438,7 @@ fn what_the_writer_had_no_time_for_is_completed_on_the_way_into_a_segment() {
         file_bytes: FILE_BYTES,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
-        retention_days: 90,
+        terms: Terms::days(90),
         hold: Duration::from_secs(5),
         node: "node-1".into(),
         workers: 1,
@@ -440,7 +468,7 @@ fn what_the_writer_had_no_time_for_is_completed_on_the_way_into_a_segment() {
     let agents = Arc::<crate::agents::AgentData>::default();
     let mut work = work(dir.path(), NoFaults);
     work.complete = Some(Box::new(crate::agents::Agents::following(Arc::clone(&agents))));
-    assert_eq!(work.pass(clock::now()).expect("a pass"), 1);
+    assert_eq!(pass(&mut work, clock::now()).expect("a pass"), 1);
     let version = agents.in_force().version().to_owned();
     assert_eq!(versions(), BTreeMap::from([(version, 40)]));
     assert_eq!(agents.figures.completed.load(Relaxed), 40);

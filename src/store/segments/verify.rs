@@ -1,8 +1,8 @@
 //! Checks the segments of a data folder against their manifest.
 //!
 //! Every line of the manifest must follow the one before it; every file must be there with its size and hash; the
-//! numbers of one process must not have holes. Opens no record and needs no key. Bound: one line per finding, one block
-//! of [`BLOCK_BYTES`].
+//! numbers of one process must not have holes but those of erased rows, which the manifest counts. [`verify_keys`] looks
+//! whether the keys are there. Opens no record. Bound: one line per finding, one block of [`BLOCK_BYTES`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::manifest::{Entry, Manifest, hex};
+use crate::seal::{KeyError, KeyId, KeyProvider};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
 
@@ -24,6 +25,9 @@ pub enum Finding {
     Unreadable(String),
     /// A segment is not what was written.
     Changed(String),
+    /// The manifest's numbers of a segment do not fit: not every record between its first and last is in it or was
+    /// erased.
+    Count(String),
     /// Records between two segments of a process are in neither; they may be in the journal still.
     Hole {
         /// Which process.
@@ -44,6 +48,8 @@ pub struct Report {
     pub segments: u64,
     /// Records in them.
     pub records: u64,
+    /// Records that were erased from them.
+    pub erased: u64,
     /// Bytes of them.
     pub bytes: u64,
     /// What is wrong; empty is good.
@@ -71,14 +77,55 @@ pub fn verify(dir: &Path) -> io::Result<Report> {
     for entry in manifest.entries() {
         report.segments += 1;
         report.records += entry.rows;
+        report.erased += entry.erased;
         report.bytes += entry.bytes;
         report.findings.extend(check(&folder, entry));
+    }
+    // What went or was written anew meanwhile is not missing.
+    if report.findings.iter().any(|f| matches!(f, Finding::Missing(_)))
+        && let Ok(now) = Manifest::read(&folder)
+    {
+        let exists = |file: &String| now.entries().iter().any(|e| e.file == *file);
+        report.findings.retain(|f| !matches!(f, Finding::Missing(file) if !exists(file)));
     }
     report.findings.extend(holes(manifest.entries(), &journal));
     Ok(report)
 }
 
+/// What has become of the keys of the segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyReport {
+    /// Segments of which a key was destroyed: its columns are unreadable for ever, and will be taken out.
+    pub expired: u64,
+    /// Keys that segments need and that are not there, without having been destroyed: the segment and the key.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Checks that the keys of the segments below a data folder are there, or were destroyed. Opens nothing with them.
+///
+/// # Errors
+/// When the manifest or the keys cannot be read.
+pub fn verify_keys(dir: &Path, keys: &dyn KeyProvider) -> io::Result<KeyReport> {
+    let manifest = Manifest::read(&dir.join(super::FOLDER)).map_err(io::Error::other)?;
+    let names = |keys: Result<Vec<KeyId>, KeyError>| -> io::Result<BTreeSet<String>> {
+        Ok(keys.map_err(io::Error::other)?.iter().map(ToString::to_string).collect())
+    };
+    // What is destroyed between the two is in both.
+    let (live, destroyed) = (names(keys.list())?, names(keys.destroyed())?);
+    let mut report = KeyReport::default();
+    for entry in manifest.entries() {
+        report.expired += u64::from(entry.keys.iter().any(|key| destroyed.contains(key)));
+        let missing = entry.keys.iter().filter(|key| !live.contains(*key) && !destroyed.contains(*key));
+        report.missing.extend(missing.map(|key| (entry.file.clone(), key.clone())));
+    }
+    Ok(report)
+}
+
 fn check(folder: &Path, entry: &Entry) -> Option<Finding> {
+    let covered = entry.last_seq.checked_sub(entry.first_seq).and_then(|n| n.checked_add(1));
+    if covered != entry.rows.checked_add(entry.erased) {
+        return Some(Finding::Count(entry.file.clone()));
+    }
     match hash(&folder.join(&entry.file)) {
         Ok((bytes, sha256)) if bytes == entry.bytes && sha256 == entry.sha256 => None,
         Ok(_) => Some(Finding::Changed(entry.file.clone())),

@@ -66,11 +66,22 @@ pub(super) struct Written {
 }
 
 impl SegmentWriter {
-    /// Begins a file.
-    pub(super) fn new(file: File, origin: &Origin, keys: &dyn KeyProvider) -> Result<Self, SegmentError> {
-        let batch = Batch::new();
-        let (encryption, used) = encryption(origin.day, keys)?;
-        let properties = properties(origin, encryption)?;
+    /// Begins a file with these columns. A class whose keys of that day were all destroyed is left out: a new key
+    /// would only seal absent values, and outlive its day.
+    pub(super) fn new(
+        file: File,
+        origin: &Origin,
+        mut columns: Vec<&'static Column>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Self, SegmentError> {
+        for class in KeyClass::ALL {
+            if keys.ended(class, origin.day)? {
+                columns.retain(|column| KeyClass::from(column.class) != class);
+            }
+        }
+        let batch = Batch::new(&columns);
+        let (encryption, used) = encryption(origin.day, &columns, keys)?;
+        let properties = properties(origin, &columns, encryption)?;
         let writer = ArrowWriter::try_new(Hashed::new(file), batch.schema(), Some(properties))?;
         let arrived = Column::by_name("start_ts");
         Ok(Self { writer, batch, keys: used, arrived, span: Span::default() })
@@ -108,11 +119,16 @@ impl SegmentWriter {
     }
 }
 
-/// The keys of a new file, and which keys wrap them.
+/// The keys of a new file, and which keys wrap them. None when no column is sealed: a file with a key for its footer alone
+/// would have every column sealed under that one.
 fn encryption(
     day: Day,
+    columns: &[&'static Column],
     keys: &dyn KeyProvider,
-) -> Result<(Arc<FileEncryptionProperties>, Vec<KeyId>), SegmentError> {
+) -> Result<(Option<Arc<FileEncryptionProperties>>, Vec<KeyId>), SegmentError> {
+    if !columns.iter().any(|column| schema::sealed(column)) {
+        return Ok((None, Vec::new()));
+    }
     let wrapped = |class: KeyClass| -> Result<(Dek, KeyId, Material), SegmentError> {
         let (key, dek) = (keys.current(class, day)?, Dek::random()?);
         let material = Material { key: key.to_string(), wrapped: keys.wrap(&key, &dek)? };
@@ -123,7 +139,7 @@ fn encryption(
     let mut builder = FileEncryptionProperties::builder(footer.bytes().to_vec())
         .with_plaintext_footer(true)
         .with_footer_key_metadata(material.encode(true));
-    for column in schema::columns().into_iter().filter(|c| schema::sealed(c)) {
+    for column in columns.iter().filter(|c| schema::sealed(c)) {
         let (dek, key, material) = wrapped(column.class.into())?;
         let (leaf, bytes) = (schema::leaf(column), dek.bytes().to_vec());
         builder = builder.with_column_key_and_metadata(&leaf, bytes, material.encode(false));
@@ -131,12 +147,13 @@ fn encryption(
             used.push(key);
         }
     }
-    Ok((builder.build()?, used))
+    Ok((Some(builder.build()?), used))
 }
 
 fn properties(
     origin: &Origin,
-    encryption: Arc<FileEncryptionProperties>,
+    columns: &[&'static Column],
+    encryption: Option<Arc<FileEncryptionProperties>>,
 ) -> Result<WriterProperties, SegmentError> {
     let about = [
         ("kelisim.node", String::from_utf8_lossy(&origin.node).into_owned()),
@@ -145,7 +162,6 @@ fn properties(
     ];
     let about = about.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
     let mut builder = WriterProperties::builder()
-        .with_file_encryption_properties(encryption)
         .set_created_by(concat!("kelisim ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(about))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -153,7 +169,10 @@ fn properties(
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_bloom_filter_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Page);
-    for column in schema::columns() {
+    if let Some(encryption) = encryption {
+        builder = builder.with_file_encryption_properties(encryption);
+    }
+    for column in columns {
         if schema::sealed(column) {
             builder = builder.set_column_statistics_enabled(schema::path(column), EnabledStatistics::None);
         } else if RISING.contains(&column.name) {

@@ -26,7 +26,7 @@ pub(super) fn options(dir: &Path) -> JournalOptions {
         file_bytes: 1 << 20,
         ring_bytes: 1 << 20,
         max_bytes: 1 << 30,
-        retention_days: 90,
+        terms: crate::store::Terms::days(90),
         rotate_after: Duration::from_secs(900),
         hold: Duration::from_millis(5),
         node: "node-1".into(),

@@ -94,21 +94,6 @@ fn the_oldest_file_goes_when_the_journal_is_full_and_it_is_told() {
 }
 
 #[test]
-fn files_go_when_their_days_are_over() {
-    static NOW: AtomicI64 = AtomicI64::new(86_400_000_000 * 20_000);
-    let dir = tempfile::tempdir().expect("a folder");
-    let now = || Timestamp::from_micros(NOW.load(SeqCst));
-    for (name, days) in [("/1", 90), ("/2", 1), ("/3", 0)] {
-        let (journal, mut handles) = Journal::start(options(dir.path()), now).expect("a journal");
-        record(handles.remove(0), &[name]);
-        assert!(journal.stop());
-        NOW.fetch_add(86_400_000_000 * days, SeqCst);
-    }
-    // At 90 days the first file was still there; one day later it is gone.
-    assert_eq!(paths(dir.path()), ["/2", "/3"]);
-}
-
-#[test]
 fn a_follower_sees_every_row_once_over_files_and_processes() {
     let dir = tempfile::tempdir().expect("a folder");
     let options = JournalOptions { file_bytes: 8 << 10, ..options(dir.path()) };

@@ -13,7 +13,8 @@ fn top(by: By, limits: Limits, rows: &[(u8, u8, u64)]) -> Top {
     for (i, (key, visitor, number)) in rows.iter().enumerate() {
         let key = [*key];
         let tag = [*visitor];
-        let measure = if by == By::Visitors { Value::Text(&tag) } else { Value::U64(*number) };
+        let measure =
+            if matches!(by, By::Visitors | By::Visits) { Value::Text(&tag) } else { Value::U64(*number) };
         let half = if i % 2 == 0 { &mut first } else { &mut second };
         half.add(Some(&Value::Text(&key)), Some(&measure));
     }
@@ -32,7 +33,7 @@ proptest! {
             of_key.2 += number;
             of_key.3.push(*number);
         }
-        for by in [By::Hits, By::Visitors, By::Bytes, By::P95] {
+        for by in [By::Hits, By::Visitors, By::Visits, By::Bytes, By::P95] {
             let result = top(by, Limits::default(), &rows).finish(usize::MAX, 0);
             prop_assert_eq!(result.rows.len(), naive.len());
             prop_assert!(result.rows.windows(2).all(|w| w[0].measure >= w[1].measure));
@@ -44,7 +45,7 @@ proptest! {
                 let p95 = numbers[(numbers.len() * 95).div_ceil(100) - 1];
                 match by {
                     By::Hits => prop_assert_eq!(row.measure, *hits),
-                    By::Visitors => prop_assert_eq!(row.measure, visitors.len() as u64),
+                    By::Visitors | By::Visits => prop_assert_eq!(row.measure, visitors.len() as u64),
                     By::Bytes => prop_assert_eq!(row.measure, *sum),
                     By::P95 => prop_assert!(row.measure >= p95 && row.measure - p95 <= p95 / 64),
                 }
