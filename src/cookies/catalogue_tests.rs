@@ -187,8 +187,8 @@ fn equal_rank_and_different_categories_is_a_mistake() {
         let problems = operator(&format!("{{ {a} }},\n{{ {b} }}")).expect_err("a conflict");
         assert_eq!((problems.len(), problems[0].line), (1, 3), "{problems:?}");
     }
-    let fine = r#"{ match = "=x", category = "functional" }, { match = "^x", category = "analytics" },
-                  { match = "=X", category = "analytics" }, { match = "=y", category = "analytics" }, { match = "=y", category = "analytics" }"#;
+    let fine = r#"{ match = "=yx", category = "functional" }, { match = "^yx", category = "analytics" },
+                  { match = "=yX", category = "analytics" }, { match = "=y", category = "analytics" }, { match = "=y", category = "analytics" }"#;
     assert!(operator(fine).is_ok());
 }
 
