@@ -25,8 +25,11 @@ mod write;
 use std::io;
 
 pub use background::{Compactor, CompactorOptions};
+pub(super) use cells::{Cells, Values};
 pub use manifest::{Change, Entry, Manifest, ManifestError, Removed};
 pub(super) use read::{Segment, Wanted};
+pub(super) use rows::Batch;
+pub use schema::Shape;
 pub use stats::SegmentStats;
 pub use verify::{Finding, Report, verify};
 
