@@ -10,7 +10,7 @@ use super::who::Who;
 use crate::clock::Timestamp;
 use crate::record::Purpose;
 
-/// Longest reason, recipient or filter in an entry, in bytes; longer ones are refused, not cut.
+/// Longest reason, recipient, filter or statement in an entry, in bytes; longer ones are refused, not cut.
 pub(super) const TEXT_BYTES: usize = 8 * 1024;
 
 /// The sort of an entry.
@@ -90,6 +90,11 @@ pub struct Reading<'a> {
     pub command: &'a str,
     /// The filter, without values of sealed columns.
     pub filter: &'a str,
+    /// The SQL statement over the records that the filter finds, without literals unless the purpose opens nothing
+    /// sealed.
+    pub sql: Option<&'a str>,
+    /// How much of addresses a recipient gets.
+    pub addresses: Option<&'a str>,
     /// The columns that are shown or counted; none for every column that the purpose opens.
     pub columns: &'a [&'a str],
     /// Given for an export to a recipient.
@@ -125,6 +130,9 @@ pub struct Entry {
     /// The filter; values of sealed columns are keyed hashes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The SQL statement; its literals are keyed hashes when a sealed column was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
     /// The columns shown or counted; `*` for every column that the purpose opens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -134,6 +142,9 @@ pub struct Entry {
     /// `disclosure`: who gets the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
+    /// `disclosure`: how much of addresses is given: `full`, `network` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<String>,
     /// `end`: records shown, counted or given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -168,9 +179,11 @@ impl Entry {
             reason: None,
             command: None,
             filter: None,
+            sql: None,
             columns: Vec::new(),
             basis: None,
             recipient: None,
+            addresses: None,
             rows: None,
             outcome: None,
             bytes: None,
@@ -189,6 +202,8 @@ impl Entry {
             reason: reading.reason.map(|r| r.trim().to_owned()),
             command: Some(reading.command.to_owned()),
             filter: Some(reading.filter.to_owned()),
+            sql: reading.sql.map(str::to_owned),
+            addresses: reading.addresses.map(str::to_owned),
             columns: columns.iter().map(|&c| c.to_owned()).collect(),
             basis: reading.disclosure.map(|d| d.basis),
             recipient: reading.disclosure.map(|d| d.recipient.trim().to_owned()),
