@@ -36,6 +36,7 @@ use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
+use crate::store::lent;
 use crate::store::segments::{Compactor, CompactorOptions};
 use crate::store::{self, Journal, JournalOptions};
 
@@ -316,6 +317,10 @@ fn compactor(
     journal: &Journal,
     agents: &Arc<AgentData>,
 ) -> Result<Option<Compactor>, StartError> {
+    // What a killed `kelisim logs sql` left: nobody can read it, so it does not keep the gateway from starting.
+    if let Err(error) = lent::sweep(&config.records.dir.join(lent::FOLDER)) {
+        tracing::warn!(%error, "what an earlier `kelisim logs sql` left could not be removed");
+    }
     if !config.records.segments {
         return Ok(None);
     }
