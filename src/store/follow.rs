@@ -95,7 +95,7 @@ impl Follower {
             follower.places.entry(name.instance).or_insert(Place::before(name.number));
         }
         // What is in segments by now is not new; what becomes one from now on may be.
-        follower.finished(&[], &mut |_| ControlFlow::Continue(()))?;
+        let _: ControlFlow<()> = follower.finished(&[], &mut |_| ControlFlow::Continue(()))?;
         follower.poll(|_| ControlFlow::Continue(()))?;
         Ok(follower)
     }

@@ -19,6 +19,7 @@
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
+//! | [`sql`] | what does DuckDB answer over the permitted rows, and what can it not reach? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
@@ -64,6 +65,7 @@ mod refusals;
 mod sealed;
 mod secure;
 mod segments;
+mod sql;
 mod strict;
 mod support;
 mod test_request;
