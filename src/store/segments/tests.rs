@@ -422,7 +422,7 @@ fn what_the_writer_had_no_time_for_is_completed_on_the_way_into_a_segment() {
     assert!(journal.stop());
     let versions = || {
         let mut found = BTreeMap::new();
-        let column = |name| crate::record::Column::by_name(name).expect("a column");
+        let column = |name| Column::by_name(name).expect("a column");
         let (version, agent) = (column("ua.data_version"), column("user_agent.original"));
         scan(dir.path(), Purpose::Support, "")
             .newest_first(|row| {
