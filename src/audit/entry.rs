@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::ledger::{Chained, Interruption};
 use crate::record::Purpose;
 
-/// Longest reason, recipient or filter in an entry, in bytes; longer ones are refused, not cut.
+/// Longest reason, recipient, filter or statement in an entry, in bytes; longer ones are refused, not cut.
 pub(super) const TEXT_BYTES: usize = 8 * 1024;
 
 /// The sort of an entry.
@@ -124,6 +124,11 @@ pub struct Reading<'a> {
     pub command: &'a str,
     /// The filter, without values of sealed columns.
     pub filter: &'a str,
+    /// The SQL statement over the records that the filter finds, without literals unless the purpose opens nothing
+    /// sealed.
+    pub sql: Option<&'a str>,
+    /// How much of addresses a recipient gets.
+    pub addresses: Option<&'a str>,
     /// The columns that are shown or counted; none for every column that the purpose opens.
     pub columns: &'a [&'a str],
     /// Given for an export to a recipient.
@@ -159,6 +164,9 @@ pub struct Entry {
     /// The filter; values of sealed columns are keyed hashes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The SQL statement; its literals are keyed hashes when a sealed column was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
     /// The columns shown or counted; `*` for every column that the purpose opens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -168,6 +176,9 @@ pub struct Entry {
     /// `disclosure`: who gets the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
+    /// `disclosure`: how much of addresses is given: `full`, `network` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<String>,
     /// `end`: records shown, counted or given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -217,9 +228,11 @@ impl Entry {
             reason: None,
             command: None,
             filter: None,
+            sql: None,
             columns: Vec::new(),
             basis: None,
             recipient: None,
+            addresses: None,
             rows: None,
             outcome: None,
             class: None,
@@ -269,6 +282,8 @@ impl Entry {
             reason: reading.reason.map(|r| r.trim().to_owned()),
             command: Some(reading.command.to_owned()),
             filter: Some(reading.filter.to_owned()),
+            sql: reading.sql.map(str::to_owned),
+            addresses: reading.addresses.map(str::to_owned),
             columns: columns.iter().map(|&c| c.to_owned()).collect(),
             basis: reading.disclosure.map(|d| d.basis),
             recipient: reading.disclosure.map(|d| d.recipient.trim().to_owned()),

@@ -77,6 +77,7 @@ impl AuditLog {
             ("the reason", reading.reason.map_or(0, str::len)),
             ("the recipient", reading.disclosure.map_or(0, |d| d.recipient.len())),
             ("the filter", reading.filter.len()),
+            ("the statement", reading.sql.map_or(0, str::len)),
         ];
         if let Some((what, _)) = texts.into_iter().find(|(_, len)| *len > TEXT_BYTES) {
             return Err(AuditError::TooLong(what));

@@ -14,6 +14,8 @@ fn reading<'a>(reason: &'a str) -> Reading<'a> {
         reason: Some(reason),
         command: "logs query",
         filter: "client.address=hmac:0011",
+        sql: None,
+        addresses: None,
         columns: &["client.address"],
         disclosure: None,
     }

@@ -20,7 +20,7 @@ pub mod wire;
 pub use event::{Ads, COLUMNS, Column, Event, Fraud};
 pub use list::{List, ListBuf, ListSpan, Lists, Word};
 pub use purpose::{Opened, Purpose};
-pub use row::{Projection, Row, Value};
+pub use row::{Precision, Projection, Row, Value};
 pub use wire::field_of;
 
 /// Version of the column table. Columns are only ever added; an id is never used again.

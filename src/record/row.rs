@@ -4,7 +4,7 @@
 //! never shows a class that is not opened. Bound: the bytes of the row.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::event::{self, Column, Type};
 use super::list::List;
@@ -61,6 +61,37 @@ impl fmt::Debug for Value<'_> {
     }
 }
 
+/// How much of an address a row shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// All of it, as far as the purpose opens it.
+    #[default]
+    Full,
+    /// Its network: /24, or /48 for IPv6.
+    Network,
+    /// Nothing.
+    Hidden,
+}
+
+impl Precision {
+    fn of<'a>(self, value: Value<'a>) -> Option<Value<'a>> {
+        match (self, value) {
+            (Self::Full, value) => Some(value),
+            (Self::Network, Value::Address(ip)) => Some(Value::Address(network(ip))),
+            (Self::Hidden, Value::Address(_)) => None,
+            (_, value) => Some(value),
+        }
+    }
+}
+
+/// The first address of the /24 or /48.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> 48))),
+    }
+}
+
 /// One record as a reader sees it, borrowed from the reader's buffer.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
@@ -72,6 +103,7 @@ pub struct Row<'a> {
     pub kind: Kind,
     node: &'a [u8],
     schema: u64,
+    addresses: Precision,
     sections: Sections<'a>,
 }
 
@@ -95,7 +127,14 @@ impl<'a> Row<'a> {
         let clear = &mut sections[Class::Clear as usize];
         let kind = clear.first().map_or(Kind::Unknown, |code| Kind::from_code(*code));
         *clear = clear.get(1..).unwrap_or_default();
-        Self { seq, ts, kind, node, schema, sections }
+        Self { seq, ts, kind, node, schema, addresses: Precision::Full, sections }
+    }
+
+    /// The same row, showing only so much of its addresses.
+    #[must_use]
+    pub const fn with_addresses(mut self, precision: Precision) -> Self {
+        self.addresses = precision;
+        self
     }
 
     /// The same row with further clear fields behind its own, which stand in `room` afterwards.
@@ -120,7 +159,7 @@ impl<'a> Row<'a> {
         let mut left = self.sections[column.class as usize];
         while let Some((id, raw, rest)) = next_field(left) {
             if id == column.id {
-                return Value::of(column.ty, raw);
+                return Value::of(column.ty, raw).and_then(|value| self.addresses.of(value));
             }
             left = rest;
         }
@@ -151,6 +190,9 @@ impl<'a> Row<'a> {
                     }
                 }
             }
+        }
+        if self.addresses != Precision::Full {
+            out.iter_mut().for_each(|place| *place = place.and_then(|value| self.addresses.of(value)));
         }
     }
 
@@ -201,5 +243,34 @@ impl Projection {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Purpose;
+    use crate::store::query::testing::{Stored, event};
+
+    #[test]
+    fn addresses_are_cut_or_hidden_wherever_they_are_read() {
+        let columns = ["client.address", "network.peer.address"].map(|name| Column::by_name(name).unwrap());
+        let projection = Projection::new(&columns);
+        for (full, network) in [("203.0.113.77", "203.0.113.0"), ("2001:db8:1:2::3", "2001:db8:1::")] {
+            let address = |text: &str| Some(Value::Address(text.parse().unwrap()));
+            let at = full.parse().ok();
+            let stored = Stored::new(&event::Event { client_address: at, peer_address: at, ..event() });
+            let row = stored.row(Purpose::Security, 1, Timestamp::default());
+            for (precision, shown) in [
+                (Precision::Full, address(full)),
+                (Precision::Network, address(network)),
+                (Precision::Hidden, None),
+            ] {
+                let row = row.with_addresses(precision);
+                let mut out = [None; 2];
+                row.project(&projection, &mut out);
+                assert!(out == [shown; 2] && row.get(columns[0]) == shown, "{precision:?}");
+            }
+        }
     }
 }

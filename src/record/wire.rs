@@ -145,7 +145,7 @@ pub fn field_of(section: &[u8], wanted: u8) -> Option<&[u8]> {
 }
 
 /// The address of a 16-byte field.
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     let octets: [u8; 16] = bytes.try_into().ok()?;
     Some(Ipv6Addr::from(octets).to_canonical())
 }

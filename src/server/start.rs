@@ -37,6 +37,7 @@ use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
+use crate::store::lent;
 use crate::store::segments::{Compactor, CompactorOptions};
 use crate::store::{self, Journal, JournalOptions, Terms};
 
@@ -329,6 +330,10 @@ pub(super) fn labels(config: &Config) -> LabelSpace {
 
 /// The thread that destroys what is over, and makes segments if the configuration wants them.
 fn compactor(config: &Config, journal: &Journal, agents: &Arc<AgentData>) -> Result<Compactor, StartError> {
+    // What a killed `kelisim logs sql` left: nobody can read it, so it does not keep the gateway from starting.
+    if let Err(error) = lent::sweep(&config.records.dir.join(lent::FOLDER)) {
+        tracing::warn!(%error, "what an earlier `kelisim logs sql` left could not be removed");
+    }
     let options = CompactorOptions {
         dir: config.records.dir.clone(),
         terms: Terms::from_config(&config.records),

@@ -20,6 +20,7 @@ fn the_help_of_every_verb_is_a_contract() {
         &["logs", "query"],
         &["logs", "top"],
         &["logs", "hist"],
+        &["logs", "sql"],
         &["logs", "fields"],
         &["logs", "export"],
         &["logs", "audit"],

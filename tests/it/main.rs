@@ -25,6 +25,7 @@
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
+//! | [`sql`] | what does DuckDB answer over the permitted rows, and what can it not reach? |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
@@ -76,6 +77,7 @@ mod retention;
 mod sealed;
 mod secure;
 mod segments;
+mod sql;
 mod strict;
 mod support;
 mod test_request;

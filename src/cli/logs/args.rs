@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::help::{EXPORT_HELP, FILTER_HELP, HIST_HELP, QUERY_HELP, SQL_HELP, TOP_HELP};
 use super::verify::VerifyArgs;
 use crate::record::{Column, Purpose};
 use crate::store::query::filter::Moment;
+use crate::store::query::units::parse_bytes;
 use crate::store::query::{By, READERS, field, parse_moment, resolve};
 
 /// Search, follow and count the records of requests.
@@ -33,6 +35,8 @@ pub enum LogsCommand {
     Top(TopArgs),
     /// Count records by time or by the size of a number
     Hist(HistArgs),
+    /// Ask in SQL, by DuckDB
+    Sql(SqlArgs),
     /// List the fields: names, class, and which purpose opens them
     Fields(FieldsArgs),
     /// Check that the segments are what was written
@@ -89,6 +93,9 @@ pub struct QueryArgs {
     /// Fields to show, separated by commas: time,status,path
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
     pub fields: Option<Vec<&'static Column>>,
+    /// Print the filter in that spelling and read nothing
+    #[arg(long = "as", value_enum, value_name = "SPELLING")]
+    pub spelling: Option<Spelling>,
     /// The filter; see the examples below
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
@@ -164,12 +171,69 @@ pub struct HistArgs {
     pub filter: Vec<String>,
 }
 
+/// Arguments of `logs sql`.
+#[derive(Debug, Args)]
+#[command(after_help = SQL_HELP)]
+pub struct SqlArgs {
+    /// Where and why.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Open DuckDB's shell instead of asking one question
+    #[arg(short = 'i', long)]
+    pub interactive: bool,
+    /// The columns of the view, separated by commas; default: all that the purpose opens. Fewer are faster
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
+    pub fields: Option<Vec<&'static Column>>,
+    /// The duckdb program; default: the one on the PATH
+    #[arg(long, value_name = "PATH")]
+    pub duckdb: Option<PathBuf>,
+    /// Most bytes that the rows may take on the disk, and as many again for what DuckDB puts aside
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = bytes)]
+    pub disk: u64,
+    /// Most memory for DuckDB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
+    pub memory: u64,
+    /// Where the disk is used for them, in a private folder; default: `sql` in the records folder
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// The statement (not with -i), then the filter
+    #[arg(value_name = "SQL|FILTER")]
+    pub words: Vec<String>,
+}
+
 /// Arguments of `logs fields`.
 #[derive(Debug, Args)]
 pub struct FieldsArgs {
     /// Only the fields that this purpose opens
     #[arg(long, value_name = "P", value_parser = purpose)]
     pub purpose: Option<Purpose>,
+    /// Print what another program needs to read the segments without a key instead: a view or a list of the columns
+    #[arg(long = "as", value_enum, value_name = "PROGRAM", conflicts_with = "purpose")]
+    pub program: Option<Program>,
+}
+
+/// A program that reads segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    /// SQL that makes the view `records`
+    Duckdb,
+    /// Python that makes the lazy frame `records`
+    Polars,
+    /// Python that makes the dataset's table `records`
+    Pyarrow,
+    /// SQL that asks the files
+    Clickhouse,
+}
+
+/// A spelling of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Spelling {
+    /// As on this command line, with full names
+    Cli,
+    /// A condition for WHERE, in DuckDB's SQL
+    Sql,
+    /// The query of a URL
+    Url,
 }
 
 /// Arguments of `logs export`.
@@ -194,6 +258,9 @@ pub struct ExportArgs {
     /// Who gets the records
     #[arg(long, value_name = "NAME")]
     pub recipient: String,
+    /// How much of addresses is given; needed with --purpose security, the one that opens them
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub addresses: Option<Level>,
     /// How to write
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Json)]
     pub format: ExportFormat,
@@ -251,6 +318,17 @@ pub enum Ground {
     Transfer,
 }
 
+/// How much of an address a recipient gets: the redaction level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Whole addresses
+    Full,
+    /// The network only: /24, or /48 for IPv6; no port, no forwarded addresses
+    Network,
+    /// No address and no network
+    None,
+}
+
 /// How exported records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
@@ -260,6 +338,10 @@ pub enum ExportFormat {
     Csv,
     /// Combined log format
     Clf,
+    /// A Parquet file that needs no key; names with `_`, dotted ones in the fields' metadata
+    Parquet,
+    /// An Arrow IPC file, with the same columns
+    Arrow,
 }
 
 /// How records are written.
@@ -298,6 +380,7 @@ impl LogsArgs {
             LogsCommand::Query(args) => Some(&args.read),
             LogsCommand::Top(args) => Some(&args.read),
             LogsCommand::Hist(args) => Some(&args.read),
+            LogsCommand::Sql(args) => Some(&args.read),
             LogsCommand::Fields(_)
             | LogsCommand::Verify(_)
             | LogsCommand::Export(_)
@@ -331,6 +414,12 @@ fn purpose(word: &str) -> Result<Purpose, String> {
     })
 }
 
+fn bytes(word: &str) -> Result<u64, String> {
+    parse_bytes(word)
+        .filter(|n| *n >= 1 << 20)
+        .ok_or_else(|| "a size of at least 1MiB, as in 8GiB".to_owned())
+}
+
 fn moment(word: &str) -> Result<Moment, String> {
     parse_moment(word).ok_or_else(|| "a time as in 2h (ago), 2026-11-22 or 2026-11-22T10:00 (UTC)".to_owned())
 }
@@ -341,93 +430,6 @@ fn column(word: &str) -> Result<&'static Column, String> {
         None => "there is no such field; `kelisim logs fields` lists them".to_owned(),
     })
 }
-
-/// The language, for the help of every command that searches.
-macro_rules! filter_help {
-    () => {
-        "\
-Filter:
-  Terms are field, operator, value; all must hold. Put a filter between single
-  quotes: the shell takes > and < for itself.
-    status>=500          = != > >= < <=   numbers, 200ms, 1MiB, times
-    status=404,410       a list: one of them
-    path~^/api           ~ !~             regular expression
-    path:admin           :                contains; for addresses: in the network
-    error:*              the field is there
-    -status=200          a minus turns a term round; != also holds where the
-                         field is absent
-    since:2h             arrived then or later: so long ago, or a time in UTC
-    until:2026-11-22T10:00
-    path=\"/with space\"   double quotes around a value with spaces or commas
-  Only finished requests are searched unless the filter names `kind`.
-
-Short names:
-  time = start_ts                            id = request.id
-  status = http.response.status_code         error = error.type
-  method = http.request.method               upstream = upstream.address
-  host = url.domain                          consent = consent.decision
-  path = url.path                            cookie = cookie.names
-  referer = http.request.header.referer      stripped = cookies.stripped
-  duration = event.duration                  blocked = set_cookie.blocked
-  ttfb = event.time_to_first_byte            language = accept_language.primary
-  bytes = http.response.body.size            kind = record.kind
-  action = risk.action                       browser = user_agent.family
-  bot = bot.category                         os = os.family
-  device = device.class
- with --purpose security:
-  ip = client.address, net = client.net, visitor = visitor.tag
- with --purpose fraud:
-  country = geo.country.iso_code, asn = as.number, risk = risk.level, signal = risk.signals
- with --purpose diagnostics:
-  ua = user_agent.original
- `kelisim logs fields` lists every field."
-    };
-}
-
-const FILTER_HELP: &str = filter_help!();
-
-const QUERY_HELP: &str = concat!(
-    filter_help!(),
-    "
-
-Examples:
-  kelisim logs query 'status>=500 since:1h'
-  kelisim logs query id=01936f2e-7c1b-7d3a-9f3e-2b1c4d5e6f70
-  kelisim logs query --fields time,path,stripped 'stripped:_ga' -n 20
-  kelisim logs query --purpose security --reason 'ticket 7' 'ip:10.0.0.0/8 -path:/health'
-  kelisim logs query --format json 'consent=denied since:1d'"
-);
-
-const TOP_HELP: &str = "\
-Examples:
-  kelisim logs top path
-  kelisim logs top bot.name bot=ai-crawler
-  kelisim logs top path --by p95 --min 100 since:1d
-  kelisim logs top stripped --other
-  kelisim logs top path --by visitors --purpose security --reason 'ticket 7'
-
-Counts are exact. Beyond a million values, or 64 MiB of them, further ones are
-counted together and shown as such. A 95th percentile is at most 2% too high;
-programs get it in microseconds. The filter language is in
-`kelisim logs query --help`.";
-
-const EXPORT_HELP: &str = "\
-Examples:
-  kelisim logs export --purpose support --basis contract --recipient 'the hoster' 'status>=500 since:1d'
-  kelisim logs export --purpose security --reason 'order 12' --basis law --recipient 'the court' \\
-      --format csv -o court.csv since:2026-11-01 until:2026-12-01
-
-What is given, to whom and on what ground is in the audit log before the first
-record is written: `kelisim logs audit` shows it. The oldest record comes
-first. The filter language is in `kelisim logs query --help`.";
-
-const HIST_HELP: &str = "\
-Examples:
-  kelisim logs hist ts --bucket 1m since:2h
-  kelisim logs hist duration 'path~^/api since:1d'
-  kelisim logs hist status --bucket 1 'status>=400'
-
-The filter language is in `kelisim logs query --help`.";
 
 #[cfg(test)]
 mod tests {

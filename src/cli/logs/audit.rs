@@ -120,6 +120,9 @@ fn shown(entry: &Entry) -> String {
                 words(&format!(" because: {reason}"));
             }
             words(&format!(" | {} | {}", text(&entry.filter), entry.columns.join(",")));
+            if let Some(sql) = &entry.sql {
+                words(&format!(" | {sql}"));
+            }
         }
     }
     out.push('\n');

@@ -125,7 +125,8 @@ fn an_export_names_ground_and_recipient_and_is_in_the_register() {
     assert_eq!(logs(dir.path(), &format!("export --purpose security {rest}")).1, 2, "no reason");
     assert_eq!(logs(dir.path(), &format!("export --purpose support {rest} --fields ip")).1, 2, "sealed");
     let file = dir.path().join("court.json");
-    let to_file = format!("export --purpose security --reason r {rest} -o {}", file.display());
+    let to_file =
+        format!("export --purpose security --reason r --addresses full {rest} -o {}", file.display());
     assert_eq!(logs(dir.path(), &to_file), (String::new(), 0));
     assert_eq!(
         fs::read_to_string(&file).expect("a file").matches("\"client.address\":\"10.0.0.").count(),

@@ -29,6 +29,37 @@ pub(in crate::cli) fn push_text(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Appends a line that a program has laid out: like [`push_text`], but a backslash stays one.
+pub(super) fn push_line(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                c if !acts(c) => out.push(c),
+                c if c.is_ascii() => push_hex(out, u32::from(c)),
+                c => {
+                    let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+                }
+            }
+        }
+        for byte in chunk.invalid() {
+            push_hex(out, u32::from(*byte));
+        }
+    }
+}
+
+/// Appends a line of JSON that a program has written: what acts can only be within its strings.
+pub(super) fn push_json_line(out: &mut String, bytes: &[u8]) {
+    for c in String::from_utf8_lossy(bytes).chars() {
+        if acts(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+}
+
 /// Like [`push_text`] for a field between double quotes: a quote becomes `\x22`.
 pub(super) fn push_quotable(out: &mut String, bytes: &[u8]) {
     let mut parts = bytes.split(|b| *b == b'"');

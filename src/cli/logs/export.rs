@@ -1,29 +1,37 @@
 //! `export`: records for a recipient, entered in the disclosure register before the first one is written.
 //!
 //! With the ground `consent` only records with granted consent are given, whatever the filter says. A file is made
-//! new, for its owner alone. Never gives a column that the purpose does not open. Bound: one line.
+//! new, for its owner alone. Never gives a column that the purpose does not open, nor more of an
+//! address than the redaction level says. Bound: one line, or one row group.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::Format;
-use super::args::{ExportArgs, ExportFormat, Ground};
-use super::read::{Failure, Output, Request, Wish, ended, fields_of, filter_of, tell_gaps};
+use super::args::{ExportArgs, ExportFormat, Ground, Level};
+use super::read::{Failure, More, Output, Request, Wish, ended, fields_of, filter_of, tell_gaps};
 use super::rows::Lines;
 use super::terminal::Terminal;
 use crate::audit::{Basis, Disclosure};
 use crate::clock::Timestamp;
-use crate::record::Row;
+use crate::record::event::Type;
+use crate::record::{COLUMNS, Class, Column, Precision, Row};
 use crate::store::query::filter::{Literal, Op, Test};
 use crate::store::query::{Grant, Scan, resolve};
+use crate::store::segments::Shape;
+use crate::store::table::Table;
 
 /// `logs export`.
 pub(super) fn run(args: &ExportArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     if args.recipient.trim().is_empty() {
         return Err(Failure::Usage("--recipient must name who gets the records".to_owned()));
     }
-    let format = args.format.as_format();
-    let columns = fields_of(args.fields.as_deref(), format)?;
+    if let Some(format) = args.format.as_lines() {
+        fields_of(args.fields.as_deref(), format)?;
+    }
+    let level = level(args)?;
+    let columns = columns(args, level)?;
+    let whole = level.is_none_or(|level| level == Level::Full);
     let mut filter = filter_of(&args.filter, args.since, args.until)?;
     let basis = args.basis.as_basis();
     if basis == Basis::Consent {
@@ -37,13 +45,23 @@ pub(super) fn run(args: &ExportArgs, now: Timestamp, out: &mut Output<'_>) -> Re
         reason: args.reason.as_deref(),
         command: "logs export",
         filter,
-        columns,
+        columns: if args.fields.is_none() && whole { &[] } else { &columns },
         disclosure: Some(Disclosure { basis, recipient: &args.recipient }),
     };
-    let Request { grant, scan, .. } = wish.grant(now)?;
+    let more = More { addresses: level.map(Level::label), ..More::default() };
+    let Request { grant, scan, .. } = wish.grant_more(more, now)?;
+    let scan = scan.with_addresses(level.map_or(Precision::Full, Level::precision)).showing(&columns);
+    let _progress = out.progress(&scan);
     let mut given = 0;
+    let mut write = |out: &mut Output<'_>| match args.format.as_lines() {
+        Some(format) => lines(format, &columns, (&grant, &scan), &mut given, out),
+        None => table(args.format, &columns, &scan, &mut given, out),
+    };
     let result = match &args.output {
-        None => rows(args, (&grant, scan), &mut given, out),
+        None if args.format.as_lines().is_none() && out.terminal().width.is_some() => Err(Failure::Usage(
+            "a terminal cannot show this format\n  hint: name a file with -o FILE".to_owned(),
+        )),
+        None => write(out),
         Some(path) => OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -52,7 +70,7 @@ pub(super) fn run(args: &ExportArgs, now: Timestamp, out: &mut Output<'_>) -> Re
             .map_err(Failure::Output)
             .and_then(|mut file| {
                 let mut to_file = Output::new(&mut file, Terminal::default());
-                rows(args, (&grant, scan), &mut given, &mut to_file)?;
+                let given = write(&mut to_file)?;
                 drop(to_file);
                 file.sync_all().map_err(Failure::Output)?;
                 Ok(given)
@@ -61,15 +79,42 @@ pub(super) fn run(args: &ExportArgs, now: Timestamp, out: &mut Output<'_>) -> Re
     ended(grant, given, result)
 }
 
-fn rows(
-    args: &ExportArgs,
-    (grant, scan): (&Grant, Scan),
+/// The redaction level: must be said when the purpose opens addresses, means nothing otherwise.
+fn level(args: &ExportArgs) -> Result<Option<Level>, Failure> {
+    match (args.addresses, args.purpose.opens(Class::Sec)) {
+        (None, true) => Err(Failure::Usage(format!(
+            "purpose {} opens addresses: say how much of them is given\n  hint: add --addresses full, network or none",
+            args.purpose
+        ))),
+        (level, true) => Ok(level),
+        (_, false) => Ok(None),
+    }
+}
+
+/// The columns that are given.
+fn columns(args: &ExportArgs, level: Option<Level>) -> Result<Vec<&'static Column>, Failure> {
+    let hidden = |column: &Column| level.is_some_and(|level| level.hides(column));
+    match &args.fields {
+        Some(fields) => match fields.iter().find(|column| hidden(column)) {
+            Some(column) => {
+                Err(Failure::Usage(format!("{} is not given at this level of --addresses", column.name)))
+            }
+            None => Ok(fields.clone()),
+        },
+        None => Ok(COLUMNS.iter().filter(|c| args.purpose.opens(c.class) && !hidden(c)).collect()),
+    }
+}
+
+/// Records as lines of text.
+fn lines(
+    format: Format,
+    columns: &[&'static Column],
+    (grant, scan): (&Grant, &Scan),
     given: &mut u64,
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
     // A recipient's file does not depend on the width of our terminal.
-    let mut lines = Lines::new(args.format.as_format(), args.fields.as_deref(), grant, Terminal::default());
-    let scan = scan.showing(lines.columns());
+    let mut lines = Lines::new(format, Some(columns), grant, Terminal::default());
     out.write(lines.header())?;
     let mut failed = None;
     let show = |row: &Row<'_>| {
@@ -77,12 +122,79 @@ fn rows(
             failed = out.write(lines.row(row)).err();
             *given += u64::from(failed.is_none());
         }
+        if failed.is_some() {
+            scan.work().stop();
+        }
     };
     let seen = scan.from_seq(0, show).map_err(Failure::Read)?;
     failed.map_or(Ok(()), Err)?;
     out.flush()?;
     tell_gaps(&seen);
     Ok(*given)
+}
+
+/// Records as a table.
+fn table(
+    format: ExportFormat,
+    columns: &[&'static Column],
+    scan: &Scan,
+    given: &mut u64,
+    out: &mut Output<'_>,
+) -> Result<u64, Failure> {
+    let table = match format {
+        ExportFormat::Arrow => Table::ipc(columns, Shape::Plain),
+        _ => Table::parquet(columns, Shape::Plain),
+    };
+    let mut table = table.map_err(Failure::Read)?;
+    let mut failed = None;
+    let add = |row: &Row<'_>| {
+        if failed.is_some() {
+            return;
+        }
+        failed = match table.push(row) {
+            Ok(true) => out.write_bytes(&table.take()).err(),
+            Ok(false) => None,
+            Err(cause) => Some(Failure::Read(cause)),
+        };
+        if failed.is_some() {
+            scan.work().stop();
+        }
+    };
+    let seen = scan.from_seq(0, add).map_err(Failure::Read)?;
+    failed.map_or(Ok(()), Err)?;
+    *given = table.rows();
+    out.write_bytes(&table.finish().map_err(Failure::Read)?)?;
+    out.flush()?;
+    tell_gaps(&seen);
+    Ok(*given)
+}
+
+impl Level {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Network => "network",
+            Self::None => "none",
+        }
+    }
+
+    const fn precision(self) -> Precision {
+        match self {
+            Self::Full => Precision::Full,
+            Self::Network => Precision::Network,
+            Self::None => Precision::Hidden,
+        }
+    }
+
+    fn hides(self, column: &Column) -> bool {
+        match self {
+            Self::Full => false,
+            Self::Network => ONE_PERSON.contains(&column.name),
+            Self::None => {
+                ONE_PERSON.contains(&column.name) || column.ty == Type::Address || column.name == "client.net"
+            }
+        }
+    }
 }
 
 impl Ground {
@@ -97,14 +209,18 @@ impl Ground {
 }
 
 impl ExportFormat {
-    const fn as_format(self) -> Format {
+    /// The format of lines; `None` for a table.
+    const fn as_lines(self) -> Option<Format> {
         match self {
-            Self::Json => Format::Json,
-            Self::Csv => Format::Csv,
-            Self::Clf => Format::Clf,
+            Self::Json => Some(Format::Json),
+            Self::Csv => Some(Format::Csv),
+            Self::Clf => Some(Format::Clf),
+            Self::Parquet | Self::Arrow => None,
         }
     }
 }
 
+/// Columns besides the addresses that tell more of one than its network.
+const ONE_PERSON: [&str; 2] = ["client.port", "client.forwarded_chain"];
 /// The value of `consent.decision` of those who agreed.
 const GRANTED: &str = "granted";

@@ -13,18 +13,22 @@ mod cookies;
 pub(in crate::cli) mod escape;
 mod explain;
 mod export;
+mod help;
+mod progress;
 mod read;
 mod rows;
+mod sql;
 mod tail;
 pub(in crate::cli) mod terminal;
 mod verify;
+mod views;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 pub use args::{
-    AuditArgs, AuditCommand, ExportArgs, ExportFormat, FieldsArgs, Format, Ground, HistArgs, LogsArgs,
-    LogsCommand, Order, QueryArgs, ReadArgs, TailArgs, TopArgs,
+    AuditArgs, AuditCommand, ExportArgs, ExportFormat, FieldsArgs, Format, Ground, HistArgs, Level, LogsArgs,
+    LogsCommand, Order, Program, QueryArgs, ReadArgs, Spelling, SqlArgs, TailArgs, TopArgs,
 };
 
 pub use cookies::ReportArgs;
@@ -37,7 +41,7 @@ use crate::clock::Timestamp;
 use crate::cookies::catalogue::Catalogue;
 
 /// Runs a command and returns the process's exit code: 0 fine, 1 nothing found with `--fail` or a changed audit log, 2
-/// wrong usage, 70 our own fault. A reader that closes its end of the pipe ends the command quietly.
+/// wrong usage, 70 our own fault, 130 interrupted. A reader that closes its end of the pipe ends the command quietly.
 #[must_use]
 pub fn run(args: &LogsArgs) -> u8 {
     let terminal = Terminal::of_stdout();
@@ -71,6 +75,7 @@ fn execute(args: &LogsArgs, now: Timestamp, out: &mut dyn Write, terminal: Termi
         LogsCommand::Query(args) => read::query(args, now, &mut out),
         LogsCommand::Top(args) => read::top(args, now, &mut out),
         LogsCommand::Hist(args) => read::hist(args, now, &mut out),
+        LogsCommand::Sql(args) => sql::run(args, now, &mut out),
         LogsCommand::Fields(args) => read::fields(args, &mut out),
         LogsCommand::Verify(args) => verify::run(args, &mut out).map(u64::from),
         LogsCommand::Export(args) => export::run(args, now, &mut out),
@@ -90,6 +95,7 @@ fn code_of(outcome: Result<u64, Failure>, fail: bool) -> u8 {
             USAGE
         }
         Err(Failure::Changed) => NOTHING,
+        Err(Failure::Interrupted) => INTERRUPTED,
         Err(Failure::Audit(cause)) => {
             eprintln!("error: {cause}\n  hint: without an entry in the audit log nothing is read");
             OUR_FAULT
@@ -137,6 +143,8 @@ const FINE: u8 = 0;
 const NOTHING: u8 = 1;
 const USAGE: u8 = 2;
 const OUR_FAULT: u8 = 70;
+/// As a shell tells a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod audit_tests;

@@ -8,20 +8,22 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, TopArgs};
+use super::args::{FieldsArgs, Format, HistArgs, QueryArgs, ReadArgs, Spelling, TopArgs};
+use super::progress::{Line, Progress};
 use super::rows::{Lines, fit, pad, title};
 use super::terminal::Terminal;
-use super::{charts, escape};
+use super::{charts, escape, views};
 use crate::audit::{AuditError, AuditLog, Disclosure, Outcome};
 use crate::clock::{self, Timestamp};
-use crate::record::{COLUMNS, Column, Projection, Purpose};
+use crate::record::{COLUMNS, Column, Purpose};
 use crate::seal::{self, LocalKeys};
+use crate::store::lent;
 use crate::store::query::field::aliases;
 use crate::store::query::filter::{Moment, Test};
 use crate::store::query::units::{parse_bytes, parse_duration};
 use crate::store::query::{
-    Ask, By, Filter, Grant, Histogram, Limits, Quantity, READERS, Scale, Scan, Seen, Top, open_read, parse,
-    quantity, records_folder,
+    Ask, By, Filter, Grant, Histogram, HistogramOf, Limits, Quantity, READERS, Scale, Scan, Seen, Top, TopOf,
+    open_read, parse, quantity, records_folder,
 };
 
 /// Why a command ended without its answer.
@@ -37,6 +39,8 @@ pub(super) enum Failure {
     Audit(AuditError),
     /// The audit log is not as it was written; that has been said.
     Changed,
+    /// Somebody interrupted the command.
+    Interrupted,
 }
 
 /// A read that was granted, and what it looks for.
@@ -58,6 +62,15 @@ pub(super) struct Wish<'a> {
     pub(super) filter: Filter,
     pub(super) columns: &'a [&'static Column],
     pub(super) disclosure: Option<Disclosure<'a>>,
+}
+
+/// What the audit log also tells of some reads.
+#[derive(Clone, Copy, Default)]
+pub(super) struct More<'a> {
+    /// The SQL statement.
+    pub(super) sql: Option<&'a str>,
+    /// How much of addresses is given.
+    pub(super) addresses: Option<&'a str>,
 }
 
 /// Checks the purpose, finds the journal, writes the audit entry: in that order.
@@ -86,10 +99,25 @@ pub(super) fn request(
 impl Wish<'_> {
     /// See [`request`].
     pub(super) fn grant(self, now: Timestamp) -> Result<Request, Failure> {
+        self.grant_more(More::default(), now)
+    }
+
+    /// The same, with more for the audit log.
+    pub(super) fn grant_more(self, more: More<'_>, now: Timestamp) -> Result<Request, Failure> {
         let Self { data, keys, purpose, reason, command, filter, columns, disclosure } = self;
         let ask = Ask { purpose, reason, command, filter: &filter, columns, disclosure };
-        let allowed = ask.allow().map_err(|refused| Failure::Usage(refused.to_string()))?;
+        let mut allowed = ask.allow().map_err(|refused| Failure::Usage(refused.to_string()))?;
+        if let Some(sql) = more.sql {
+            allowed = allowed.with_statement(sql);
+        }
+        if let Some(level) = more.addresses {
+            allowed = allowed.with_addresses(level);
+        }
         let folder = folder_of(data)?;
+        // What a killed `sql` left; no reason not to read.
+        if let Err(cause) = lent::sweep(&folder.join(lent::FOLDER)) {
+            eprintln!("note: what an earlier `logs sql` left could not be removed: {cause}");
+        }
         let log = AuditLog::open(&folder).map_err(Failure::Audit)?;
         let grant = open_read(allowed, log, now).map_err(Failure::Audit)?;
         let keys = keys.map_or_else(|| folder.join(seal::local::FOLDER), Path::to_path_buf);
@@ -129,10 +157,26 @@ pub(super) fn folder_of(data: &Path) -> Result<PathBuf, Failure> {
 /// `logs query`.
 pub(super) fn query(args: &QueryArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
     let columns = fields_of(args.fields.as_deref(), args.read.format)?;
+    if let Some(spelling) = args.spelling {
+        return spell(args, spelling, out);
+    }
     let Request { grant, scan, .. } = request("logs query", &args.read, &args.filter, columns, now)?;
     let mut shown = 0;
     let result = query_rows(args, (&grant, scan), &mut shown, out);
     ended(grant, shown, result)
+}
+
+/// `query --as`: the filter in another spelling.
+fn spell(args: &QueryArgs, spelling: Spelling, out: &mut Output<'_>) -> Result<u64, Failure> {
+    let filter = filter_of(&args.filter, args.read.since, args.read.until)?;
+    let text = match spelling {
+        Spelling::Cli => filter.to_string(),
+        Spelling::Sql => filter.to_sql(),
+        Spelling::Url => filter.to_url(),
+    };
+    out.write(&format!("{text}\n"))?;
+    out.flush()?;
+    Ok(1)
 }
 
 fn query_rows(
@@ -144,6 +188,7 @@ fn query_rows(
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
     out.write(lines.header())?;
     let scan = scan.showing(lines.columns());
+    let _progress = out.progress(&scan);
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut failed = None;
     let seen = scan
@@ -196,23 +241,13 @@ fn top_rows(
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
     let (by, measured) = args.by.measured();
-    // A column given twice is filled at its last place only.
-    let same = measured.is_some_and(|m| m.id == args.field.id);
     let scan = scan.showing(columns);
-    let projection = Projection::new(if same { &columns[..1] } else { columns });
-    let model = Top::new(args.field.ty, by, Limits::default());
-    let (parts, seen) = scan
-        .fold(
-            || model.sibling(),
-            |top, row| {
-                let mut values = [None; 2];
-                row.project(&projection, &mut values);
-                top.add(values[0].as_ref(), if same { values[0].as_ref() } else { values[1].as_ref() });
-            },
-        )
-        .map_err(Failure::Read)?;
-    let mut total = model;
-    parts.into_iter().for_each(|part| total.merge(part));
+    let progress = out.progress(&scan);
+    let mut total = Top::new(args.field.ty, by, Limits::default());
+    let (parts, seen) =
+        scan.gather(|| TopOf::new(total.sibling(), args.field, measured)).map_err(Failure::Read)?;
+    drop(progress);
+    parts.into_iter().for_each(|part| total.merge(part.into_top()));
     let result = total.finish(args.limit, args.min);
     *counted = result.records;
     out.write(&charts::top(&result, args.field, args.read.format, args.other, out.terminal()))?;
@@ -251,19 +286,12 @@ fn hist_rows(
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
     let scan = scan.showing(&[args.field]);
-    let projection = Projection::new(&[args.field]);
-    let (parts, seen) = scan
-        .fold(
-            || Histogram::new(scale),
-            |histogram, row| {
-                let mut value = [None];
-                row.project(&projection, &mut value);
-                histogram.add(value[0].as_ref());
-            },
-        )
-        .map_err(Failure::Read)?;
+    let progress = out.progress(&scan);
+    let (parts, seen) =
+        scan.gather(|| HistogramOf::new(Histogram::new(scale), args.field)).map_err(Failure::Read)?;
+    drop(progress);
     let mut total = Histogram::new(scale);
-    parts.into_iter().for_each(|part| total.merge(part));
+    parts.into_iter().for_each(|part| total.merge(part.into_histogram()));
     let result = total.finish();
     *counted = seen.matched;
     out.write(&charts::histogram(&result, args.field, args.read.format, out.terminal()))?;
@@ -280,6 +308,11 @@ fn hist_rows(
 
 /// `logs fields`.
 pub(super) fn fields(args: &FieldsArgs, out: &mut Output<'_>) -> Result<u64, Failure> {
+    if let Some(program) = args.program {
+        out.write(&views::view(program))?;
+        out.flush()?;
+        return Ok(1);
+    }
     let mut shown = 0;
     for column in COLUMNS.iter().filter(|c| args.purpose.is_none_or(|p| p.opens(c.class))) {
         let mut line = String::new();
@@ -301,11 +334,18 @@ pub(super) fn fields(args: &FieldsArgs, out: &mut Output<'_>) -> Result<u64, Fai
 pub(super) struct Output<'o> {
     out: BufWriter<&'o mut dyn Write>,
     terminal: Terminal,
+    /// What may stand on the same terminal.
+    line: Arc<Line>,
 }
 
 impl<'o> Output<'o> {
     pub(super) fn new(out: &'o mut dyn Write, terminal: Terminal) -> Self {
-        Self { out: BufWriter::with_capacity(OUTPUT_BYTES, out), terminal }
+        Self { out: BufWriter::with_capacity(OUTPUT_BYTES, out), terminal, line: Arc::default() }
+    }
+
+    /// Shows how far the scan has come until the result is dropped, if standard error is a terminal.
+    pub(super) fn progress(&self, scan: &Scan) -> Progress {
+        Progress::of(Arc::clone(scan.work()), Arc::clone(&self.line))
     }
 
     pub(super) const fn terminal(&self) -> Terminal {
@@ -314,7 +354,15 @@ impl<'o> Output<'o> {
 
     /// Writes whole lines; a terminal sees them at once.
     pub(super) fn write(&mut self, lines: &str) -> Result<(), Failure> {
-        self.out.write_all(lines.as_bytes()).map_err(Failure::Output)?;
+        self.write_bytes(lines.as_bytes())
+    }
+
+    /// Writes bytes that are no text.
+    pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.terminal.width.is_some() {
+            self.line.clear();
+        }
+        self.out.write_all(bytes).map_err(Failure::Output)?;
         if self.terminal.width.is_some() { self.flush() } else { Ok(()) }
     }
 

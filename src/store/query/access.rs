@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::filter::Filter;
+use super::statement;
 use crate::audit::{AuditError, AuditLog, Audited, Disclosure, Outcome, Reading};
 use crate::clock::Timestamp;
 use crate::record::purpose::Opened;
@@ -31,7 +32,11 @@ pub struct Ask<'a> {
 
 /// Something that may be read as soon as it is in the audit log. Only [`Ask::allow`] makes one.
 #[derive(Debug)]
-pub struct Allowed<'a>(Ask<'a>);
+pub struct Allowed<'a> {
+    ask: Ask<'a>,
+    sql: Option<&'a str>,
+    addresses: Option<&'a str>,
+}
 
 /// Proof that a read has a purpose, that its columns belong to that purpose, that a reason was given where one is
 /// needed, and that all of it is in the audit log.
@@ -57,7 +62,23 @@ impl<'a> Ask<'a> {
         if purpose != Purpose::Support && self.reason.is_none_or(|r| r.trim().is_empty()) {
             return Err(Refused::NoReason(purpose));
         }
-        Ok(Allowed(self))
+        Ok(Allowed { ask: self, sql: None, addresses: None })
+    }
+}
+
+impl<'a> Allowed<'a> {
+    /// The same with an SQL statement over the records that the filter finds, for the audit log.
+    #[must_use]
+    pub const fn with_statement(mut self, sql: &'a str) -> Self {
+        self.sql = Some(sql);
+        self
+    }
+
+    /// The same with how much of addresses a recipient gets, for the disclosure register.
+    #[must_use]
+    pub const fn with_addresses(mut self, level: &'a str) -> Self {
+        self.addresses = Some(level);
+        self
     }
 }
 
@@ -67,10 +88,17 @@ impl<'a> Ask<'a> {
 /// When the entry cannot be written: then nothing may be read.
 #[expect(clippy::needless_pass_by_value, reason = "one permission is good for one entry")]
 pub fn open_read(allowed: Allowed<'_>, log: AuditLog, now: Timestamp) -> Result<Grant, AuditError> {
-    let Ask { purpose, reason, command, filter, columns, disclosure } = allowed.0;
+    let Allowed { ask: Ask { purpose, reason, command, filter, columns, disclosure }, sql, addresses } =
+        allowed;
+    let sealed = Class::ALL.into_iter().any(|class| class != Class::Clear && purpose.opens(class));
+    let sql = sql.map(|sql| match sealed {
+        true => statement::redacted(sql, &|column, literal| log.hash(column, literal)),
+        false => sql.trim().to_owned(),
+    });
     let filter = filter.redacted(&|column, literal| log.hash(column, literal));
     let columns: Vec<&str> = columns.iter().map(|c| c.name).collect();
-    let reading = Reading { purpose, reason, command, filter: &filter, columns: &columns, disclosure };
+    let (filter, sql, columns) = (&filter[..], sql.as_deref(), &columns[..]);
+    let reading = Reading { purpose, reason, command, filter, sql, addresses, columns, disclosure };
     Ok(Grant { purpose, audited: log.begin(&reading, now)? })
 }
 

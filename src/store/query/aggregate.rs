@@ -136,6 +136,39 @@ impl Top {
         Self { hasher: self.hasher.clone(), ..Self::new(self.ty, self.by, self.limits) }
     }
 
+    /// What is counted besides hits.
+    #[must_use]
+    pub const fn by(&self) -> By {
+        self.by
+    }
+
+    /// Counts records that have the same value of the field: how many, and the sum of what is measured; for hits and
+    /// bytes only.
+    pub(super) fn add_many(&mut self, key: &Value<'_>, hits: u64, sum: u64) {
+        self.records += hits;
+        let sum = if self.by == By::Bytes { sum } else { 0 };
+        let added = Entry { hits, sum };
+        match with_key(key, |key| self.place(key)) {
+            Some(place) => self.entries[place as usize].add(added),
+            None => self.over.add(added),
+        }
+    }
+
+    /// Counts one record whose field is a list: each item is a key.
+    pub(super) fn add_items<'i>(
+        &mut self,
+        items: Option<impl Iterator<Item = &'i [u8]>>,
+        measure: Option<&Value<'_>>,
+    ) {
+        self.records += 1;
+        let mut none = true;
+        for item in items.into_iter().flatten() {
+            none = false;
+            self.add_key(&Value::Text(item), measure);
+        }
+        self.absent += u64::from(none);
+    }
+
     /// Counts one record: the value of the field, and of the column that [`By`] needs. Each item of a list is a key.
     pub fn add(&mut self, key: Option<&Value<'_>>, measure: Option<&Value<'_>>) {
         self.records += 1;

@@ -123,6 +123,18 @@ impl Filter {
         self.terms.push(Term { negated: false, test });
     }
 
+    /// The filter as a condition for `WHERE`; see [`super::where_clause`].
+    #[must_use]
+    pub fn to_sql(&self) -> String {
+        super::where_clause::write(self)
+    }
+
+    /// The filter as the query of a URL; see [`super::url`].
+    #[must_use]
+    pub fn to_url(&self) -> String {
+        super::url::write(self)
+    }
+
     /// The filter in its language, with `hash` of the column's name and the value in the place of every value of a
     /// sealed column: what may stand in the audit log.
     #[must_use]
@@ -229,6 +241,12 @@ impl Pattern {
     pub fn is_match(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
     }
+
+    /// The expression as it was given.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.0.as_str()
+    }
 }
 
 impl PartialEq for Test {
@@ -333,4 +351,4 @@ fn write_word(f: &mut fmt::Formatter<'_>, text: &str, quoted: bool) -> fmt::Resu
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

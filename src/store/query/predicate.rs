@@ -2,12 +2,14 @@
 //!
 //! Relative times are fixed once, cheap tests come first. Never reads a column outside the filter. Bound: the filter.
 
+use arrow_array::Array as _;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::filter::{Filter, Literal, Op, Pattern, Test};
 use crate::clock::Timestamp;
 use crate::record::{Column, Projection, Row, Value};
+use crate::store::segments::{Cells, Values};
 
 /// A compiled filter.
 pub struct Predicate {
@@ -15,6 +17,8 @@ pub struct Predicate {
     /// The time of access; absent when every time will do.
     arrived: Option<&'static Column>,
     projection: Projection,
+    /// The columns of the projection.
+    columns: Vec<&'static Column>,
     checks: Vec<Check>,
 }
 
@@ -67,7 +71,7 @@ impl Predicate {
         let range = filter.range(now);
         let bounded = range != Filter::default().range(now);
         let arrived = Column::by_name("start_ts").filter(|_| bounded);
-        Self { range, arrived, projection: Projection::new(&columns), checks }
+        Self { range, arrived, projection: Projection::new(&columns), columns, checks }
     }
 
     /// The times of access that can match: the first included, the second not.
@@ -90,6 +94,36 @@ impl Predicate {
         self.checks.iter().all(|check| check.holds(values[check.slot].as_ref()))
     }
 
+    /// Takes out of `wanted` the rows of these columns that do not match; whether that could be told from columns, and
+    /// nothing was taken out otherwise. Each text of a dictionary is tried once.
+    #[must_use]
+    pub(in crate::store) fn keep(&self, cells: &Cells, wanted: &mut [bool]) -> bool {
+        let columns: Option<Vec<_>> = self.checks.iter().map(|check| self.values(cells, check)).collect();
+        let Some(columns) = columns else { return false };
+        if let Some(arrived) = self.arrived {
+            let start = cells.values(arrived);
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                let time = match start.and_then(|values| values.value(row)) {
+                    Some(Value::Time(start)) => start,
+                    _ => Timestamp::from_micros(cells.ts(row)),
+                };
+                *wanted &= self.range.0 <= time && time < self.range.1;
+            }
+        }
+        for (check, values) in self.checks.iter().zip(columns) {
+            check.keep(values, wanted);
+        }
+        true
+    }
+
+    /// The values that a check looks at, `Some(None)` when they are all absent; `None` for lists.
+    fn values<'c>(&self, cells: &'c Cells, check: &Check) -> Option<Option<&'c Values>> {
+        match cells.values(self.columns[check.slot]) {
+            Some(Values::List(..)) => None,
+            values => Some(values),
+        }
+    }
+
     /// Whether the time of access, or of recording where there is none, is in the range.
     #[must_use]
     pub fn in_time(&self, row: &Row<'_>) -> bool {
@@ -100,6 +134,28 @@ impl Predicate {
 }
 
 impl Check {
+    fn keep(&self, values: Option<&Values>, wanted: &mut [bool]) {
+        let absent = self.holds(None);
+        match values {
+            None if absent => {}
+            None => wanted.fill(false),
+            Some(Values::Coded(codes, texts)) => {
+                let known: Vec<bool> = (0..texts.len())
+                    .map(|at| self.holds(Some(&Value::Text(texts.value(at).as_bytes()))))
+                    .collect();
+                for (code, wanted) in codes.iter().zip(wanted) {
+                    let place = code.and_then(|code| usize::try_from(code).ok());
+                    *wanted &= place.map_or(absent, |place| known.get(place).copied().unwrap_or(absent));
+                }
+            }
+            Some(values) => {
+                for (row, wanted) in wanted.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+                    *wanted = self.holds(values.value(row).as_ref());
+                }
+            }
+        }
+    }
+
     fn holds(&self, value: Option<&Value<'_>>) -> bool {
         value.is_some_and(|value| self.wanted.fits(value)) != self.negated
     }

@@ -23,8 +23,9 @@ use super::backwards;
 use super::filter::Filter;
 use super::predicate::Predicate;
 use super::sources::{Source, sources};
+use super::work::Work;
 use crate::clock::Timestamp;
-use crate::record::{Column, Kind, Row, Value};
+use crate::record::{Column, Kind, Precision, Row, Value};
 use crate::seal::{KeyProvider, Keyring};
 
 /// A granted scan of a data folder.
@@ -33,7 +34,9 @@ pub struct Scan {
     keyring: Keyring,
     wanted: Wanted,
     range: TimeRange,
-    select: Select,
+    pub(super) select: Select,
+    work: Arc<Work>,
+    addresses: Precision,
 }
 
 /// A file that is read: its opener, and where its first frame begins.
@@ -44,7 +47,7 @@ struct Part {
 }
 
 /// A piece of work for one thread.
-enum Piece {
+pub(super) enum Piece {
     Source(Source),
     /// A row group of a segment.
     Group(Arc<Segment>, usize),
@@ -52,9 +55,9 @@ enum Piece {
 
 /// Which rows are wanted.
 pub struct Select {
-    predicate: Predicate,
+    pub(super) predicate: Predicate,
     /// Records of every kind; otherwise finished requests only.
-    any_kind: bool,
+    pub(super) any_kind: bool,
 }
 
 /// What a scan came across.
@@ -72,6 +75,8 @@ pub struct Seen {
     pub damaged: u64,
     /// Files of which permitted fields are absent because their key is missing, without having been destroyed.
     pub locked: u64,
+    /// Records of the asked numbers in segments, whatever the filter; counted by [`Scan::between`] only.
+    pub in_segments: u64,
 }
 
 /// The folder above `journal` for a data folder: itself, or `records` in it.
@@ -106,7 +111,22 @@ impl Scan {
             wanted: Wanted { tried: filter.columns().chain(always).collect(), shown: None },
             range: TimeRange { since: Some(since), until: Some(until) },
             select: Select { predicate, any_kind },
+            work: Arc::default(),
+            addresses: Precision::Full,
         }
+    }
+
+    /// Says how much of addresses the rows show.
+    #[must_use]
+    pub const fn with_addresses(mut self, precision: Precision) -> Self {
+        self.addresses = precision;
+        self
+    }
+
+    /// How far the scan has come, for who shows it or wants to end it.
+    #[must_use]
+    pub const fn work(&self) -> &Arc<Work> {
+        &self.work
     }
 
     /// Says that rows are asked for these columns only: of segments, no other is read.
@@ -135,7 +155,11 @@ impl Scan {
     /// When a file cannot be read. A file that retention removes meanwhile is passed over.
     pub fn newest_first(&self, mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>) -> io::Result<Seen> {
         let mut seen = Seen::default();
-        for source in sources(&self.dir, &self.range)?.into_iter().rev() {
+        for source in self.sources()?.into_iter().rev() {
+            if self.work.stopped() {
+                break;
+            }
+            let bytes = source.bytes();
             let went_on = match source {
                 Source::Segment(entry) => self.segment_backwards(&entry, &mut seen, &mut each)?,
                 source => self.journal_backwards(source, &mut seen, &mut each)?,
@@ -143,6 +167,7 @@ impl Scan {
             if !went_on {
                 break;
             }
+            self.work.did(bytes);
         }
         Ok(seen)
     }
@@ -151,18 +176,33 @@ impl Scan {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn from_seq(&self, seq: u64, mut each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
+    pub fn from_seq(&self, seq: u64, each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
+        self.between(seq, u64::MAX, each)
+    }
+
+    /// Like [`Self::from_seq`], up to a last number.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn between(&self, seq: u64, last: u64, mut each: impl FnMut(&Row<'_>)) -> io::Result<Seen> {
         let mut seen = Seen::default();
         let mut newer = |row: &Row<'_>| {
-            if row.seq >= seq {
+            if (seq..=last).contains(&row.seq) {
                 each(row);
             }
         };
-        for source in sources(&self.dir, &self.range)? {
+        // A part is looked for wherever it is: what is there counts, also when it is outside the asked time.
+        let everywhere = TimeRange::default();
+        for source in self.sources_of(if last == u64::MAX { &self.range } else { &everywhere })? {
+            if self.work.stopped() {
+                break;
+            }
+            let bytes = source.bytes();
             match source {
-                Source::Segment(entry) if entry.last_seq < seq => {}
+                Source::Segment(entry) if entry.last_seq < seq || entry.first_seq > last => {}
                 Source::Segment(entry) => {
                     let Some(segment) = self.segment(&entry, &mut seen)? else { continue };
+                    seen.in_segments += entry.last_seq.min(last) - entry.first_seq.max(seq) + 1;
                     for group in segment.groups(&self.range) {
                         self.group(&segment, group, &mut seen, &mut newer)?;
                     }
@@ -175,6 +215,7 @@ impl Scan {
                     self.forwards(part, &mut seen, &mut newer)?;
                 }
             }
+            self.work.did(bytes);
         }
         Ok(seen)
     }
@@ -189,12 +230,21 @@ impl Scan {
         make: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, &Row<'_>) + Sync,
     ) -> io::Result<(Vec<T>, Seen)> {
-        let pieces: VecDeque<_> = sources(&self.dir, &self.range)?.into_iter().map(Piece::Source).collect();
+        self.share(make, |sum, piece, pieces, seen| self.piece(piece, pieces, seen, |row| add(sum, row)))
+    }
+
+    /// Shares the pieces out among threads, each with a sum of its own.
+    pub(super) fn share<T: Send>(
+        &self,
+        make: impl Fn() -> T + Sync,
+        each: impl Fn(&mut T, Piece, &Mutex<VecDeque<Piece>>, &mut Seen) -> io::Result<()> + Sync,
+    ) -> io::Result<(Vec<T>, Seen)> {
+        let pieces: VecDeque<_> = self.sources()?.into_iter().map(Piece::Source).collect();
         let pieces = Mutex::new(pieces);
         let work = || -> io::Result<(T, Seen)> {
             let (mut sum, mut seen) = (make(), Seen::default());
-            while let Some(piece) = next(&pieces) {
-                self.piece(piece, &pieces, &mut seen, |row| add(&mut sum, row))?;
+            while let Some(piece) = next(&pieces).filter(|_| !self.work.stopped()) {
+                each(&mut sum, piece, &pieces, &mut seen)?;
             }
             Ok((sum, seen))
         };
@@ -218,7 +268,7 @@ impl Scan {
     }
 
     /// Hands the matching rows of a piece to `each`, in order. A segment becomes one piece per row group.
-    fn piece(
+    pub(super) fn piece(
         &self,
         piece: Piece,
         pieces: &Mutex<VecDeque<Piece>>,
@@ -226,21 +276,42 @@ impl Scan {
         each: impl FnMut(&Row<'_>),
     ) -> io::Result<()> {
         match piece {
-            Piece::Group(segment, group) => self.group(&segment, group, seen, each),
+            Piece::Group(segment, group) => {
+                self.group(&segment, group, seen, each)?;
+                self.work.did(segment.bytes_of(group));
+            }
             Piece::Source(Source::Segment(entry)) => {
+                // What is not in a row group that is read counts as done.
+                let mut rest = entry.bytes;
                 if let Some(segment) = self.segment(&entry, seen)?.map(Arc::new) {
                     let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
                     for group in segment.groups(&self.range).into_iter().rev() {
+                        rest = rest.saturating_sub(segment.bytes_of(group));
                         pieces.push_front(Piece::Group(Arc::clone(&segment), group));
                     }
                 }
-                Ok(())
+                self.work.did(rest);
             }
-            Piece::Source(source) => match self.open(source, seen)? {
-                Some(part) => self.forwards(part, seen, each),
-                None => Ok(()),
-            },
+            Piece::Source(source) => {
+                let bytes = source.bytes();
+                if let Some(part) = self.open(source, seen)? {
+                    self.forwards(part, seen, each)?;
+                }
+                self.work.did(bytes);
+            }
         }
+        Ok(())
+    }
+
+    /// Where the records lie.
+    fn sources(&self) -> io::Result<Vec<Source>> {
+        self.sources_of(&self.range)
+    }
+
+    fn sources_of(&self, range: &TimeRange) -> io::Result<Vec<Source>> {
+        let found = sources(&self.dir, range)?;
+        self.work.begin(found.iter().map(Source::bytes).sum());
+        Ok(found)
     }
 
     /// The matching rows of a journal file, the newest first; whether `each` always went on.
@@ -255,7 +326,7 @@ impl Scan {
         let walk = backwards::frames(&file, at, &self.range, |frame| {
             let mut rows = Vec::new();
             tampered |= self.select.rows(frame, &mut opener, seen, |row| rows.push(*row)).is_err();
-            !tampered && rows.iter().rev().all(|row| each(row).is_continue())
+            !tampered && rows.iter().rev().all(|row| each(&row.with_addresses(self.addresses)).is_continue())
         })?;
         seen.damaged += u64::from(tampered || walk.damaged);
         Ok(!walk.ended || tampered)
@@ -271,7 +342,8 @@ impl Scan {
         let Some(segment) = self.segment(entry, seen)? else { return Ok(true) };
         for group in segment.groups(&self.range).into_iter().rev() {
             let wants = |row: &Row<'_>| self.select.wants(row, seen);
-            if segment.newest_first(group, wants, &mut *each)?.is_break() {
+            let shown = |row: &Row<'_>| each(&row.with_addresses(self.addresses));
+            if segment.newest_first(group, wants, shown)?.is_break() {
                 return Ok(false);
             }
         }
@@ -288,7 +360,7 @@ impl Scan {
     ) -> io::Result<()> {
         let _: ControlFlow<()> = segment.rows(group, |row| {
             if self.select.wants(row, seen) {
-                each(row);
+                each(&row.with_addresses(self.addresses));
             }
             ControlFlow::Continue(())
         })?;
@@ -328,7 +400,10 @@ impl Scan {
         let mut frames = FrameReader::new(at);
         while let Some(frame) = frames.next(&file)?.filter(|frame| frame.mark == Mark::Records) {
             if self.range.touches(frame.earliest, frame.ts)
-                && self.select.rows(&frame, &mut opener, seen, &mut each).is_err()
+                && self
+                    .select
+                    .rows(&frame, &mut opener, seen, |row| each(&row.with_addresses(self.addresses)))
+                    .is_err()
             {
                 seen.damaged += 1;
                 return Ok(());
@@ -399,6 +474,7 @@ impl Seen {
         self.missing += other.missing;
         self.damaged += other.damaged;
         self.locked += other.locked;
+        self.in_segments += other.in_segments;
     }
 
     fn count_gap(&mut self, row: &Row<'_>) {

@@ -27,6 +27,17 @@ pub(super) enum Source {
     Segment(Entry),
 }
 
+impl Source {
+    /// Bytes of its file: how much there is to be done.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Journal(_, file) => file.metadata().map_or(0, |about| about.len()),
+            Self::Unopened(name) => name.path.metadata().map_or(0, |about| about.len()),
+            Self::Segment(entry) => entry.bytes,
+        }
+    }
+}
+
 /// What there is below a data folder, in the order of `seq`; segments outside the range are left out.
 pub(super) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> {
     let mut found: Vec<(u64, Source)> = Vec::new();

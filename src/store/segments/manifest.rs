@@ -143,6 +143,18 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Bytes of the manifest in a folder of segments, 0 when there is none: it only grows.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn bytes(folder: &Path) -> io::Result<u64> {
+        match folder.join(NAME).metadata() {
+            Ok(about) => Ok(about.len()),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(cause) => Err(cause),
+        }
+    }
+
     /// Reads the manifest of a folder of segments; one that is not there is empty.
     ///
     /// # Errors

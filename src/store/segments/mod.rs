@@ -28,9 +28,12 @@ mod write;
 use std::io;
 
 pub use background::{Compactor, CompactorOptions};
+pub(super) use cells::{Cells, Values};
 pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
 pub(super) use read::{Segment, Wanted};
 pub use rewrite::{Editor, Without};
+pub(super) use rows::Batch;
+pub use schema::Shape;
 pub use stats::SegmentStats;
 pub use verify::{Finding, KeyReport, Report, verify, verify_keys};
 

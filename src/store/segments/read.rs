@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_schema::{DataType, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -92,6 +93,12 @@ impl Segment {
             metadata =
                 ArrowReaderMetadata::load(&file, options.with_file_decryption_properties(decryption(keys)?))?;
         }
+        let coded = coded(&metadata);
+        let mut metadata = metadata;
+        if let Some(schema) = coded {
+            let options = ArrowReaderOptions::new().with_schema(schema);
+            metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
+        }
         let needed = |c: &&'static Column| {
             ALWAYS.contains(&c.name) || wanted.tried.iter().any(|tried| tried.id == c.id)
         };
@@ -111,6 +118,12 @@ impl Segment {
         groups.filter(|(_, group)| touches(group, range)).map(|(index, _)| index).collect()
     }
 
+    /// Bytes of a row group in the file.
+    pub(in crate::store) fn bytes_of(&self, group: usize) -> u64 {
+        let group = self.metadata.metadata().row_groups().get(group);
+        group.and_then(|group| u64::try_from(group.compressed_size()).ok()).unwrap_or_default()
+    }
+
     /// Hands every row of a row group to `each`, in the order of `seq`, with every wanted column.
     pub(in crate::store) fn rows(
         &self,
@@ -127,6 +140,37 @@ impl Segment {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Hands a row group to `each` as columns, in the order of `seq`.
+    pub(in crate::store) fn columns(
+        &self,
+        group: usize,
+        mut each: impl FnMut(&Cells),
+    ) -> Result<(), SegmentError> {
+        for batch in self.read(group, &self.all, None)? {
+            each(&Cells::of(&batch?, &self.all));
+        }
+        Ok(())
+    }
+
+    /// The kind of one row of such columns.
+    pub(in crate::store) fn kind(&self, cells: &Cells, at: usize) -> Kind {
+        cells.kind(at).map_or(Kind::Unknown, Kind::from_label)
+    }
+
+    /// Hands one row of such columns to `each`.
+    pub(in crate::store) fn row(
+        &self,
+        cells: &Cells,
+        at: usize,
+        builder: &mut RowBuilder,
+        mut each: impl FnMut(&Row<'_>),
+    ) {
+        let _: ControlFlow<()> = self.build(cells, at, builder, |row| {
+            each(row);
+            ControlFlow::Continue(())
+        });
     }
 
     /// Hands the rows of a row group that `wants` says to `each`, the newest first. `wants` sees the tried columns only,
@@ -252,6 +296,30 @@ fn decryption(keys: Vec<(u8, FoundKey)>) -> Result<Arc<FileDecryptionProperties>
         builder = builder.with_column_key(&leaf, key);
     }
     Ok(builder.build()?)
+}
+
+/// The schema with texts left in their dictionaries where the file has them so; `None` when there are none.
+fn coded(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let group = metadata.metadata().row_groups().first()?;
+    let coded = |name: &str| {
+        let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == name);
+        chunk.is_some_and(|chunk| chunk.dictionary_page_offset().is_some())
+    };
+    let mut any = false;
+    let fields: Vec<_> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            if *field.data_type() != DataType::Utf8 || !coded(field.name()) {
+                return Arc::clone(field);
+            }
+            any = true;
+            let ty = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            Arc::new(field.as_ref().clone().with_data_type(ty))
+        })
+        .collect();
+    any.then(|| Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone())))
 }
 
 /// Name of the gateway and version of the column table.

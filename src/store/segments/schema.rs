@@ -15,6 +15,31 @@ use crate::record::{COLUMNS, Class, Column};
 /// Name of the items of a list column; Parquet tools agree on it.
 pub(super) const ITEM: &str = "item";
 
+/// How the values of a table lie in its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As in a segment file: addresses are 16 bytes.
+    Segment,
+    /// For a recipient: addresses are text.
+    Plain,
+    /// For an SQL engine: addresses are text, numbers are signed and times are UTC without saying so, so that
+    /// differences and comparisons need neither casts nor a time zone.
+    Sql,
+    /// The same for a program that shows values on a terminal as they are: what would act on it becomes U+FFFD.
+    Shell,
+}
+
+impl Shape {
+    pub(super) const fn for_sql(self) -> bool {
+        matches!(self, Self::Sql | Self::Shell)
+    }
+}
+
+/// The Arrow schema of a table with these columns.
+pub(in crate::store) fn table(columns: &[&'static Column], shape: Shape) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|column| field(column, shape)).collect::<Vec<_>>()))
+}
+
 /// Every column, in the order of a segment file.
 pub(super) fn columns() -> Vec<&'static Column> {
     let mut columns: Vec<&'static Column> = COLUMNS.iter().collect();
@@ -23,20 +48,17 @@ pub(super) fn columns() -> Vec<&'static Column> {
     columns
 }
 
-/// The Arrow schema of a segment file with these columns.
-pub(super) fn schema(columns: &[&'static Column]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().copied().map(field).collect::<Vec<_>>()))
-}
-
 /// The Arrow type of a column.
-pub(super) fn data_type(ty: Type) -> DataType {
-    match ty {
-        Type::U64 => DataType::UInt64,
-        Type::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        Type::Text => DataType::Utf8,
-        Type::Bool => DataType::Boolean,
-        Type::Address => DataType::FixedSizeBinary(16),
-        Type::List => DataType::List(item()),
+fn data_type(ty: Type, shape: Shape) -> DataType {
+    match (ty, shape) {
+        (Type::U64, _) if shape.for_sql() => DataType::Int64,
+        (Type::U64, _) => DataType::UInt64,
+        (Type::Time, _) if shape.for_sql() => DataType::Timestamp(TimeUnit::Microsecond, None),
+        (Type::Time, _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        (Type::Address, Shape::Segment) => DataType::FixedSizeBinary(16),
+        (Type::Text | Type::Address, _) => DataType::Utf8,
+        (Type::Bool, _) => DataType::Boolean,
+        (Type::List, _) => DataType::List(item()),
     }
 }
 
@@ -63,7 +85,7 @@ pub(super) const fn sealed(column: &Column) -> bool {
     !matches!(column.class, Class::Clear)
 }
 
-fn field(column: &'static Column) -> Field {
+fn field(column: &Column, shape: Shape) -> Field {
     let required = matches!(column.name, "seq" | "ts");
     let about = [
         ("kelisim.name", column.name),
@@ -72,7 +94,7 @@ fn field(column: &'static Column) -> Field {
         ("kelisim.purpose", column.purpose),
     ];
     let about: HashMap<_, _> = about.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    Field::new(column.column, data_type(column.ty), !required).with_metadata(about)
+    Field::new(column.column, data_type(column.ty, shape), !required).with_metadata(about)
 }
 
 #[cfg(test)]
@@ -92,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_field_tells_its_policy() {
-        let schema = schema(&columns());
+        let schema = table(&columns(), Shape::Segment);
         let field = schema.field_with_name("client_address").expect("a field");
         let about = |key: &str| field.metadata().get(key).map(String::as_str);
         assert_eq!(about("kelisim.name"), Some("client.address"));

@@ -18,7 +18,7 @@ use super::SegmentError;
 use super::manifest::hex;
 use super::material::Material;
 use super::rows::Batch;
-use super::schema;
+use super::schema::{self, Shape};
 use crate::clock::Timestamp;
 use crate::record::{Column, Row, Value};
 use crate::seal::{Day, Dek, KeyClass, KeyId, KeyProvider};
@@ -79,7 +79,7 @@ impl SegmentWriter {
                 columns.retain(|column| KeyClass::from(column.class) != class);
             }
         }
-        let batch = Batch::new(&columns);
+        let batch = Batch::of(&columns, Shape::Segment);
         let (encryption, used) = encryption(origin.day, &columns, keys)?;
         let properties = properties(origin, &columns, encryption)?;
         let writer = ArrowWriter::try_new(Hashed::new(file), batch.schema(), Some(properties))?;

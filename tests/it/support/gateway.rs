@@ -500,6 +500,16 @@ pub fn interrupt(process: &Child) {
     send(process, Signal::INT);
 }
 
+/// Makes a process stand still.
+pub fn stop(process: &Child) {
+    send(process, Signal::STOP);
+}
+
+/// Lets a process that stands still go on.
+pub fn go_on(process: &Child) {
+    send(process, Signal::CONT);
+}
+
 fn send(process: &Child, signal: Signal) {
     // It has not been waited for, so the id is still its own.
     kill_process(id_of(process), signal).expect("a signal sent");

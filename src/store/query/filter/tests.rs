@@ -64,7 +64,8 @@ fn compared(column: &'static Column) -> BoxedStrategy<Test> {
     }
 }
 
-fn filters() -> impl Strategy<Value = Filter> {
+/// Any filter that the language can say.
+pub(in crate::store::query) fn any_filter() -> impl Strategy<Value = Filter> {
     let test = prop_oneof![
         4 => (0..COLUMNS.len()).prop_flat_map(|i| compared(&COLUMNS[i])),
         1 => moments().prop_map(Test::Since),
@@ -76,7 +77,7 @@ fn filters() -> impl Strategy<Value = Filter> {
 
 proptest! {
     #[test]
-    fn display_parses_back(filter in filters()) {
+    fn display_parses_back(filter in any_filter()) {
         let text = filter.to_string();
         prop_assert_eq!(parse(&text).map_err(|e| e.to_string()), Ok(filter), "{}", text);
     }

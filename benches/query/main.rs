@@ -2,8 +2,14 @@
 //!
 //! Writes `KELISIM_BENCH_RECORDS` records (default 100,000) with the gateway's own writer into a temporary folder,
 //! then measures whole commands, printing included; then makes segments of the journal and measures again.
+//!
+//! `KELISIM_BENCH_BESIDE=1` measures instead, over segments only, whole commands beside others at the same question:
+//! DuckDB on the segments' clear columns, and with `KELISIM_BENCH_TEXT=1` jq and goaccess on the same requests as text.
+//! What is not installed is left out with a line that says so.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot begin has nothing to measure")]
+
+mod beside;
 
 use std::io;
 use std::path::Path;
@@ -24,6 +30,9 @@ use kelisim::store::{Journal, JournalOptions, Recorder, Terms};
 fn commands(c: &mut Criterion) {
     let count = std::env::var("KELISIM_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let dir = tempfile::tempdir().expect("a folder");
+    if std::env::var_os("KELISIM_BENCH_BESIDE").is_some() {
+        return beside::run(dir.path(), count);
+    }
     fill(dir.path(), count);
     assert_eq!(held(dir.path()), count, "every record is there");
     measure(c, &format!("logs/{count}"), dir.path());
