@@ -50,7 +50,10 @@ fn our_cookies_are_secure_under_https_and_deletions_cover_partitions() {
         .body("{\"advertising\":true}");
     let reply = client.fetch(&grant);
     let record =
-        reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_consent=")).expect("a record");
+        reply.set_cookies().into_iter().find(|c| c.starts_with("kelisim_consent=v1.")).expect("a record");
+    // The last word on the name, after the fields that expire what others may have set elsewhere.
+    let last = reply.set_cookies().into_iter().rfind(|c| c.starts_with("kelisim_consent="));
+    assert_eq!(last, Some(record));
     for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age="] {
         assert!(record.contains(attribute), "{attribute} in {record}");
     }
