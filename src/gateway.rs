@@ -14,7 +14,6 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::admin::labels::ConnReason;
 use crate::admin::upstreams;
-use crate::clock;
 use crate::consent::{self, Decision, decide};
 use crate::cookies;
 use crate::cookies::parse::RequestCookies;
@@ -202,7 +201,7 @@ async fn forward(
         }
     };
     upstreams::answered(&exchange.worker.metrics, label, &answer);
-    exchange.first_byte = Some(clock::monotonic().duration_since(exchange.started));
+    exchange.first_byte = Some(answer.came.saturating_duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
     match (answer.response.status(), client) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {

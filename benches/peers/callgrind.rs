@@ -4,6 +4,7 @@
 //! requests over keep-alive connections, and adds up what each thread used. Callgrind runs threads one at a time, and
 //! counts nothing that the kernel does. Bound: [`PATIENCE`].
 
+mod kept;
 mod profile;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use crate::client::Client;
 use crate::kelisim::{Prepared, prepare};
 use crate::{Args, Fallible, check, workload};
 
+use kept::Figures;
 use profile::Profile;
 
 /// How long the gateway may take to start under valgrind.
@@ -27,12 +29,17 @@ const CONNECTIONS: usize = 64;
 /// Lines of each list.
 const SHOWN: usize = 40;
 
-/// Counts and prints.
+/// Counts and prints; with `--check` holds the count to the one that is kept, with `--write` keeps it.
 pub(crate) fn run(args: &Args, workplace: &Workplace) -> Fallible<()> {
     let Some(version) = says("valgrind", &["--version"]) else {
+        if args.check || args.write {
+            return Err("valgrind is not installed".into());
+        }
         println!("left out: valgrind is not installed");
         return Ok(());
     };
+    // Read first: a mistake in it should not cost the whole count.
+    let kept = if args.check { Some(Figures::kept()?) } else { None };
     let body = args.body.first().copied().unwrap_or(1024);
     let (_origin, origin) = Child::role(LOAD_CORE, &format!("origin {body}"))?;
     let folder = workplace.folder("callgrind")?;
@@ -61,8 +68,13 @@ pub(crate) fn run(args: &Args, workplace: &Workplace) -> Fallible<()> {
     let mut profiles = profiles(&folder)?;
     profiles.sort_by_key(|profile| std::cmp::Reverse(profile.total));
     println!("{version}, {} requests over {CONNECTIONS} connections, body of {body} bytes", args.requests);
-    tell(&profiles, f64::from(args.requests));
-    Ok(())
+    let requests = f64::from(args.requests);
+    let figures = Figures::of(&profiles, requests);
+    if let Some(kept) = kept {
+        return figures.held_to(&kept);
+    }
+    tell(&profiles, requests);
+    if args.write { figures.keep() } else { Ok(()) }
 }
 
 /// Requests before counting: every visitor comes back a few times, and memory is grown.

@@ -59,12 +59,15 @@ pub(crate) struct Args {
     /// One second of each peer; only their work is judged
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// Write benches/peers/RESULTS.md and results.svg
+    /// Write benches/peers/RESULTS.md and results.svg; with --callgrind, instructions.toml
     #[arg(long)]
     pub(crate) write: bool,
     /// Count the gateway's user instructions under valgrind instead
     #[arg(long)]
     pub(crate) callgrind: bool,
+    /// Fail if a request costs more instructions than instructions.toml allows
+    #[arg(long, requires = "callgrind", conflicts_with_all = ["write", "body", "first_visits"])]
+    pub(crate) check: bool,
     /// Requests counted with --callgrind
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     pub(crate) requests: u32,

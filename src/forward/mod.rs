@@ -45,7 +45,7 @@ mod wire;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -88,6 +88,8 @@ pub struct Answer {
     pub waited: Duration,
     /// From the request given to the connection to the head of the answer.
     pub upstream_time: Duration,
+    /// When that head had come.
+    pub came: Instant,
     /// The upstream half of a tunnel; set if and only if the status is 101.
     pub upgrade: Option<Switched>,
 }

@@ -217,7 +217,15 @@ impl Pool {
         self.counters.closed[why as usize].take()
     }
 
-    /// A connection: an idle one unless `fresh`, else a new one, else the first that becomes free. Connecting ends at
+    /// An idle connection, unless it has to be `fresh`: what nearly every request finds.
+    pub(super) fn idle(self: &Rc<Self>, fresh: bool, now: Instant) -> Option<Lease> {
+        if fresh || self.streams.is_some() {
+            return None;
+        }
+        self.take_idle(now).map(|connection| self.lease(Some(connection)))
+    }
+
+    /// A connection where [`Pool::idle`] found none: a new one, else the first that becomes free. Connecting ends at
     /// `until`, if that is sooner than its own wait.
     ///
     /// # Errors
@@ -235,9 +243,6 @@ impl Pool {
             let mut lease = self.lease(Some(connection));
             lease.reused = reused;
             return Ok(lease);
-        }
-        if !fresh && let Some(connection) = self.take_idle(now) {
-            return Ok(self.lease(Some(connection)));
         }
         let mut lease = if self.has_room() {
             self.lease(None)

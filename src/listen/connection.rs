@@ -288,8 +288,16 @@ impl Connection {
 
     /// Asks for an orderly end: no new request, the open ones are answered. Whether nobody had asked before.
     pub fn ask_to_close(&self) -> bool {
+        // Before whoever polls the connection is woken.
+        let first = !self.closing.swap(true, Relaxed);
         self.close.notify_one();
-        !self.closing.swap(true, Relaxed)
+        first
+    }
+
+    /// Whether its end was asked for.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
     }
 
     /// Resolves after [`Connection::ask_to_close`].

@@ -4,7 +4,13 @@
 //! and sleeps again if that is not overdue. So a busy connection costs one timer tick per deadline, not one per
 //! request. Never touches the socket. Bound: one timer per connection.
 
+use std::future::Future as _;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+
+use tokio::task::unconstrained;
+use tokio::time::Sleep;
 
 use super::connection::{Connection, Phase};
 use crate::clock;
@@ -36,13 +42,29 @@ impl From<&Timeouts> for Deadlines {
 }
 
 impl Deadlines {
-    /// Resolves when the connection has missed a deadline.
-    pub async fn missed(self, connection: &Connection) -> Overdue {
+    /// A timer for [`Deadlines::poll_missed`].
+    pub fn timer(self, connection: &Connection) -> Sleep {
+        let now = clock::monotonic();
+        let look = match self.check(connection, now) {
+            Check::Overdue(_) => now,
+            Check::Until(next) => next,
+        };
+        tokio::time::sleep_until(look.into())
+    }
+
+    /// Ready when the connection has missed a deadline. Exempt from the budget of the task: a timer that is not asked is
+    /// not set.
+    pub fn poll_missed(
+        self,
+        connection: &Connection,
+        mut timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Overdue> {
         loop {
-            let now = clock::monotonic();
-            match self.check(connection, now) {
-                Check::Overdue(overdue) => return overdue,
-                Check::Until(next) => tokio::time::sleep_until(next.into()).await,
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+            match self.check(connection, clock::monotonic()) {
+                Check::Overdue(overdue) => return Poll::Ready(overdue),
+                Check::Until(next) => timer.as_mut().reset(next.into()),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use bytes::BytesMut;
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::select;
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 
 use super::connection::Connection;
 use super::deadline::{Deadlines, Overdue};
@@ -114,10 +115,17 @@ async fn drive<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut missed = pin!(deadlines.missed(connection));
-    let mut close = pin!(connection.close_asked());
+    let mut timer = pin!(deadlines.timer(connection));
+    let mut close = pin!(unconstrained(connection.close_asked()));
     let mut closing = false;
+    // Whom the timer and the wish to close will wake: while that is the task that polls, and neither has come to pass,
+    // they need no poll of their own, of which each request would pay for three.
+    let mut woken: Option<Waker> = None;
     poll_fn(|cx| {
+        let known = woken.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            woken = Some(cx.waker().clone());
+        }
         loop {
             if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
                 return Poll::Ready(End::Closed(ended));
@@ -126,10 +134,12 @@ where
             if connection.refusal_due() {
                 return Poll::Ready(End::Refused);
             }
-            if let Poll::Ready(overdue) = missed.as_mut().poll(cx) {
+            if (!known || timer.is_elapsed())
+                && let Poll::Ready(overdue) = deadlines.poll_missed(connection, timer.as_mut(), cx)
+            {
                 return Poll::Ready(End::Overdue(overdue));
             }
-            if closing || close.as_mut().poll(cx).is_pending() {
+            if closing || (known && !connection.is_closing()) || close.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             closing = true;

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::unconstrained;
@@ -112,7 +112,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
         (self.interim, self.searched) = (0, 0);
         self.input.begin();
         self.sending.begin(request);
-        let outcome = poll_fn(|cx| self.poll_head(cx)).await;
+        let outcome = poll_fn(|cx| self.poll_head(cx, request.headers_mut())).await;
         outcome.map_err(|refusal| {
             self.stage = Stage::Closed;
             let unwritten = !self.heard && self.sending.give_back(request);
@@ -159,15 +159,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
-    /// Sends what can be sent and reads until the head of the answer is there.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Refusal>> {
+    /// Sends what can be sent and reads until the head of the answer is there, whose fields take the place of `sent`.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        sent: &mut HeaderMap,
+    ) -> Poll<Result<Response<()>, Refusal>> {
         self.send(cx)?;
         loop {
             let ended = match ready!(self.poll_read(cx)) {
                 Ok(n) => n == 0,
                 Err(error) => return Poll::Ready(Err(Refusal::caused_by(Reason::UpstreamClosed, error))),
             };
-            if let Some(response) = self.parse(ended)? {
+            if let Some(response) = self.parse(ended, sent)? {
                 return Poll::Ready(Ok(response));
             }
             if ended {
@@ -177,12 +181,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
     }
 
     /// Looks for the head in what has come.
-    fn parse(&mut self, ended: bool) -> Result<Option<Response<()>>, Reason> {
+    fn parse(&mut self, ended: bool, sent: &mut HeaderMap) -> Result<Option<Response<()>>, Reason> {
         while !self.input.bytes.is_empty() {
             if !self.worth_parsing() && !ended {
                 return Ok(None);
             }
-            match head::parse(&mut self.input.bytes, self.bodiless)? {
+            match head::parse(&mut self.input.bytes, self.bodiless, sent)? {
                 Parsed::Partial => {
                     self.searched = self.input.bytes.len();
                     return Ok(None);

@@ -73,8 +73,8 @@ pub(super) trait Wire<T>: Sized {
 
     /// Sends a request and gives the head of the answer; 1xx but 101 are dropped.
     ///
-    /// The head of the request is only read, so that the caller can send it again. The body is taken, unless the
-    /// failure says `unwritten`.
+    /// Without an answer the head of the request stays as it is, so that the caller can send it again; with one its
+    /// fields are gone, and their memory serves the answer's. The body is taken, unless the failure says `unwritten`.
     async fn exchange(&mut self, request: &mut Request<RequestBody>) -> Result<Response<()>, Failure>;
 
     /// The next frame of the answer's body; goes on with the request's body if the answer was early. `None` only when
