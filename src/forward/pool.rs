@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 
 use super::carrier::Carrier;
@@ -16,6 +17,7 @@ use super::health::Health;
 use super::http2::Streams;
 use super::queue::Queue;
 use super::resolve::Resolve;
+use super::share::{Share, Shares};
 use super::shared::SiteUpstream;
 use super::timer::LazyTimer;
 use super::wire::{State, Switched, Wire};
@@ -27,6 +29,8 @@ use crate::error::{Reason, Refusal};
 #[derive(PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) connections: usize,
+    /// Of these, for one client.
+    pub(super) share: usize,
     pub(super) queue: usize,
     pub(super) queue_wait: Duration,
     pub(super) connect: Duration,
@@ -97,6 +101,7 @@ impl Settings {
     pub(super) const fn new(limits: &config::Limits, timeouts: &config::Timeouts) -> Self {
         Self {
             connections: limits.upstream_connections,
+            share: limits.upstream_connections_per_client,
             queue: limits.upstream_queue,
             queue_wait: timeouts.upstream_queue,
             connect: timeouts.upstream_connect,
@@ -111,6 +116,7 @@ impl Settings {
     pub(super) const fn alone(limit: Duration) -> Self {
         Self {
             connections: 1,
+            share: 1,
             queue: 0,
             queue_wait: limit,
             connect: limit,
@@ -138,6 +144,7 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Connection>>,
     active: Cell<usize>,
     waiting: Queue<Lease>,
+    shares: Rc<Shares>,
     reaping: Cell<bool>,
 }
 
@@ -153,6 +160,8 @@ pub(super) struct Connection {
 pub(super) struct Lease {
     pool: Rc<Pool>,
     connection: Option<Connection>,
+    /// Counts it for the client that it is held for.
+    share: Option<Share>,
     /// Whether the connection carried an exchange before.
     pub(super) reused: bool,
 }
@@ -183,6 +192,7 @@ impl Pool {
             idle: RefCell::default(),
             active: Cell::new(0),
             waiting: Queue::default(),
+            shares: Rc::default(),
             reaping: Cell::new(false),
         })
     }
@@ -218,11 +228,31 @@ impl Pool {
     }
 
     /// A connection: an idle one unless `fresh`, else a new one, else the first that becomes free. Connecting ends at
-    /// `until`, if that is sooner than its own wait.
+    /// `until`, if that is sooner than its own wait. It counts in the share of `client`.
     ///
     /// # Errors
-    /// `QueueFull`, or what connecting gives.
+    /// `ClientShare`, `QueueFull`, or what connecting gives.
     pub(super) async fn acquire(
+        self: &Rc<Self>,
+        client: Option<IpNet>,
+        fresh: bool,
+        now: Instant,
+        until: Option<Instant>,
+    ) -> Result<Lease, Refusal> {
+        let Settings { connections, share, queue, queue_wait, .. } = *self.settings;
+        let share = match client {
+            Some(client) if share < connections => {
+                let each = self.streams.as_ref().map_or(1, |streams| streams.each());
+                Some(self.shares.take(client, share * each, queue, queue_wait).await?)
+            }
+            _ => None,
+        };
+        let mut lease = self.acquire_any(fresh, now, until).await?;
+        lease.share = share;
+        Ok(lease)
+    }
+
+    async fn acquire_any(
         self: &Rc<Self>,
         fresh: bool,
         now: Instant,
@@ -297,12 +327,14 @@ impl Pool {
     fn lease(self: &Rc<Self>, connection: Option<Connection>) -> Lease {
         self.active.set(self.active.get() + 1);
         let reused = connection.is_some();
-        Lease { pool: Rc::clone(self), connection, reused }
+        Lease { pool: Rc::clone(self), connection, share: None, reused }
     }
 
     /// Takes back a connection after a complete exchange.
     fn put(self: &Rc<Self>, mut lease: Lease) {
         let now = clock::monotonic();
+        // Whoever gets it has one of its own.
+        lease.share = None;
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
         // Whoever takes it looks at its state again.
