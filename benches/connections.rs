@@ -2,14 +2,20 @@
 //!
 //! `cargo bench --bench connections [idle|garbage]`. Starts the real binary with the harness of the tests; origin and
 //! clients run in this process. Never part of the tests: its figures depend on the machine. Bound: 2 000 connections.
+//!
+//! The flood is measured on two cores: the gateway alone on one; site, well-behaved client and the senders of garbage on
+//! the other (`taskset`). The senders slow the client down by themselves, wherever the garbage goes. So the same flood
+//! is sent to a bare refuser as well, which does nothing but accept, read, answer 400 and close, on the gateway's core
+//! while the gateway serves: what is above that is the gateway's own doing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub, unused_imports)]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -22,6 +28,9 @@ const IDLE: usize = 2000;
 const GARBAGE_PER_SECOND: u64 = 20_000;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(REFUSER) {
+        return refuse();
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
     if runs("idle") {
@@ -75,29 +84,135 @@ fn measure<C>(what: &str, connect: impl Fn(&Gateway, &Certificate) -> C) {
     println!("  {what:32} {each:6.1} KiB each");
 }
 
-/// The median of a client that keeps the rules, alone and beside garbage.
+/// The median of a client that keeps the rules: alone, beside garbage for somebody else, and beside garbage.
 fn garbage() {
     println!("one request after the other on one connection, workers = 1");
+    let own = std::process::id().to_string();
+    if !run("taskset", &["-a", "-c", "-p", "0", &own]) {
+        println!("  left out: taskset is not installed, or there are no two cores");
+        return;
+    }
     let origin = Origin::pages();
-    let gateway = start(&origin, "1").start();
-    let alone = median(&gateway, Duration::from_secs(3));
-    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (beside, rate) = std::thread::scope(|scope| {
-        (0..2).for_each(|_| drop(scope.spawn(|| flood(gateway.addresses[0], &stop, &sent))));
-        std::thread::sleep(Duration::from_secs(1));
-        let (from, began) = (sent.load(Relaxed), Instant::now());
-        let beside = median(&gateway, Duration::from_secs(5));
-        let rate = (sent.load(Relaxed) - from) as f64 / began.elapsed().as_secs_f64();
-        stop.store(true, Relaxed);
-        (beside, rate)
-    });
-    println!("  p50 alone            {:8.0} µs", alone.as_secs_f64() * 1e6);
-    println!("  p50 beside garbage   {:8.0} µs", beside.as_secs_f64() * 1e6);
-    println!("  garbage reached      {rate:8.0} heads/s, each on a connection of its own");
-    println!("  ratio                {:8.2}", beside.as_secs_f64() / alone.as_secs_f64());
+    let gateway = start(&origin, "1").started_by(&["taskset", "-c", "1"]).start();
+    let refuser = Refuser::start();
+    // The first second warms up.
+    served(&gateway, Duration::from_secs(1));
+    let before = gateway_cpu(&gateway);
+    let alone = served(&gateway, Duration::from_secs(3));
+    let each = (gateway_cpu(&gateway) - before) / alone.requests as f64;
+    let before = refuser.cpu();
+    let (elsewhere, sent) = beside(&gateway, refuser.address);
+    let bare = (refuser.cpu() - before) / sent.heads as f64;
+    println!("  p50 alone                    {:7.0} µs", micros(alone.median));
+    println!(
+        "  p50 beside a bare refuser    {:7.0} µs at {:.0} heads/s",
+        micros(elsewhere.median),
+        sent.rate
+    );
+    let before = gateway_cpu(&gateway);
+    let (here, sent) = beside(&gateway, gateway.addresses[0]);
+    let refused = (gateway_cpu(&gateway) - before - each * here.requests as f64) / sent.heads as f64;
+    println!("  p50 beside garbage           {:7.0} µs at {:.0} heads/s", micros(here.median), sent.rate);
+    println!("  ratio to alone               {:7.2}", micros(here.median) / micros(alone.median));
+    println!("  ratio to the bare refuser    {:7.2}", micros(here.median) / micros(elsewhere.median));
+    println!("  CPU for a refused head       {:7.1} µs; bare refuser {:.1} µs", refused * 1e6, bare * 1e6);
 }
 
-fn median(gateway: &Gateway, time: Duration) -> Duration {
+/// Requests answered one after the other.
+struct Served {
+    median: Duration,
+    requests: usize,
+}
+
+/// Garbage sent, over all of the time that it was.
+struct Sent {
+    heads: u64,
+    rate: f64,
+}
+
+/// Seconds of CPU that the gateway has used.
+fn gateway_cpu(gateway: &Gateway) -> f64 {
+    gateway.metric("process_cpu_seconds_total", &[])
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// What is served while garbage goes to `target`, and how much of it went: each head on a connection of its own.
+fn beside(gateway: &Gateway, target: SocketAddr) -> (Served, Sent) {
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let began = Instant::now();
+        (0..2).for_each(|_| drop(scope.spawn(|| flood(target, &stop, &sent))));
+        let served = served(gateway, Duration::from_secs(6));
+        stop.store(true, Relaxed);
+        let heads = sent.load(Relaxed);
+        (served, Sent { heads, rate: heads as f64 / began.elapsed().as_secs_f64() })
+    })
+}
+
+fn run(program: &str, args: &[&str]) -> bool {
+    let ran =
+        std::process::Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ran.is_ok_and(|status| status.success())
+}
+
+/// A process of this program on the gateway's core that refuses everything.
+struct Refuser {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Refuser {
+    fn start() -> Self {
+        let mut process = std::process::Command::new("taskset")
+            .args(["-c", "1"])
+            .arg(std::env::current_exe().expect("this program"))
+            .arg(REFUSER)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("its address");
+        Self { address: line.trim().parse().expect("an address"), process }
+    }
+
+    /// Seconds of CPU that it has used.
+    fn cpu(&self) -> f64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/schedstat", self.process.id())).expect("its figures");
+        let nanoseconds: f64 = stat.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+        nanoseconds / 1e9
+    }
+}
+
+impl Drop for Refuser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The process itself; it is killed at the end.
+fn refuse() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("an address"));
+    let mut head = [0; 4096];
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { continue };
+        // Whatever goes wrong with one connection, the next is refused, too.
+        if stream.read(&mut head).is_ok() {
+            let _ = stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        }
+    }
+}
+
+const REFUSER: &str = "refuser";
+
+fn served(gateway: &Gateway, time: Duration) -> Served {
     let mut client = gateway.client();
     let end = Instant::now() + time;
     let mut took = Vec::new();
@@ -107,7 +222,7 @@ fn median(gateway: &Gateway, time: Duration) -> Duration {
         took.push(began.elapsed());
     }
     took.sort_unstable();
-    took[took.len() / 2]
+    Served { median: took[took.len() / 2], requests: took.len() }
 }
 
 /// Garbage on one connection after another, at half of the rate: there are two of these.

@@ -78,6 +78,9 @@ reasons! {
     HeadTimeout = "head_timeout", Client;
     /// The client asks more often than `site[].rate_limit` allows.
     RateLimited = "rate_limited", Client;
+    /// As many of this client's requests are with the site as `limits.upstream_connections_per_client` allows, and
+    /// waiting took too long.
+    ClientShare = "client_share", Client;
     /// Throttled by the risk policy.
     Throttled = "throttled", Client;
     /// Denied by the risk policy.

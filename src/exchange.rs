@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
+use ipnet::IpNet;
 
 use crate::admin::labels::{CookieAction, Direction, MethodLabel};
 use crate::admin::worker::Held;
@@ -166,6 +167,13 @@ impl Exchange {
         let verdict = self.worker.shared.rates.check(self.started, CHOICES, self.admitted.client, rate);
         self.rate_wait = verdict.wait;
         if verdict.wait.is_some() { Err(Reason::RateLimited.into()) } else { Ok(()) }
+    }
+
+    /// Whose share of the site's connections this request takes; nobody's behind a trusted proxy that names no client.
+    #[must_use]
+    pub fn share(&self) -> Option<IpNet> {
+        let client = self.admitted.client;
+        (!self.state.is_trusted_peer(client.ip())).then(|| client.subscriber())
     }
 
     /// Notes which cookies came and which were kept from the site, and counts them.

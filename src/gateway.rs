@@ -186,11 +186,12 @@ async fn forward(
     let pools = Rc::clone(&exchange.state.upstreams[site]);
     let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    let share = exchange.share();
     let body = pools.request_body(body);
     exchange.upload = body.upload();
     let sent = {
         let mut request = to_be_sent(parts, body);
-        pools.send(&mut request).await
+        pools.send(&mut request, share).await
     };
     let answer = match sent {
         Ok(answer) => answer,

@@ -16,11 +16,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::Notify;
 
 use crate::admin::labels::{
-    Applied, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, Label as _, RiskAction, RiskLevel,
-    RiskSignal,
+    Applied, ConnectionState, ConsentOrigin, ConsentResult, GeoDatabase, GeoResult, Label as _, RiskAction,
+    RiskLevel, RiskSignal,
 };
 use crate::admin::upstreams::Pools;
-use crate::admin::worker::WorkerMetrics;
+use crate::admin::worker::{Held, WorkerMetrics};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::consent::{self, Decision, Source, VersionId};
@@ -66,6 +66,7 @@ pub struct Worker {
     connections: RefCell<HashMap<u64, Arc<Connection>>>,
     next_key: Cell<u64>,
     arriving: Cell<usize>,
+    lingering: Cell<usize>,
     draining: Cell<bool>,
     closing: Cell<bool>,
     closed: Notify,
@@ -119,6 +120,7 @@ impl Worker {
             connections: RefCell::default(),
             next_key: Cell::new(0),
             arriving: Cell::new(0),
+            lingering: Cell::new(0),
             draining: Cell::new(false),
             closing: Cell::new(false),
             closed: Notify::new(),
@@ -268,6 +270,17 @@ impl Worker {
         Arriving(Rc::clone(self))
     }
 
+    /// A place for a connection that is read on after its last answer, unless `most` are.
+    #[must_use]
+    pub fn linger(&self, most: usize) -> Option<Lingering<'_>> {
+        let now = self.lingering.get();
+        if now >= most {
+            return None;
+        }
+        self.lingering.set(now + 1);
+        Some(Lingering { worker: self, _counted: self.metrics.hold_connection(ConnectionState::Lingering) })
+    }
+
     /// Begins to end: HTTP/2 connections are told now which requests they still take, HTTP/1 connections with their next
     /// answer. Idle ones stay, since a request may be on its way: [`Worker::close_idle`].
     pub fn drain(&self) {
@@ -328,6 +341,18 @@ impl Drop for Arriving {
     fn drop(&mut self) {
         self.0.arriving.set(self.0.arriving.get().saturating_sub(1));
         self.0.closed.notify_one();
+    }
+}
+
+/// A connection that is read on after its last answer.
+pub struct Lingering<'a> {
+    worker: &'a Worker,
+    _counted: Held,
+}
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.worker.lingering.set(self.worker.lingering.get().saturating_sub(1));
     }
 }
 

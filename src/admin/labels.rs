@@ -126,6 +126,8 @@ labels! {
         HeadTooLarge = "head_too_large",
         /// The head is not HTTP, seen by the parser.
         Malformed = "malformed",
+        /// `limits.linger_connections` was reached.
+        LingerLimit = "linger_limit",
     }
 
     /// Why a field of a request was not passed on.

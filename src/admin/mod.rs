@@ -9,6 +9,7 @@ pub mod cells;
 mod deploy_check;
 pub mod family;
 pub mod health;
+pub mod hosts;
 pub mod journal;
 pub mod labels;
 pub mod metrics;

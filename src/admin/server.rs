@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1, one request per connection, GET and HEAD. It lives on the background thread's runtime and goes on answering
 //! while the gateway drains; dropping the future ends it. Never serves traffic, never reads a body, knows nothing of
-//! visitors. Bound: [`Limits`].
+//! visitors, and answers to no name but its own ([`super::hosts`]). Bound: [`Limits`].
 
 use std::future::Future;
 use std::io;
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use super::health::{NotReady, Readiness};
+use super::hosts::AdminHosts;
 use super::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
 /// What one stranger on the admin address can cost.
@@ -53,21 +54,21 @@ pub fn serve(
     listener: StdListener,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    hosts: AdminHosts,
     resting: watch::Receiver<bool>,
 ) -> impl Future<Output = io::Result<()>> {
-    serve_within(listener, metrics, readiness, resting, Limits::DEFAULT)
+    serve_within(listener, State { metrics, readiness, hosts }, resting, Limits::DEFAULT)
 }
 
 async fn serve_within(
     listener: StdListener,
-    metrics: Arc<Metrics>,
-    readiness: Arc<Readiness>,
+    state: State,
     mut resting: watch::Receiver<bool>,
     limits: Limits,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let state = Arc::new(State { metrics, readiness });
+    let state = Arc::new(state);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -95,11 +96,17 @@ async fn serve_within(
 struct State {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    hosts: AdminHosts,
 }
 
 async fn connection(stream: TcpStream, state: Arc<State>, limits: Limits) {
+    let Ok(local) = stream.local_addr() else { return };
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &state);
+        let response = if state.hosts.admit(request.version(), request.headers(), local.ip()) {
+            answer(request.method(), request.uri().path(), &state)
+        } else {
+            text(StatusCode::MISDIRECTED_REQUEST, "not a name of this listener: see admin.hosts\n")
+        };
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     let served = http1::Builder::new()
@@ -219,7 +226,8 @@ mod tests {
         let (metrics, _workers) = Metrics::new(&LabelSpace::default(), 1).unwrap();
         let readiness = Arc::new(Readiness::starting());
         let (_sender, resting) = watch::channel(false);
-        let server = serve_within(listener, metrics, Arc::clone(&readiness), resting, limits);
+        let state = State { metrics, readiness: Arc::clone(&readiness), hosts: AdminHosts::default() };
+        let server = serve_within(listener, state, resting, limits);
         runtime.block_on(async {
             tokio::select! {
                 ended = server => panic!("the server ended: {ended:?}"),
@@ -302,6 +310,20 @@ mod tests {
             let head = ask(at, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
             assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
             assert!(get(at, "/nothing").await.starts_with("HTTP/1.1 404 "));
+        });
+    }
+
+    #[test]
+    fn a_page_of_another_name_reads_nothing() {
+        with_server(Limits::DEFAULT, |at, _| async move {
+            for path in ["/metrics", "/version", "/"] {
+                let asked = format!("GET {path} HTTP/1.1\r\nHost: rebound.example:{}\r\n\r\n", at.port());
+                let answer = ask(at, &asked).await;
+                assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("kelisim_"), "{answer}");
+            }
+            let asked = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n");
+            assert!(ask(at, &asked).await.starts_with("HTTP/1.1 200 "));
+            assert!(ask(at, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
         });
     }
 

@@ -52,7 +52,7 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
             },
         },
         log: log(&root.table("log"))?,
-        admin: Admin { address: root.maybe("admin.address") },
+        admin: Admin { address: root.maybe("admin.address"), hosts: root.all("admin.hosts") },
         limits,
         workers,
     })
@@ -78,6 +78,7 @@ fn listener(row: &View<'_>) -> Result<Listener, Missing> {
         .map(|tls| Ok(Tls { certificate: tls.take("certificate")?, key: tls.take("key")? }));
     Ok(Listener {
         address: row.take("address")?,
+        mode: row.take("mode")?,
         tls: tls.transpose()?,
         proxy_protocol: row.take("proxy_protocol")?,
         proxy_protocol_from: row.all("proxy_protocol_from"),
@@ -306,12 +307,15 @@ fn legal_hold(row: &View<'_>) -> Result<LegalHold, Missing> {
 }
 
 fn limits(table: &View<'_>) -> Result<Limits, Missing> {
+    let upstream_connections: usize = table.take("upstream_connections")?;
+    let share = table.maybe("upstream_connections_per_client");
     Ok(Limits {
         head_bytes: table.take("head_bytes")?,
         head_fields: table.take("head_fields")?,
         uri_bytes: table.take("uri_bytes")?,
         body_bytes: table.take("body_bytes")?,
         linger_bytes: table.take("linger_bytes")?,
+        linger_connections: table.take("linger_connections")?,
         min_body_rate: table.take("min_body_rate")?,
         rate_memory_bytes: table.take("rate_memory_bytes")?,
         connections: table.take("connections")?,
@@ -320,7 +324,8 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         h2_streams: table.take("h2_streams")?,
         h2_stream_window: table.take("h2_stream_window")?,
         h2_connection_window: table.take("h2_connection_window")?,
-        upstream_connections: table.take("upstream_connections")?,
+        upstream_connections,
+        upstream_connections_per_client: share.unwrap_or(upstream_connections.div_ceil(2)),
         upstream_queue: table.take("upstream_queue")?,
     })
 }
@@ -368,6 +373,7 @@ from_value! {
     String: Value::Text(text) => Some(text.clone());
     PathBuf: Value::Path(path) => Some(path.clone());
     SocketAddr: Value::Socket(address) => Some(*address);
+    ListenAddress: Value::Listen(address) => Some(address.clone());
     Endpoint: Value::Endpoint(endpoint) => Some(endpoint.clone());
     RangeInclusive<u16>: Value::Statuses(range) => Some(range.clone());
     IpNet: Value::Network(network) => Some(*network);

@@ -6,16 +6,17 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::files::Files;
+use super::listen::DEFAULT_MODE;
 use super::problem::{Fault, Mistakes, Place, shown};
 use super::reference::Kind;
 use super::syntax::{show_duration, show_size};
 use super::value::Value;
 use super::walk::{Entry, Values, View};
-use super::{Endpoint, consent};
+use super::{Endpoint, ListenAddress, consent};
 use crate::record::route::MOST_ROUTES;
 
 /// Texts of files, by path.
@@ -40,12 +41,16 @@ fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
         let hint = "add [[listen]] with address = \"0.0.0.0:8080\"";
         mistakes.add(&Place::Nowhere, "listen", Fault::new("nothing to listen on").hint(hint));
     }
-    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    let mut seen: HashMap<ListenAddress, String> = HashMap::new();
     for listener in root.rows("listen").chain([root.table("admin")]) {
         let Some(entry) = listener.entry("address") else { continue };
         // Port 0 asks for any free port: two of them do not collide.
-        let Value::Socket(address) = entry.value else { continue };
-        if address.port() == 0 {
+        let address = match &entry.value {
+            Value::Socket(address) => ListenAddress::Tcp(*address),
+            Value::Listen(address) => address.clone(),
+            _ => continue,
+        };
+        if matches!(address, ListenAddress::Tcp(address) if address.port() == 0) {
             continue;
         }
         match seen.entry(address) {
@@ -53,12 +58,21 @@ fn listeners(root: &View<'_>, mistakes: &mut Mistakes) {
                 slot.insert(listener.path_of("address"));
             }
             Slot::Occupied(first) => {
-                let fault = Fault::new(format!("{address} is already taken by {}", first.get()));
+                let fault = Fault::new(format!("{} is already taken by {}", first.key(), first.get()));
                 mistakes.add(&entry.place, listener.path_of("address"), fault);
             }
         }
     }
     for listener in root.rows("listen") {
+        // The default may stand there: the effective configuration says it.
+        if let Some(entry) = listener.entry("mode")
+            && entry.value != Value::Number(DEFAULT_MODE.into())
+            && let Some(Value::Listen(ListenAddress::Tcp(_))) =
+                listener.entry("address").map(|entry| &entry.value)
+        {
+            let fault = Fault::new("a port has no permissions").hint("take it out, or listen on unix:/path");
+            mistakes.add(&entry.place, listener.path_of("mode"), fault);
+        }
         if let Some(entry) = listener.entry("proxy_protocol_from")
             && !listener.list("proxy_protocol_from").is_empty()
             && listener.entry("proxy_protocol").is_none_or(|entry| entry.value != Value::Bool(true))
@@ -197,17 +211,17 @@ fn policy(policy: &View<'_>, mistakes: &mut Mistakes) {
 
 /// An upstream that is one of our own addresses would send every request round and round.
 fn loops(root: &View<'_>, mistakes: &mut Mistakes) {
-    let own: Vec<SocketAddr> = root
+    let own: Vec<ListenAddress> = root
         .rows("listen")
-        .filter_map(|listener| match listener.entry("address")?.value {
-            Value::Socket(address) => Some(address),
+        .filter_map(|listener| match &listener.entry("address")?.value {
+            Value::Listen(address) => Some(address.clone()),
             _ => None,
         })
         .collect();
     for site in root.rows("site") {
         for (i, (value, place)) in site.list("upstream").iter().enumerate() {
             let Value::Endpoint(endpoint) = value else { continue };
-            if let Some(address) = own.iter().find(|address| is_same(endpoint, **address)) {
+            if let Some(address) = own.iter().find(|address| is_same(endpoint, address)) {
                 let fault = Fault::new(format!("this is the gateway's own address {address}"))
                     .hint("the site's server needs a port of its own");
                 mistakes.add(place, format!("{}[{i}]", site.path_of("upstream")), fault);
@@ -216,8 +230,12 @@ fn loops(root: &View<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-fn is_same(endpoint: &Endpoint, own: SocketAddr) -> bool {
-    let Endpoint::Host { host, port, .. } = endpoint else { return false };
+fn is_same(endpoint: &Endpoint, own: &ListenAddress) -> bool {
+    let (host, port, own) = match (endpoint, own) {
+        (Endpoint::Unix(path), ListenAddress::Unix(own)) => return path == own,
+        (Endpoint::Host { host, port, .. }, ListenAddress::Tcp(own)) => (host, port, own),
+        _ => return false,
+    };
     let ip = match host.as_str() {
         "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
         host => host.parse::<IpAddr>().ok(),
@@ -317,6 +335,7 @@ fn limits(limits: &View<'_>, mistakes: &mut Mistakes) {
     for (inner, outer) in [
         ("uri_bytes", "head_bytes"),
         ("connections_per_client", "connections"),
+        ("upstream_connections_per_client", "upstream_connections"),
         ("h2_stream_window", "h2_connection_window"),
     ] {
         if let (Some(small), Some(large)) = (limits.number(inner), limits.number(outer))

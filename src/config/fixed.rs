@@ -23,7 +23,8 @@ type Fixed = (&'static str, fn(&Config) -> String);
 
 const FIXED: &[Fixed] = &[
     ("workers", |c| show(&c.workers)),
-    ("listen[].address", |c| show(&c.listeners.iter().map(|l| l.address).collect::<Vec<_>>())),
+    ("listen[].address", |c| show(&c.listeners.iter().map(|l| &l.address).collect::<Vec<_>>())),
+    ("listen[].mode", |c| show(&c.listeners.iter().map(|l| l.mode).collect::<Vec<_>>())),
     ("listen[].proxy_protocol", |c| show(&c.listeners.iter().map(|l| l.proxy_protocol).collect::<Vec<_>>())),
     ("listen[].proxy_protocol_from", |c| {
         show(&c.listeners.iter().map(|l| &l.proxy_protocol_from).collect::<Vec<_>>())
@@ -59,6 +60,7 @@ const FIXED: &[Fixed] = &[
     ("log.access_file", |c| show(&c.log.access_file)),
     ("log.access_queue", |c| show(&c.log.access_queue)),
     ("admin.address", |c| show(&c.admin.address)),
+    ("admin.hosts", |c| show(&c.admin.hosts)),
 ];
 
 fn holds<T>(config: &Config, field: fn(&LegalHold) -> T) -> Vec<T> {

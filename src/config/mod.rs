@@ -13,6 +13,7 @@ mod consent;
 mod environment;
 mod files;
 pub mod fixed;
+mod listen;
 mod load;
 mod print;
 mod problem;
@@ -43,6 +44,7 @@ use crate::risk;
 pub use consent::{Consent, ConsentSource};
 pub use environment::environment;
 pub use files::MAX_TEXT;
+pub use listen::{ListenAddress, Listener};
 pub use load::{DEFAULT_DATA, DEFAULT_LISTEN, effective, for_upstream, parse, parse_pure, read};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 
@@ -75,19 +77,6 @@ pub struct Config {
     pub admin: Admin,
     /// Number of runtime threads; `0` in the file means one per core.
     pub workers: usize,
-}
-
-/// One address that accepts traffic.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Address and port.
-    pub address: SocketAddr,
-    /// Certificate and key; `None` means cleartext.
-    pub tls: Option<Tls>,
-    /// Whether connections must begin with a PROXY header.
-    pub proxy_protocol: bool,
-    /// From where such connections may come. Empty: from everywhere.
-    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// A certificate chain and its key, both PEM files. Those of a listener are reloaded when they change.
@@ -457,6 +446,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes read and thrown away after an early answer.
     pub linger_bytes: u64,
+    /// Connections per thread that are read on so.
+    pub linger_connections: usize,
     /// Bytes that an upload must bring for each second that it is waited for; 0: any.
     pub min_body_rate: u64,
     /// Bytes for the memory of `site[].rate_limit`.
@@ -475,6 +466,8 @@ pub struct Limits {
     pub h2_connection_window: u32,
     /// Connections per endpoint and thread.
     pub upstream_connections: usize,
+    /// Of these, how many one client may hold.
+    pub upstream_connections_per_client: usize,
     /// Requests waiting per endpoint and thread.
     pub upstream_queue: usize,
 }
@@ -574,4 +567,6 @@ pub enum AccessFormat {
 pub struct Admin {
     /// Address; `None` switches it off.
     pub address: Option<SocketAddr>,
+    /// Names that it answers to, besides loopback names and the address that was connected to.
+    pub hosts: Vec<String>,
 }

@@ -58,11 +58,13 @@ fn literal(kind: &Kind, value: &Value) -> String {
     match value {
         Value::Duration(time) => quoted(&show_duration(*time)),
         Value::Number(bytes) if matches!(kind, Kind::Size { .. }) => quoted(&show_size(*bytes)),
+        Value::Number(mode) if matches!(kind, Kind::Mode) => quoted(&format!("{mode:04o}")),
         Value::Number(number) => number.to_string(),
         Value::Bool(yes) => yes.to_string(),
         Value::Text(text) => quoted(text),
         Value::Path(path) => quoted(&path.display().to_string()),
         Value::Socket(address) => quoted(&address.to_string()),
+        Value::Listen(address) => quoted(&address.to_string()),
         Value::Endpoint(endpoint) => quoted(&show_upstream(endpoint)),
         Value::Statuses(range) => quoted(&show_statuses(range)),
         Value::Network(network) => quoted(&network.to_string()),

@@ -73,6 +73,10 @@ pub enum Kind {
     },
     /// Address and port, or one of the words.
     Socket(&'static [&'static str]),
+    /// Address and port, or `unix:/path`.
+    Listen,
+    /// Permissions of a file, in octal digits.
+    Mode,
     /// A readable file, or one of the words. Relative to the folder of the configuration file.
     File {
         /// Words instead of a path.
@@ -139,6 +143,8 @@ impl Kind {
             Self::Date => "a date such as 2026-11-22".into(),
             Self::Word { members, .. } => format!("one of {}", quoted(members)),
             Self::Socket(words) => either("an address with port", words),
+            Self::Listen => "an address with port, or unix:/path".into(),
+            Self::Mode => "permissions such as \"0660\"".into(),
             Self::File { words, .. } => either("the path of a file", words),
             Self::Output(words) => either("the path of a file to write", words),
             Self::Folder => "the path of a folder".into(),
@@ -345,7 +351,9 @@ use Fallback::{Required, Unset, Value};
 pub static KEYS: &[Key] = &[
     key("workers", integer(0, 1024), Value("0"), "Runtime threads; 0 means one per core."),
 
-    key("listen[].address", Kind::Socket(&[]), Required, "Address and port that accept traffic."),
+    key("listen[].address", Kind::Listen, Required,
+        "Address and port that accept traffic, or the path of a Unix socket, whose peers count as 127.0.0.1."),
+    key("listen[].mode", Kind::Mode, Value("\"0660\""), "Permissions of the Unix socket: who may write to it may connect."),
     key("listen[].tls.certificate", file(&[], false), Required,
         "PEM file with the certificate chain, leaf first; read again when it changes."),
     key("listen[].tls.key", file(&[], false), Required, "PEM file with the private key."),
@@ -538,6 +546,8 @@ pub static KEYS: &[Key] = &[
     key("limits.body_bytes", size(0, TIB), Value("\"100MiB\""), "Request body; beyond it 413."),
     key("limits.linger_bytes", size(0, GIB), Value("\"256KiB\""),
         "Read and thrown away after an answer that came before the end of the request; then the connection is cut."),
+    key("limits.linger_connections", integer(0, 1_000_000), Value("256"),
+        "Connections per thread that are read on so; further ones are closed at once, and their client may miss the answer."),
     key("limits.min_body_rate", size(0, GIB), Value("0"),
         "Bytes that an upload must bring for each second that it is waited for, beyond the first timeouts.request_body; else 408. 0: any."),
     key("limits.rate_memory_bytes", size(64 * KIB, 16 * GIB), Value("\"4MiB\""),
@@ -551,7 +561,9 @@ pub static KEYS: &[Key] = &[
     key("limits.h2_stream_window", size(16 * KIB, GIB), Value("\"256KiB\""), "Window of an HTTP/2 stream."),
     key("limits.h2_connection_window", size(64 * KIB, GIB), Value("\"1MiB\""), "Window of an HTTP/2 connection."),
     key("limits.upstream_connections", integer(1, 65_535), Value("64"), "Connections per server and thread."),
-    key("limits.upstream_queue", integer(0, 65_535), Value("256"), "Requests waiting per server and thread; then 503."),
+    key("limits.upstream_connections_per_client", integer(1, 65_535), Unset("half of limits.upstream_connections, rounded up"),
+        "Of these, for the requests of one client (IPv4 address or IPv6 /64); with HTTP/2 the streams of so many. More wait for them, then 429. The same number as above: no such limit."),
+    key("limits.upstream_queue", integer(0, 65_535), Value("256"), "Requests waiting per server and thread, and for each client's share; then 503, or 429."),
 
     key("timeouts.tls_handshake", duration(100, HOUR), Value("\"10s\""), "TLS handshake."),
     key("timeouts.request_head", duration(100, HOUR), Value("\"15s\""), "From accept to the end of the head."),
@@ -564,7 +576,7 @@ pub static KEYS: &[Key] = &[
     key("timeouts.upstream_body", duration(100, DAY), Value("\"1m\""), "Between two reads of an answer's body."),
     key("timeouts.upstream_idle", duration(100, DAY), Value("\"30s\""), "Idle pooled connection."),
     key("timeouts.upstream_max_age", duration(1000, 30 * DAY), Value("\"10m\""), "Age at which a pooled connection is not used again."),
-    key("timeouts.upstream_queue", duration(1, 600), Value("\"2s\""), "Waiting for a free connection; then 503."),
+    key("timeouts.upstream_queue", duration(1, 600), Value("\"2s\""), "Waiting for a free connection, and before that for the client's share; then 503, or 429."),
     key("timeouts.upgrade_idle", duration(100, 30 * DAY), Value("\"1h\""), "Idle tunnel after an upgrade."),
     key("timeouts.drain", duration(1, HOUR), Value("\"30s\""), "Waiting for requests and tunnels at the end."),
 
@@ -589,6 +601,8 @@ pub static KEYS: &[Key] = &[
         "Access lines waiting per thread for a slow disk; further ones are dropped and counted."),
 
     key("admin.address", Kind::Socket(&["off"]), Value("\"127.0.0.1:9180\""), "Address of the admin listener."),
+    key("admin.hosts", list(&Kind::Host), Value("[]"),
+        "Names that the admin listener answers to, besides loopback names and the address that is connected to; others get 421."),
 ];
 
 #[cfg(test)]

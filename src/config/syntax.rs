@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -12,8 +13,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use toml::value::Datetime;
 
-use super::Endpoint;
 use super::problem::{Fault, shown};
+use super::{Endpoint, ListenAddress};
 
 /// `200ms`, `15s`, `10m`, `1h`, `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
@@ -99,7 +100,7 @@ pub(super) fn host(text: &str) -> Result<String, Fault> {
 /// `http://host[:port]` or `https://host[:port]`, nothing behind it but one `/`; or `unix:/path`.
 pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path);
+        return unix(path).map(Endpoint::Unix);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(Fault::new("an upstream is a URL")
@@ -149,8 +150,23 @@ pub(super) fn upstream(text: &str) -> Result<Endpoint, Fault> {
         .ok_or_else(|| Fault::new(format!("`{}` is not a host name or address", shown(name))))
 }
 
+/// `unix:/path` as an address to listen on.
+pub(super) fn unix_listener(text: &str) -> Result<ListenAddress, Fault> {
+    unix(text.strip_prefix("unix:").unwrap_or(text)).map(ListenAddress::Unix)
+}
+
+/// Permissions of a file such as `0660`, in octal digits.
+pub(super) fn mode(text: &str) -> Result<u64, Fault> {
+    let digits = text.len() == 4 && text.starts_with('0') && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u64::from_str_radix(text, 8) {
+        Ok(mode) if digits => Ok(mode),
+        _ => Err(Fault::new(format!("`{}` are no permissions", shown(text)))
+            .hint("write four octal digits, for example \"0660\"")),
+    }
+}
+
 /// The path of a Unix socket; `///path` is how a URL spells it.
-fn unix(path: &str) -> Result<Endpoint, Fault> {
+fn unix(path: &str) -> Result<PathBuf, Fault> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if !path.starts_with('/') {
         return Err(Fault::new("the path of a Unix socket begins with `/`")
@@ -160,7 +176,7 @@ fn unix(path: &str) -> Result<Endpoint, Fault> {
     if path.len() > MAX_UNIX || path.contains('\0') || path.ends_with('/') {
         return Err(Fault::new(format!("the path of a Unix socket is a file, and at most {MAX_UNIX} bytes")));
     }
-    Ok(Endpoint::Unix(path.into()))
+    Ok(path.into())
 }
 
 /// An endpoint in the syntax of [`upstream`].

@@ -160,7 +160,7 @@ fn a_url_is_enough() {
         config.sites[0].upstream,
         [Endpoint::Host { host: "shop.example".into(), port: 3000, tls: false }]
     );
-    assert_eq!(config.listeners[0].address, DEFAULT_LISTEN.parse().unwrap());
+    assert_eq!(config.listeners[0].address.to_string(), DEFAULT_LISTEN);
     assert_eq!(config.records.dir, Path::new(DEFAULT_DATA));
     let local = for_upstream("http://[::1]:3000", Some("0.0.0.0:80"), Some("d".into()), no_env()).unwrap();
     assert_eq!((local.sites[0].hosts.len(), local.records.dir), (3, PathBuf::from("d")));

@@ -13,10 +13,10 @@ use toml::Spanned;
 use toml::de::DeValue;
 use toml::value::Datetime;
 
-use super::Endpoint;
 use super::problem::{Fault, Mistakes, Place, shown};
 use super::reference::Kind;
 use super::syntax;
+use super::{Endpoint, ListenAddress};
 
 /// A value that fits its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,7 @@ pub(super) enum Value {
     /// Already joined to the folder of the configuration file.
     Path(PathBuf),
     Socket(SocketAddr),
+    Listen(ListenAddress),
     Endpoint(Endpoint),
     Network(IpNet),
     Statuses(RangeInclusive<u16>),
@@ -172,6 +173,14 @@ fn scalar(kind: &Kind, value: &DeValue<'_>, base: &Path) -> Result<Value, Fault>
             word if words.contains(&word) => Ok(Value::Text(word.to_owned())),
             address => socket(address),
         },
+        Kind::Listen => match text()? {
+            text if text.starts_with("unix:") => syntax::unix_listener(text).map(Value::Listen),
+            address => socket(address).map(|value| match value {
+                Value::Socket(address) => Value::Listen(address.into()),
+                other => other,
+            }),
+        },
+        Kind::Mode => syntax::mode(text()?).map(Value::Number),
         Kind::File { words, .. } => match text()? {
             word if words.contains(&word) => Ok(Value::Text(word.to_owned())),
             path => folder(path, base),

@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn names_are_the_children_of_a_table() {
-        assert_eq!(names("listen[]"), ["address", "tls", "proxy_protocol", "proxy_protocol_from"]);
+        assert_eq!(names("listen[]"), ["address", "mode", "tls", "proxy_protocol", "proxy_protocol_from"]);
         assert_eq!(names("listen[].tls"), ["certificate", "key"]);
         assert!(names("").contains(&"limits"));
     }

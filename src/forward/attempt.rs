@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
+use ipnet::IpNet;
 
 use super::answer::AnswerBody;
 use super::balance::Pick;
@@ -24,6 +25,8 @@ use crate::error::{Reason, Refusal};
 /// One request on its way, over all attempts.
 pub(super) struct Job {
     began: Instant,
+    /// Whose share of an endpoint is taken.
+    client: Option<IpNet>,
     /// The attempts so far, all without an answer.
     pub(super) failed_before: FailedAttempts,
     /// Whether the request was repeated although a connection had taken it.
@@ -48,11 +51,12 @@ pub(super) struct Failed {
 
 impl Job {
     /// What has to be remembered of a request that is about to be sent.
-    pub(super) fn new(request: &Request<RequestBody>, began: Instant) -> Self {
+    pub(super) fn new(request: &Request<RequestBody>, client: Option<IpNet>, began: Instant) -> Self {
         let method = request.method().clone();
         let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
         Self {
             began,
+            client,
             failed_before: FailedAttempts::new(),
             repeated: false,
             connect_until: None,
@@ -76,12 +80,12 @@ impl Job {
     ) -> Result<Answer, Failed> {
         // The first attempt begins with the job, and nearly always finds an idle connection: one look at the clock.
         let now = if self.failed_before.is_empty() { self.began } else { clock::monotonic() };
-        let (mut lease, written) = match pick.pool.idle(self.repeated, now) {
+        let (mut lease, written) = match pick.pool.idle(self.client, self.repeated, now) {
             Some(lease) => (lease, now),
-            None => match pick.pool.acquire(self.repeated, now, self.connect_until).await {
+            None => match pick.pool.acquire(self.client, self.repeated, now, self.connect_until).await {
                 Ok(lease) => (lease, clock::monotonic()),
                 Err(refusal) => {
-                    let elsewhere = refusal.reason() != Reason::QueueFull;
+                    let elsewhere = !matches!(refusal.reason(), Reason::QueueFull | Reason::ClientShare);
                     if elsewhere {
                         pick.pool.health.failed(clock::monotonic());
                     }
@@ -151,7 +155,9 @@ impl Job {
             return Err(Reason::UpstreamProtocol.into());
         }
         let exact = lease.wire().and_then(|wire| wire.size_hint().exact());
-        let reusable = framing::answer(&mut response, exact, &self.method)?;
+        let complete = framing::answer(&mut response, exact, &self.method)?;
+        // A server that was asked for a tunnel may read what comes next otherwise, although it said no.
+        let reusable = complete && !self.asks_upgrade;
         let reused = lease.reused;
         let (body, upgrade) = if switched {
             (AnswerBody::empty(), Some(Box::pin(lease.switch()).await?))

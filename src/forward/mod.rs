@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `attempt` | one try, and whether another may follow |
 //! | `balance`, `health`, [`probe`] | which endpoint |
-//! | `pool`, `queue`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
+//! | `pool`, `queue`, `share`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
 //! | `connect`, `resolve`, [`tls`] | how a connection is made |
 //! | `shared` | what threads share of a site |
 //! | `framing`, `trailers` | one framing in each direction |
@@ -34,6 +34,7 @@ pub mod probe;
 mod queue;
 mod rehearsal;
 mod resolve;
+mod share;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use ipnet::IpNet;
 use smallvec::SmallVec;
 
 pub use self::answer::AnswerBody;
@@ -60,6 +62,7 @@ use self::pool::{Pool, Settings, add_one};
 pub(crate) use self::rehearsal::head;
 use self::resolve::Resolve;
 pub use self::shared::SiteUpstream;
+pub(crate) use self::timer::LazyTimer;
 pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
@@ -172,15 +175,19 @@ impl Upstreams {
     /// Sends a request and waits for the head of the answer.
     ///
     /// The request has its final fields; those for framing are written anew here. `Connection` and `Upgrade` must be
-    /// there only for an upgrade that the client asked for. Dropping the future, or the answer's body before its end,
+    /// there only for an upgrade that the client asked for. What it holds counts in the share of `client`. Dropping the future, or the answer's body before its end,
     /// closes the connection. The request is lent, since it is large; its body is taken. Must run inside a `LocalSet`.
     ///
     /// # Errors
     /// [`SendError`] with the reason.
-    pub async fn send(&self, request: &mut Request<RequestBody>) -> Result<Answer, SendError> {
+    pub async fn send(
+        &self,
+        request: &mut Request<RequestBody>,
+        client: Option<IpNet>,
+    ) -> Result<Answer, SendError> {
         let began = clock::monotonic();
         framing::request(request);
-        let mut job = Job::new(request, began);
+        let mut job = Job::new(request, client, began);
         let Some(mut chosen) = self.balancer.pick(&self.pools, &[], began) else {
             return Err(job.error(Refusal::from(Reason::Internal), None));
         };

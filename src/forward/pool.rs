@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 
 use super::carrier::Carrier;
@@ -16,6 +17,7 @@ use super::health::Health;
 use super::http2::Streams;
 use super::queue::Queue;
 use super::resolve::Resolve;
+use super::share::{Share, Shares};
 use super::shared::SiteUpstream;
 use super::timer::LazyTimer;
 use super::wire::{State, Switched, Wire};
@@ -27,6 +29,8 @@ use crate::error::{Reason, Refusal};
 #[derive(PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) connections: usize,
+    /// Of these, for one client.
+    pub(super) share: usize,
     pub(super) queue: usize,
     pub(super) queue_wait: Duration,
     pub(super) connect: Duration,
@@ -97,6 +101,7 @@ impl Settings {
     pub(super) const fn new(limits: &config::Limits, timeouts: &config::Timeouts) -> Self {
         Self {
             connections: limits.upstream_connections,
+            share: limits.upstream_connections_per_client,
             queue: limits.upstream_queue,
             queue_wait: timeouts.upstream_queue,
             connect: timeouts.upstream_connect,
@@ -111,6 +116,7 @@ impl Settings {
     pub(super) const fn alone(limit: Duration) -> Self {
         Self {
             connections: 1,
+            share: 1,
             queue: 0,
             queue_wait: limit,
             connect: limit,
@@ -138,6 +144,7 @@ pub(super) struct Pool {
     idle: RefCell<Vec<Connection>>,
     active: Cell<usize>,
     waiting: Queue<Lease>,
+    shares: Rc<Shares>,
     reaping: Cell<bool>,
 }
 
@@ -153,6 +160,8 @@ pub(super) struct Connection {
 pub(super) struct Lease {
     pool: Rc<Pool>,
     connection: Option<Connection>,
+    /// Counts it for the client that it is held for.
+    share: Option<Share>,
     /// Whether the connection carried an exchange before.
     pub(super) reused: bool,
 }
@@ -183,6 +192,7 @@ impl Pool {
             idle: RefCell::default(),
             active: Cell::new(0),
             waiting: Queue::default(),
+            shares: Rc::default(),
             reaping: Cell::new(false),
         })
     }
@@ -217,20 +227,51 @@ impl Pool {
         self.counters.closed[why as usize].take()
     }
 
-    /// An idle connection, unless it has to be `fresh`: what nearly every request finds.
-    pub(super) fn idle(self: &Rc<Self>, fresh: bool, now: Instant) -> Option<Lease> {
+    /// An idle connection, unless it has to be `fresh` or the share of `client` is taken: what nearly every request finds.
+    pub(super) fn idle(self: &Rc<Self>, client: Option<IpNet>, fresh: bool, now: Instant) -> Option<Lease> {
         if fresh || self.streams.is_some() {
             return None;
         }
-        self.take_idle(now).map(|connection| self.lease(Some(connection)))
+        let share = match self.share_of(client) {
+            Some((client, most)) => Some(self.shares.try_take(client, most)?),
+            None => None,
+        };
+        let connection = self.take_idle(now)?;
+        let mut lease = self.lease(Some(connection));
+        lease.share = share;
+        Some(lease)
+    }
+
+    /// Whose share a request counts in, and how many that is, if there is a bound.
+    fn share_of(&self, client: Option<IpNet>) -> Option<(IpNet, usize)> {
+        let Settings { connections, share, .. } = *self.settings;
+        let each = self.streams.as_ref().map_or(1, |streams| streams.each());
+        client.filter(|_| share < connections).map(|client| (client, share * each))
     }
 
     /// A connection where [`Pool::idle`] found none: a new one, else the first that becomes free. Connecting ends at
-    /// `until`, if that is sooner than its own wait.
+    /// `until`, if that is sooner than its own wait. It counts in the share of `client`.
     ///
     /// # Errors
-    /// `QueueFull`, or what connecting gives.
+    /// `ClientShare`, `QueueFull`, or what connecting gives.
     pub(super) async fn acquire(
+        self: &Rc<Self>,
+        client: Option<IpNet>,
+        fresh: bool,
+        now: Instant,
+        until: Option<Instant>,
+    ) -> Result<Lease, Refusal> {
+        let Settings { queue, queue_wait, .. } = *self.settings;
+        let share = match self.share_of(client) {
+            Some((client, most)) => Some(self.shares.take(client, most, queue, queue_wait).await?),
+            None => None,
+        };
+        let mut lease = self.acquire_any(fresh, now, until).await?;
+        lease.share = share;
+        Ok(lease)
+    }
+
+    async fn acquire_any(
         self: &Rc<Self>,
         fresh: bool,
         now: Instant,
@@ -302,12 +343,14 @@ impl Pool {
     fn lease(self: &Rc<Self>, connection: Option<Connection>) -> Lease {
         self.active.set(self.active.get() + 1);
         let reused = connection.is_some();
-        Lease { pool: Rc::clone(self), connection, reused }
+        Lease { pool: Rc::clone(self), connection, share: None, reused }
     }
 
     /// Takes back a connection after a complete exchange.
     fn put(self: &Rc<Self>, mut lease: Lease) {
         let now = clock::monotonic();
+        // Whoever gets it has one of its own.
+        lease.share = None;
         let Some(connection) = &mut lease.connection else { return };
         connection.idle_since = now;
         // Whoever takes it looks at its state again.

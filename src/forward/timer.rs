@@ -2,7 +2,8 @@
 //!
 //! Arming a timer for every request or frame costs more than the wait itself deserves. This one stays armed at the
 //! earliest moment it was asked for; when it fires too early it is moved, at most once a period. It never fires before
-//! the deadline of the wait that polls it. Bound: one boxed timer for each connection, upload or tunnel.
+//! the deadline of the wait that polls it. Bound: one boxed timer for each connection, stream, upload or
+//! tunnel.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,14 +14,14 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock;
 
 /// A reusable, lazily moved timer.
-pub(super) struct LazyTimer {
+pub(crate) struct LazyTimer {
     sleep: Pin<Box<Sleep>>,
     armed: Instant,
 }
 
 impl LazyTimer {
     /// A timer that first looks at the deadline at `moment`.
-    pub(super) fn new(moment: Instant) -> Self {
+    pub(crate) fn new(moment: Instant) -> Self {
         Self { sleep: Box::pin(sleep_until(moment.into())), armed: moment }
     }
 
@@ -28,7 +29,7 @@ impl LazyTimer {
     ///
     /// `soonest` is the earliest value that `deadline` can give. `deadline` is asked only when the timer fires, with
     /// the time of then, so it may depend on progress made in the meantime.
-    pub(super) fn poll_until(
+    pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
         soonest: Instant,

@@ -34,7 +34,8 @@ pub struct Remembered(OnceLock<Known>);
 
 struct Known {
     client: ClientAddress,
-    host: HeaderValue,
+    /// A copy: the value itself would keep the buffer that its head was read into, for as long as the connection lives.
+    host: Box<[u8]>,
     secure: bool,
     written: Written,
 }
@@ -68,11 +69,11 @@ impl Remembered {
         let fresh = || written::write(&[client], facts.host.as_bytes(), proto);
         let known = self.0.get_or_init(|| Known {
             client,
-            host: facts.host.clone(),
+            host: facts.host.as_bytes().into(),
             secure: facts.secure,
             written: fresh(),
         });
-        if known.client == client && known.secure == facts.secure && known.host == *facts.host {
+        if known.client == client && known.secure == facts.secure && *known.host == *facts.host.as_bytes() {
             known.written.clone()
         } else {
             fresh()
@@ -90,6 +91,19 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_remembered_holds_no_memory_of_the_head() {
+        let head = bytes::Bytes::from(b"host: kz.example".to_vec());
+        let host = HeaderValue::from_maybe_shared(head.slice(6..)).unwrap();
+        let id = HeaderValue::from_static("id");
+        let chain = [ClientAddress::from_resolved("192.0.2.1".parse().unwrap())];
+        let facts = Facts { host: &host, secure: true, chain: &chain, id: &id, client_address_to: None };
+        let (mut headers, remembered) = (HeaderMap::new(), Remembered::default());
+        set(&mut headers, &facts, &remembered);
+        drop((headers, host));
+        assert!(head.is_unique());
+    }
 
     #[test]
     fn what_the_client_sent_is_replaced() {

@@ -12,9 +12,13 @@ use crate::error::Reason;
 /// Refuses targets that are too long, or that two readers could take for different things.
 ///
 /// # Errors
-/// [`Reason::UriTooLong`]; [`Reason::BadTarget`] for an invalid `%`, an encoded NUL, or an encoded slash where those are
-/// to be rejected.
+/// [`Reason::UriTooLong`]; [`Reason::BadTarget`] for an invalid `%`, an encoded NUL, an encoded slash where those are to
+/// be rejected, or a scheme that is not HTTP's: nothing here could translate the request.
 pub fn check(uri: &Uri, limit: usize, slashes: EncodedSlashes) -> Result<(), Reason> {
+    let is_http = |scheme: &str| SCHEMES.iter().any(|http| scheme.eq_ignore_ascii_case(http));
+    if uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
+        return Err(Reason::BadTarget);
+    }
     let Some(target) = uri.path_and_query() else { return Ok(()) };
     let bytes = target.as_str().as_bytes();
     if bytes.len() > limit {
@@ -54,6 +58,9 @@ pub fn is_asterisk(uri: &Uri) -> bool {
     uri.path() == "*"
 }
 
+/// What HTTP is spoken for.
+const SCHEMES: [&str; 2] = ["http", "https"];
+
 /// The byte that the escape at `at` stands for.
 fn escape(bytes: &[u8], at: usize) -> Option<u8> {
     let digit = |i: usize| bytes.get(i).and_then(|&b| char::from(b).to_digit(16));
@@ -67,6 +74,16 @@ mod tests {
 
     fn checked(target: &str) -> Result<(), Reason> {
         check(&target.parse().unwrap(), 64, EncodedSlashes::Pass)
+    }
+
+    #[test]
+    fn only_schemes_of_http_are_served() {
+        for target in ["http://a/", "HTTPS://a/", "Http://a?x", "/ftp://a/"] {
+            assert_eq!(checked(target), Ok(()), "{target}");
+        }
+        for target in ["ftp://a/", "ws://a/", "unix://a/", "httpx://a/"] {
+            assert_eq!(checked(target), Err(Reason::BadTarget), "{target}");
+        }
     }
 
     #[test]

@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::admission::Place;
 use super::connection::{Connection, TlsFacts};
+use super::link::Link;
 use super::proxy_protocol::{self, Required};
+use super::scan::{Rules, Scan};
+use super::serve;
 use super::sniff::{self, Protocol};
+use super::socket::{self, Acceptor, Socket};
 use super::stream::Transport;
 use super::tls::Store;
-use super::{serve, socket};
 use crate::admin::labels::{ConnReason, ConnectionState};
 use crate::clock;
 use crate::identify::ClientAddress;
@@ -37,15 +39,21 @@ pub struct Door {
     pub proxy: Option<Required>,
 }
 
-/// Accepts until the task is dropped.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Rc<Door>) {
+/// Accepts until the task is dropped. Open connections get their turn between a few new ones, however many wait.
+pub async fn accept(worker: Rc<Worker>, listener: Acceptor, door: Rc<Door>) {
+    let mut in_a_row = 0;
     loop {
+        in_a_row += 1;
+        if in_a_row > TURN {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
         while worker.shared.admission.full() {
             worker.metrics.connection_rejected(ConnReason::Limit);
             tokio::time::sleep(BACK_OFF).await;
         }
         match listener.accept().await {
-            Ok((socket, peer)) => admit(&worker, socket, peer, &door),
+            Ok((link, peer)) => admit(&worker, link, peer, &door),
             // One connection that is already gone says nothing about the next.
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -58,20 +66,18 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Rc<Door>) {
 }
 
 /// Admits what waits in a socket's queue, before the socket is closed: the kernel resets what it finds there then.
-pub fn drain_queue(worker: &Rc<Worker>, queue: &std::net::TcpListener, door: &Rc<Door>) {
+pub fn drain_queue(worker: &Rc<Worker>, queue: &Socket, door: &Rc<Door>) {
     for _ in 0..socket::BACKLOG {
-        let accepted = queue.accept().and_then(|(socket, peer)| {
-            socket.set_nonblocking(true)?;
-            Ok((TcpStream::from_std(socket)?, peer))
-        });
-        match accepted {
-            Ok((socket, peer)) if !worker.shared.admission.full() => admit(worker, socket, peer, door),
+        match queue.accept() {
+            Ok((link, peer)) if !worker.shared.admission.full() => admit(worker, link, peer, door),
             Err(error) if is_of_one_connection(&error) => {}
             Ok(_) | Err(_) => return,
         }
     }
 }
 
+/// New connections in a row.
+const TURN: usize = 4;
 /// How long accepting pauses when there is no place or no descriptor.
 const BACK_OFF: Duration = Duration::from_millis(20);
 
@@ -82,7 +88,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Door>) {
+fn admit(worker: &Rc<Worker>, link: Link, peer: SocketAddr, door: &Rc<Door>) {
     let address = ClientAddress::from_resolved(peer.ip());
     if door.proxy.as_ref().is_some_and(|required| !required.admits(address.ip())) {
         worker.metrics.connection_rejected(ConnReason::ProxyProtocol);
@@ -97,7 +103,7 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Doo
     let arriving = worker.arriving();
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
-        if let Some(reason) = connection(&worker, socket, peer, &door, place, arriving).await {
+        if let Some(reason) = connection(&worker, link, peer, &door, place, arriving).await {
             worker.metrics.connection_rejected(reason);
         }
     });
@@ -105,7 +111,7 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, door: &Rc<Doo
 
 async fn connection(
     worker: &Rc<Worker>,
-    mut socket: TcpStream,
+    mut link: Link,
     peer: SocketAddr,
     door: &Door,
     mut place: Place,
@@ -114,13 +120,9 @@ async fn connection(
     let accepted = clock::monotonic();
     let handshaking = worker.metrics.hold_connection(ConnectionState::Handshake);
     let timeouts = worker.snapshot().config.timeouts.clone();
-    // Without it a small answer may wait for the client's delayed acknowledgement. An error means that the peer is gone.
-    if socket.set_nodelay(true).is_err() {
-        return None;
-    }
     let handshake_ends = accepted + timeouts.tls_handshake;
     let peer = match &door.proxy {
-        Some(_) => match Box::pin(introduced(worker, &mut socket, peer, &mut place, handshake_ends)).await {
+        Some(_) => match Box::pin(introduced(worker, &mut link, peer, &mut place, handshake_ends)).await {
             Ok(peer) => peer,
             Err(reason) => return Some(reason),
         },
@@ -128,15 +130,26 @@ async fn connection(
     };
     // Boxed: its state is large, and this task keeps the room of its largest part while the connection lives.
     let (facts, transport, protocol, prefix) = match &door.tls {
-        Some(store) => match timeout_at(handshake_ends.into(), Box::pin(handshake(socket, store))).await {
+        Some(store) => match timeout_at(handshake_ends.into(), Box::pin(handshake(link, store))).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
             Ok(Err(_)) => return Some(ConnReason::TlsError),
             Err(_) => return Some(ConnReason::TlsTimeout),
         },
         None => {
-            let mut transport = Transport::Plain(socket);
+            let mut transport = Transport::Plain(link);
             match timeout(timeouts.request_head, sniff::protocol(&mut transport)).await {
-                Ok(Ok((protocol, prefix))) => (None, transport, protocol, prefix),
+                Ok(Ok((protocol, prefix))) => {
+                    if protocol == Protocol::Http1
+                        && let Some(reason) = Scan::refuses(&prefix, Rules::from(&worker.snapshot().config))
+                    {
+                        return serve::refuse(worker, door.listener, transport, &prefix, reason).await;
+                    }
+                    // An error means that the peer is gone.
+                    if transport.set_nodelay().is_err() {
+                        return None;
+                    }
+                    (None, transport, protocol, prefix)
+                }
                 Ok(Err(_)) => return None,
                 Err(_) => return Some(ConnReason::HeadTimeout),
             }
@@ -152,12 +165,12 @@ async fn connection(
 /// The client as the PROXY header tells it, counted as one; the peer itself when the header is about nobody else.
 async fn introduced(
     worker: &Worker,
-    socket: &mut TcpStream,
+    link: &mut Link,
     peer: SocketAddr,
     place: &mut Place,
     deadline: Instant,
 ) -> Result<SocketAddr, ConnReason> {
-    let Ok(Ok(told)) = timeout_at(deadline.into(), proxy_protocol::read(socket)).await else {
+    let Ok(Ok(told)) = timeout_at(deadline.into(), proxy_protocol::read(link)).await else {
         return Err(ConnReason::ProxyProtocol);
     };
     let Some(client) = told else { return Ok(peer) };
@@ -168,9 +181,10 @@ async fn introduced(
     Ok(client)
 }
 
-async fn handshake(socket: TcpStream, store: &Store) -> io::Result<(TlsFacts, Transport, Protocol)> {
+async fn handshake(link: Link, store: &Store) -> io::Result<(TlsFacts, Transport, Protocol)> {
+    link.set_nodelay()?;
     let certificate = store.current();
-    let stream = TlsAcceptor::from(Arc::clone(&certificate.server)).accept(socket).await?;
+    let stream = TlsAcceptor::from(Arc::clone(&certificate.server)).accept(link).await?;
     let session = stream.get_ref().1;
     let protocol = match session.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,

@@ -2,22 +2,25 @@
 //!
 //! Closing a socket with unread bytes resets the connection, and a reset destroys an answer that the client has not read
 //! yet. So the writing side ends first, and what comes in is read and thrown away for a while. Under TLS this happens
-//! below the encryption: nobody looks at these bytes. Bound: `limits.linger_bytes`, `timeouts.linger`; the answer itself
-//! has `timeouts.response_write`.
+//! below the encryption: nobody looks at these bytes. Bound: `limits.linger_connections` on each thread, each for
+//! `limits.linger_bytes` and `timeouts.linger`; the answer itself has `timeouts.response_write`.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::link::Link;
 use super::stream::Transport;
+use crate::admin::labels::ConnReason;
 use crate::config::Config;
+use crate::worker::Worker;
 
 /// How long, and for how many bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Linger {
+    connections: usize,
     bytes: u64,
     time: Duration,
     write: Duration,
@@ -26,6 +29,7 @@ pub struct Linger {
 impl From<&Config> for Linger {
     fn from(config: &Config) -> Self {
         Self {
+            connections: config.limits.linger_connections,
             bytes: config.limits.linger_bytes,
             time: config.timeouts.linger,
             write: config.timeouts.response_write,
@@ -34,7 +38,7 @@ impl From<&Config> for Linger {
 }
 
 impl Linger {
-    /// Sends a last answer and ends the writing side. False if the client does not take it.
+    /// Sends a last answer, if there is one, and ends the writing side. False if the client does not take it.
     pub async fn answer(self, transport: &mut Transport, answer: &[u8]) -> bool {
         let sent = async {
             transport.write_all(answer).await?;
@@ -44,35 +48,43 @@ impl Linger {
         matches!(timeout(self.write, sent).await, Ok(Ok(())))
     }
 
-    /// Reads and throws away until the client ends, too, or a limit is reached. The writing side has ended.
-    pub async fn discard(self, transport: Transport) {
-        let mut socket = match transport {
-            Transport::Plain(socket) => socket,
+    /// Reads and throws away until the client ends, too, or a limit is reached. The writing side has ended. Where too
+    /// many connections wait so, this one is closed at once, and the reason given.
+    pub async fn discard(self, worker: &Worker, transport: Transport) -> Option<ConnReason> {
+        let Some(_lingering) = worker.linger(self.connections) else { return Some(ConnReason::LingerLimit) };
+        self.read_on(transport).await;
+        None
+    }
+
+    async fn read_on(self, transport: Transport) {
+        let mut link = match transport {
+            Transport::Plain(link) => link,
             Transport::Tls(stream) => stream.into_inner().0,
             Transport::Gone => return,
         };
         // However it ends: after this the socket is closed.
-        let _: Result<io::Result<()>, _> = timeout(self.time, read(&mut socket, self.bytes)).await;
+        let _: Result<io::Result<()>, _> = timeout(self.time, read(&mut link, self.bytes)).await;
     }
 }
 
 /// Whether bytes are there that nobody has read.
 #[must_use]
 pub fn has_unread(transport: &Transport) -> bool {
-    let socket = match transport {
-        Transport::Plain(socket) => socket,
+    let link = match transport {
+        Transport::Plain(link) => link,
         Transport::Tls(stream) => stream.get_ref().0,
         Transport::Gone => return false,
     };
     // The bytes are thrown away, so reading one is as good as looking at it.
-    matches!(socket.try_read(&mut [0; 1]), Ok(1))
+    matches!(link.try_read(&mut [0; 1]), Ok(1))
 }
 
-async fn read(socket: &mut TcpStream, most: u64) -> io::Result<()> {
+async fn read(link: &mut Link, most: u64) -> io::Result<()> {
     let mut left = most;
-    let mut buffer = [0; BUFFER];
+    // On the heap: else every connection has room for it while it lives.
+    let mut buffer = vec![0; BUFFER];
     while left > 0 {
-        let n = socket.read(&mut buffer).await?;
+        let n = link.read(&mut buffer).await?;
         if n == 0 {
             break;
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
+use super::link::Link;
 use crate::identify::forwarded::is_trusted;
 
 /// A listener whose connections begin with a PROXY header, and from where they may come.
@@ -71,29 +71,29 @@ impl Required {
 ///
 /// # Errors
 /// What arrives is no header, or the connection ends within it.
-pub async fn read(socket: &mut TcpStream) -> Result<Option<SocketAddr>, ReadError> {
+pub async fn read(link: &mut Link) -> Result<Option<SocketAddr>, ReadError> {
     let mut buffer = [0; BUFFER];
     let mut filled = 0;
     loop {
         match step(&buffer[..filled])? {
             Step::Read(count) => {
                 let room = buffer.get_mut(filled..filled + count).ok_or(Malformed)?;
-                filled += socket.read_exact(room).await?;
+                filled += link.read_exact(room).await?;
             }
             Step::Line(most) => {
                 let room = buffer.get_mut(filled..filled + most).ok_or(Malformed)?;
                 // Looked at first: what follows the line is TLS or HTTP and stays in the socket.
-                let seen = socket.peek(room).await?;
+                let seen = link.peek(room).await?;
                 let line = memchr::memchr(b'\n', &room[..seen]).map_or(seen, |at| at + 1);
                 if line == 0 {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
-                filled += socket.read_exact(&mut room[..line]).await?;
+                filled += link.read_exact(&mut room[..line]).await?;
             }
             Step::Done { client, mut skip } => {
                 while skip > 0 {
                     let room = skip.min(buffer.len());
-                    skip -= socket.read_exact(&mut buffer[..room]).await?;
+                    skip -= link.read_exact(&mut buffer[..room]).await?;
                 }
                 return Ok(client);
             }
@@ -213,7 +213,7 @@ const FIXED: usize = 16;
 mod tests {
     use proptest::prelude::*;
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
 
     use super::*;
 
@@ -354,30 +354,38 @@ mod tests {
         }
     }
 
+    /// Both ends of a connection of each kind.
+    async fn links() -> [(Link, Link); 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        let tcp = (Link::Tcp(client), Link::Tcp(listener.accept().await.unwrap().0));
+        let (client, server) = UnixStream::pair().unwrap();
+        [tcp, (Link::Unix(client), Link::Unix(server))]
+    }
+
     #[tokio::test]
     async fn what_follows_stays_in_the_socket_however_it_arrives() {
         let four = [203, 0, 113, 7, 192, 0, 2, 1, 0xdc, 4, 1, 0xbb, 0xee, 0, 1, 0];
         for header in [b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n".to_vec(), v2(0x21, 0x11, &four)] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            client.set_nodelay(true).unwrap();
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let writer = async {
-                for byte in &header {
-                    client.write_all(&[*byte]).await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-                client.write_all(b"GET").await.unwrap();
-                client.shutdown().await.unwrap();
-            };
-            let reader = async {
-                let told = read(&mut socket).await.unwrap();
-                assert_eq!(told, Some("203.0.113.7:56324".parse().unwrap()));
-                let mut rest = Vec::new();
-                socket.read_to_end(&mut rest).await.unwrap();
-                assert_eq!(rest, b"GET");
-            };
-            tokio::join!(writer, reader);
+            for (mut client, mut server) in links().await {
+                let writer = async {
+                    for byte in &header {
+                        client.write_all(&[*byte]).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    client.write_all(b"GET").await.unwrap();
+                    client.shutdown().await.unwrap();
+                };
+                let reader = async {
+                    let told = read(&mut server).await.unwrap();
+                    assert_eq!(told, Some("203.0.113.7:56324".parse().unwrap()));
+                    let mut rest = Vec::new();
+                    server.read_to_end(&mut rest).await.unwrap();
+                    assert_eq!(rest, b"GET");
+                };
+                tokio::join!(writer, reader);
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::unconstrained;
 use super::connection::Connection;
 use super::deadline::{Deadlines, Overdue};
 use super::linger::{Linger, has_unread};
+use super::patience::{self, StreamTasks};
 use super::scan::{Rules, Scan};
 use super::sniff::Protocol;
 use super::stream::{Remains, Stream, Transport};
@@ -57,6 +58,10 @@ pub async fn serve(
                 let (worker, connection) = &*context;
                 let mut response = gateway::handle(worker, connection, request).await;
                 worker.announce_end(connection, &mut response);
+                if connection.multiplexed() {
+                    patience::client_is_awaited();
+                    response = response.map(Body::in_pieces);
+                }
                 Ok::<http::Response<Body>, Infallible>(response)
             })
         })
@@ -80,8 +85,10 @@ pub async fn serve(
         Protocol::Http2 => {
             connection.set_multiplexed();
             let stream = Stream::new(prefix, transport, Arc::clone(&connection));
+            let tasks = StreamTasks::of(&worker);
             // Boxed: else every HTTP/1 connection has room for it too.
-            let mut conn = Box::pin(http2(&config.limits).serve_connection(TokioIo::new(stream), service));
+            let mut conn =
+                Box::pin(http2(&config.limits, tasks).serve_connection(TokioIo::new(stream), service));
             match drive(conn.as_mut(), http2::Connection::graceful_shutdown, &connection, deadlines).await {
                 End::Closed(ended) => ended.err().and_then(|error| protocol_error(&error, &connection)),
                 End::Overdue(Overdue::Idle) => {
@@ -171,17 +178,29 @@ async fn finish(
             worker.metrics.connection_rejected(ConnReason::HeadTimeout);
             (linger.answer(&mut remains.transport, &answer).await, None)
         }
-        // hyper has ended the writing side.
-        (End::Closed(Ok(())), ..) => (remains.unread || has_unread(&remains.transport), None),
+        (End::Closed(Ok(())), ..) => {
+            let ended = remains.shut || linger.answer(&mut remains.transport, &[]).await;
+            (ended && (remains.unread || has_unread(&remains.transport)), None)
+        }
         (End::Closed(Err(error)), ..) => (false, protocol_error(&error, connection)),
         (End::Overdue(overdue), ..) => (false, reason(overdue)),
         (End::Refused, None, _) => (false, None),
     };
-    if answered {
-        let _lingering = worker.metrics.hold_connection(ConnectionState::Lingering);
-        linger.discard(remains.transport).await;
-    }
-    closed
+    if answered { linger.discard(worker, remains.transport).await } else { closed }
+}
+
+/// Answers a cleartext connection whose first head is refused, before anything is made for it that only a request needs:
+/// whoever sends nothing but such heads should cost as little as can be.
+pub async fn refuse(
+    worker: &Worker,
+    listener: usize,
+    mut transport: Transport,
+    head: &[u8],
+    reason: Reason,
+) -> Option<ConnReason> {
+    let linger = Linger::from(&worker.snapshot().config);
+    let answer = unparsed(worker, listener, head.trim_ascii_start(), reason);
+    if linger.answer(&mut transport, &answer).await { linger.discard(worker, transport).await } else { None }
 }
 
 /// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
@@ -242,8 +261,8 @@ pub fn http1(head_bytes: usize, head_fields: usize) -> http1::Builder {
 }
 
 /// How HTTP/2 is read from clients.
-pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+pub(crate) fn http2(limits: &Limits, tasks: StreamTasks) -> http2::Builder<StreamTasks> {
+    let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams)
@@ -259,18 +278,3 @@ pub(crate) fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;
-
-/// Spawns the tasks of an HTTP/2 connection on its own thread.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}

@@ -12,11 +12,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
+use super::link::Link;
 use super::scan::{Scan, Step};
 use crate::clock;
 use crate::error::Reason;
@@ -25,9 +25,9 @@ use crate::error::Reason;
 #[derive(Debug)]
 pub enum Transport {
     /// Cleartext.
-    Plain(TcpStream),
+    Plain(Link),
     /// TLS; boxed, since its state is large.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Link>>),
     /// Given back: nothing can be read or written any more.
     Gone,
 }
@@ -41,6 +41,8 @@ pub struct Stream {
     /// `None` on HTTP/2 and in a tunnel.
     scan: Option<Scan>,
     ended: bool,
+    /// The writing side has been ended.
+    shut: bool,
     transport: Transport,
     connection: Arc<Connection>,
     back: Option<oneshot::Sender<Remains>>,
@@ -59,6 +61,22 @@ pub struct Remains {
     pub head: BytesMut,
     /// Bytes of the client are unread, or more are to come.
     pub unread: bool,
+    /// Whether hyper has ended the writing side. It does not where a request asked for a tunnel, even if it got none.
+    pub shut: bool,
+}
+
+impl Transport {
+    /// Sends small answers at once: without it one may wait for the client's delayed acknowledgement.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(link) => link.set_nodelay(),
+            Self::Tls(stream) => stream.get_ref().0.set_nodelay(),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 impl Stream {
@@ -66,7 +84,7 @@ impl Stream {
     #[must_use]
     pub fn new(prefix: BytesMut, transport: Transport, connection: Arc<Connection>) -> Self {
         let ready = prefix.len();
-        Self { held: prefix, ready, scan: None, ended: false, transport, connection, back: None }
+        Self { held: prefix, ready, scan: None, ended: false, shut: false, transport, connection, back: None }
     }
 
     /// A stream whose bytes pass `scan`. When it is dropped `back` gets what remains.
@@ -83,6 +101,7 @@ impl Stream {
             ready: 0,
             scan: Some(scan),
             ended: false,
+            shut: false,
             transport,
             connection,
             back: Some(back),
@@ -317,7 +336,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.transport).poll_shutdown(cx);
+        self.shut |= polled.is_ready();
+        polled
     }
 }
 
@@ -331,6 +352,7 @@ impl Drop for Stream {
             waiting: scan.is_some_and(Scan::in_head),
             unread: !self.ended && (!self.held.is_empty() || scan.is_some_and(Scan::in_body)),
             head: std::mem::take(&mut self.held),
+            shut: self.shut,
         };
         // Nobody waits for what remains of a tunnel: it ends here.
         drop(back.send(remains));

@@ -148,7 +148,7 @@ fn with_event<T>(
         decisions: list(decisions),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
         client_address: Some(exchange.admitted.client.ip()),
-        client_port: Some(u64::from(peer.port())).filter(|_| !exchange.admitted.trusted),
+        client_port: Some(u64::from(peer.port())).filter(|&port| port != 0 && !exchange.admitted.trusted),
         peer_address: Some(peer.ip().to_canonical()).filter(|_| exchange.admitted.trusted),
         forwarded_chain: list(chain),
         client_net: Some(text),

@@ -3,26 +3,18 @@
 //! The last bytes of an answer are held back until its record has reached the level of durability that was promised:
 //! whoever received an answer in full has a record. A body that is dropped before its end is recorded as given up, by
 //! the exchange itself.
-//! Never changes a byte. Bound: one frame at a time, and `timeouts.response_write` for a client that reads nothing of an
-//! HTTP/2 stream.
+//! Never changes a byte. Bound: one frame at a time.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
-
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use tokio::task::AbortHandle;
-
-use crate::admin::labels::ConnReason;
-use crate::clock;
-use crate::error::{Reason, Refusal};
+use super::pieces::{PIECE, Pieces};
+use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::forward::AnswerBody;
 use crate::record::emit;
@@ -37,8 +29,8 @@ pub enum Body {
     Unsent(u64),
     /// From the site.
     Streaming(Box<Streaming>),
-    /// The same on HTTP/2.
-    Guarded(Rc<Guarded>),
+    /// One of these on an HTTP/2 stream.
+    Pieces(Box<Pieces>),
 }
 
 /// A body that comes from the site while it is sent to the client.
@@ -46,16 +38,6 @@ pub struct Streaming {
     source: AnswerBody,
     exchange: Box<Exchange>,
     stage: Stage,
-}
-
-/// A body on an HTTP/2 stream. There the client can leave one answer unread for as long as it likes, while its
-/// connection makes progress: what it holds of the site's connections is given up after `timeouts.response_write`.
-pub struct Guarded {
-    /// `None` once given up.
-    streaming: RefCell<Option<Streaming>>,
-    /// Since when the client has been the one who is awaited.
-    owed_since: Cell<Option<Instant>>,
-    guard: Cell<Option<AbortHandle>>,
 }
 
 enum Stage {
@@ -80,14 +62,17 @@ impl Body {
     #[must_use]
     pub fn streaming(source: AnswerBody, exchange: Box<Exchange>, first: Option<Frame<Bytes>>) -> Self {
         let stage = first.map_or(Stage::Passing, Stage::First);
-        let (multiplexed, patience) =
-            (exchange.is_multiplexed(), exchange.state.config.timeouts.response_write);
-        let streaming = Streaming { source, exchange, stage };
-        // On HTTP/1 the connection itself watches its writes.
-        if multiplexed {
-            Self::Guarded(Guarded::new(streaming, patience))
-        } else {
-            Self::Streaming(Box::new(streaming))
+        Self::Streaming(Box::new(Streaming { source, exchange, stage }))
+    }
+
+    /// The same for an HTTP/2 stream.
+    #[must_use]
+    pub fn in_pieces(self) -> Self {
+        match self {
+            Self::Whole(bytes) if bytes.as_ref().is_none_or(|bytes| bytes.len() <= PIECE) => {
+                Self::Whole(bytes)
+            }
+            body => Self::Pieces(Box::new(Pieces::new(body))),
         }
     }
 }
@@ -108,7 +93,7 @@ impl HttpBody for Body {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Unsent(_) => Poll::Ready(None),
             Self::Streaming(streaming) => streaming.poll_frame(cx),
-            Self::Guarded(guarded) => guarded.poll_frame(cx),
+            Self::Pieces(pieces) => pieces.poll_frame(cx),
         }
     }
 
@@ -117,11 +102,7 @@ impl HttpBody for Body {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Unsent(_) => false,
             Self::Streaming(streaming) => matches!(streaming.stage, Stage::Done),
-            Self::Guarded(guarded) => guarded
-                .streaming
-                .borrow()
-                .as_ref()
-                .is_some_and(|streaming| matches!(streaming.stage, Stage::Done)),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
         }
     }
 
@@ -130,63 +111,7 @@ impl HttpBody for Body {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Unsent(length) => SizeHint::with_exact(*length),
             Self::Streaming(streaming) => streaming.size_hint(),
-            Self::Guarded(guarded) => {
-                guarded.streaming.borrow().as_ref().map_or_else(SizeHint::new, Streaming::size_hint)
-            }
-        }
-    }
-}
-
-impl Guarded {
-    fn new(streaming: Streaming, patience: Duration) -> Rc<Self> {
-        let guarded = Rc::new(Self {
-            streaming: RefCell::new(Some(streaming)),
-            owed_since: Cell::new(Some(clock::monotonic())),
-            guard: Cell::new(None),
-        });
-        let guard = tokio::task::spawn_local(watch(Rc::downgrade(&guarded), patience));
-        guarded.guard.set(Some(guard.abort_handle()));
-        guarded
-    }
-
-    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
-        let mut streaming = self.streaming.borrow_mut();
-        let Some(streaming) = streaming.as_mut() else {
-            return Poll::Ready(Some(Err(Reason::ClientGone.into())));
-        };
-        let polled = streaming.poll_frame(cx);
-        // hyper asks for a frame when the client's window has room for it.
-        self.owed_since.set(polled.is_ready().then(clock::monotonic));
-        polled
-    }
-
-    /// Lets go of the site's connection and writes the record. The stream is reset should the client ever read on.
-    fn give_up(&self) {
-        let streaming = self.streaming.borrow_mut().take();
-        if let Some(streaming) = streaming {
-            streaming.exchange.worker.metrics.connection_rejected(ConnReason::WriteTimeout);
-        }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            guard.abort();
-        }
-    }
-}
-
-/// Gives a body up when the client has been awaited for longer than `patience`.
-async fn watch(guarded: Weak<Guarded>, patience: Duration) {
-    let mut due = clock::monotonic() + patience;
-    loop {
-        tokio::time::sleep_until(due.into()).await;
-        let Some(guarded) = guarded.upgrade() else { return };
-        let now = clock::monotonic();
-        due = guarded.owed_since.get().unwrap_or(now) + patience;
-        if due <= now {
-            return guarded.give_up();
+            Self::Pieces(pieces) => pieces.size_hint(),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn sentence(reason: Reason, language: Language) -> (&'static str, &'s
         Reason::BodyTooLarge => TOO_LARGE,
         Reason::UriTooLong | Reason::HeadTooLarge => HEAD_TOO_LARGE,
         Reason::BodyTimeout => STOPPED,
-        Reason::QueueFull | Reason::Draining | Reason::RecordFailed => BUSY,
+        Reason::QueueFull | Reason::ClientShare | Reason::Draining | Reason::RecordFailed => BUSY,
         _ => match reason.fault() {
             Fault::Client => BAD_REQUEST,
             Fault::Site => SITE,

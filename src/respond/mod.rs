@@ -12,6 +12,7 @@ pub mod error_page;
 mod error_texts;
 pub mod own;
 pub mod permissions;
+pub mod pieces;
 pub mod proxy_status;
 pub mod send;
 pub mod status;

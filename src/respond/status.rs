@@ -22,7 +22,7 @@ pub fn status(reason: Reason) -> StatusCode {
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
         R::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-        R::Throttled | R::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        R::Throttled | R::RateLimited | R::ClientShare => StatusCode::TOO_MANY_REQUESTS,
         R::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -48,7 +48,9 @@ pub fn status(reason: Reason) -> StatusCode {
 pub const fn proxy_status(reason: Reason) -> &'static str {
     use Reason as R;
     match reason {
-        R::Denied | R::Throttled | R::RateLimited | R::CrossSite => "kelisim; error=http_request_denied",
+        R::Denied | R::Throttled | R::RateLimited | R::ClientShare | R::CrossSite => {
+            "kelisim; error=http_request_denied"
+        }
         R::ConnectRefused => "kelisim; error=connection_refused",
         R::ConnectTimeout => "kelisim; error=connection_timeout",
         R::Dns => "kelisim; error=dns_error",
@@ -94,7 +96,7 @@ pub const fn closes(reason: Reason) -> bool {
 #[must_use]
 pub const fn retry_after(reason: Reason) -> Option<u32> {
     match reason {
-        Reason::QueueFull | Reason::Draining | Reason::RecordFailed => Some(2),
+        Reason::QueueFull | Reason::ClientShare | Reason::Draining | Reason::RecordFailed => Some(2),
         // The rate limit's own wait, or the risk policy's where it names one, takes this one's place.
         Reason::Throttled | Reason::RateLimited => Some(60),
         _ => None,
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_refusal_by_the_policy_keeps_the_connection() {
-        assert!(!closes(Reason::Throttled) && !closes(Reason::RateLimited));
+        assert!(!closes(Reason::Throttled) && !closes(Reason::RateLimited) && !closes(Reason::ClientShare));
         assert!(!closes(Reason::UnknownHost));
         assert!(closes(Reason::AmbiguousFraming));
     }

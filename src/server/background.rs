@@ -7,7 +7,8 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::Phase;
-use super::handover::{self, Offer};
+use super::handover::{self, Offer, Traffic};
 use crate::admin;
 use crate::admin::health::Readiness;
+use crate::admin::hosts::AdminHosts;
 use crate::admin::labels::ProbeResult;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock;
@@ -41,9 +43,11 @@ pub struct Background {
     /// Where health checks are counted.
     pub metrics: Option<WorkerMetrics>,
     /// The traffic sockets, for the process that takes this one's place.
-    pub traffic: Vec<TcpListener>,
+    pub traffic: Vec<Traffic>,
     /// Comes when the workers run: from then on a successor may ask.
     pub ready: oneshot::Receiver<()>,
+    /// To be set when one has taken it.
+    pub succeeded: Arc<AtomicBool>,
 }
 
 /// Starts the thread; it ends with [`Phase::Stopping`].
@@ -60,16 +64,20 @@ pub fn spawn(background: Background, phase: watch::Receiver<Phase>) -> io::Resul
 }
 
 async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
-    let Background { shared, readiness, admin, certificates, metrics: counting, traffic, ready } = background;
+    let Background { shared, readiness, admin, certificates, metrics: counting, traffic, ready, succeeded } =
+        background;
     let metrics = Arc::clone(&shared.metrics);
     let (resting, rest) = watch::channel(false);
-    let data = shared.snapshot.load().config.records.dir.clone();
+    let (data, hosts) = {
+        let snapshot = shared.snapshot.load();
+        (snapshot.config.records.dir.clone(), AdminHosts::new(snapshot.config.admin.hosts.clone()))
+    };
     // Without a descriptor to spare nothing is handed over, and the rest works as before.
     let offer = Offer { traffic, admin: admin.as_ref().and_then(|socket| socket.try_clone().ok()) };
     let serving = async {
         match admin {
             Some(socket) => {
-                if let Err(error) = admin::server::serve(socket, metrics, readiness, rest).await {
+                if let Err(error) = admin::server::serve(socket, metrics, readiness, hosts, rest).await {
                     tracing::error!(%error, "the admin listener ended");
                 }
             }
@@ -81,7 +89,7 @@ async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
         // Without a word the start failed, and the process ends.
         if ready.await.is_ok() {
             select! {
-                () = handover::serve(&data, &offer, &resting) => {}
+                () = handover::serve(&data, &offer, &resting) => succeeded.store(true, Release),
                 // Sockets that are kept beyond this would be a queue that nobody serves.
                 _ = ending.wait_for(|now| *now != Phase::Running) => {}
             }

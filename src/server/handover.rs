@@ -5,8 +5,8 @@
 //! (`SCM_RIGHTS`): the queues go on living with it. While the second starts, the first goes on accepting; only its admin
 //! listener rests, so that `/readyz` is answered by the newcomer. Should that one not get ready, the first is as before.
 //!
-//! What is said: `L` and an address with a traffic socket, `A` and an address with the admin socket, `E` for
-//! the end; back come `T` (the admin socket is taken) and `R` (ready). Never speaks to another user: the socket lies in
+//! What is said: `L` and an address with a traffic socket, `U` or `F` with a Unix socket, which knows its path (`F`: its
+//! file goes over, too), `A` and an address with the admin socket, `E` for the end; back come `T` (the admin socket is taken) and `R` (ready). Never speaks to another user: the socket lies in
 //! the private data folder, and both sides ask the kernel who the other is. Bound: `SOCKETS_MAX` sockets, `PATIENCE`
 //! for each packet, one newcomer at a time.
 
@@ -28,14 +28,26 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::config::ListenAddress;
+use crate::listen::socket::Socket;
+
 /// What the running gateway gave.
 #[derive(Debug, Default)]
 pub struct Given {
     /// Its traffic sockets with their addresses; several may have one address.
-    pub traffic: Vec<(SocketAddr, TcpListener)>,
+    pub traffic: Vec<(ListenAddress, Traffic)>,
     /// Its admin socket.
     pub admin: Option<(SocketAddr, TcpListener)>,
     before: Option<StdStream>,
+}
+
+/// A traffic socket that goes over.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The socket.
+    pub socket: Socket,
+    /// Whether the file of a Unix socket goes over with it: whoever has it takes it away at the end.
+    pub with_file: bool,
 }
 
 /// Asks the gateway that runs on this data folder for its sockets; nothing comes when there is none.
@@ -61,20 +73,29 @@ pub fn ask(data: &Path) -> io::Result<Given> {
     server.set_write_timeout(Some(PATIENCE))?;
     same_user(&server)?;
     for _ in 0..SOCKETS_MAX {
-        let (kind, address, socket) = match receive(&server)? {
+        let (address, traffic) = match receive(&server)? {
             (b'E', ..) => {
                 given.before = Some(server);
                 return Ok(given);
             }
-            (kind, Some(address), Some(socket)) => (kind, address, TcpListener::from(socket)),
+            (b'A', Some(address), Some(socket)) => {
+                let socket = TcpListener::from(socket);
+                socket.set_nonblocking(true)?;
+                given.admin = Some((address, socket));
+                continue;
+            }
+            (b'L', Some(address), Some(socket)) => (
+                ListenAddress::Tcp(address),
+                Traffic { socket: Socket::Tcp(socket.into()), with_file: false },
+            ),
+            (kind @ (b'U' | b'F'), _, Some(socket)) => {
+                let socket = Socket::Unix(socket.into());
+                (socket.address()?, Traffic { socket, with_file: kind == b'F' })
+            }
             _ => return Err(ErrorKind::InvalidData.into()),
         };
-        socket.set_nonblocking(true)?;
-        match kind {
-            b'L' => given.traffic.push((address, socket)),
-            b'A' => given.admin = Some((address, socket)),
-            _ => return Err(ErrorKind::InvalidData.into()),
-        }
+        traffic.socket.set_nonblocking()?;
+        given.traffic.push((address, traffic));
     }
     Err(ErrorKind::InvalidData.into())
 }
@@ -87,12 +108,14 @@ impl Given {
         Some(socket)
     }
 
-    /// Takes the sockets for an address.
-    pub fn take(&mut self, address: SocketAddr) -> Vec<TcpListener> {
-        let (mine, others) = std::mem::take(&mut self.traffic).into_iter().partition(|(a, _)| *a == address);
+    /// Takes the sockets for an address, and whether the file of a Unix socket there is ours: it is, too, when none was
+    /// given.
+    pub fn take(&mut self, address: &ListenAddress) -> (Vec<Socket>, bool) {
+        let (mine, others) = std::mem::take(&mut self.traffic).into_iter().partition(|(a, _)| a == address);
         self.traffic = others;
-        let mine: Vec<(SocketAddr, TcpListener)> = mine;
-        mine.into_iter().map(|(_, socket)| socket).collect()
+        let mine: Vec<(ListenAddress, Traffic)> = mine;
+        let with_file = mine.iter().all(|(_, traffic)| traffic.with_file);
+        (mine.into_iter().map(|(_, traffic)| traffic.socket).collect(), with_file)
     }
 
     /// Whether a gateway was there before.
@@ -108,7 +131,7 @@ impl Given {
 
     fn tell(&self, word: u8) {
         let Some(before) = &self.before else { return };
-        let sent = send(before, &packet(word, None), None);
+        let sent = send(before, &packet(word, None), None::<&TcpListener>);
         // It may have ended in the meantime, which is as good.
         if let Err(error) = sent {
             tracing::debug!(%error, "the gateway before cannot be told");
@@ -120,7 +143,7 @@ impl Given {
 #[derive(Debug)]
 pub struct Offer {
     /// Clones of its traffic sockets.
-    pub traffic: Vec<TcpListener>,
+    pub traffic: Vec<Traffic>,
     /// A clone of its admin socket.
     pub admin: Option<TcpListener>,
 }
@@ -164,13 +187,17 @@ fn open(data: &Path) -> io::Result<UnixListener> {
 async fn meet(door: &UnixListener, offer: &Offer, resting: &watch::Sender<bool>) -> io::Result<bool> {
     let (newcomer, _) = door.accept().await?;
     same_user(&newcomer)?;
-    for socket in &offer.traffic {
-        give(&newcomer, b'L', Some(socket)).await?;
+    for traffic in &offer.traffic {
+        match (&traffic.socket, traffic.with_file) {
+            (Socket::Tcp(socket), _) => give(&newcomer, b'L', socket.local_addr().ok(), Some(socket)).await?,
+            (Socket::Unix(socket), true) => give(&newcomer, b'F', None, Some(socket)).await?,
+            (Socket::Unix(socket), false) => give(&newcomer, b'U', None, Some(socket)).await?,
+        }
     }
     if let Some(socket) = &offer.admin {
-        give(&newcomer, b'A', Some(socket)).await?;
+        give(&newcomer, b'A', socket.local_addr().ok(), Some(socket)).await?;
     }
-    give(&newcomer, b'E', None).await?;
+    give(&newcomer, b'E', None, None::<&TcpListener>).await?;
     loop {
         // No time limit: opening what a gateway needs may take long, and the connection ends with the process.
         match newcomer.async_io(Interest::READABLE, || receive(&newcomer)).await {
@@ -185,8 +212,13 @@ async fn meet(door: &UnixListener, offer: &Offer, resting: &watch::Sender<bool>)
     }
 }
 
-async fn give(to: &UnixStream, kind: u8, socket: Option<&TcpListener>) -> io::Result<()> {
-    let packet = packet(kind, socket.map(TcpListener::local_addr).transpose()?);
+async fn give(
+    to: &UnixStream,
+    kind: u8,
+    address: Option<SocketAddr>,
+    socket: Option<&impl AsFd>,
+) -> io::Result<()> {
+    let packet = packet(kind, address);
     timeout(PATIENCE, to.async_io(Interest::WRITABLE, || send(to, &packet, socket))).await?
 }
 
@@ -200,7 +232,7 @@ fn packet(kind: u8, address: Option<SocketAddr>) -> [u8; PACKET_BYTES] {
     packet
 }
 
-fn send(to: &impl AsFd, packet: &[u8; PACKET_BYTES], socket: Option<&TcpListener>) -> io::Result<()> {
+fn send(to: &impl AsFd, packet: &[u8; PACKET_BYTES], socket: Option<&impl AsFd>) -> io::Result<()> {
     let fds: Vec<_> = socket.iter().map(|socket| socket.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -255,7 +287,8 @@ mod tests {
     use crate::listen::socket;
 
     fn offer(sockets: usize) -> Offer {
-        let traffic = socket::bind_all("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
+        let sockets = socket::bind_all("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
+        let traffic = sockets.into_iter().map(|socket| Traffic { socket, with_file: false }).collect();
         let admin = socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Offer { traffic, admin: Some(admin) }
     }
@@ -296,20 +329,50 @@ mod tests {
     #[test]
     fn sockets_go_over_with_what_waits_in_them() {
         let offer = offer(3);
-        let address = offer.traffic[0].local_addr().unwrap();
+        let address = offer.traffic[0].socket.address().unwrap();
         let admin = offer.admin.as_ref().unwrap().local_addr().unwrap();
-        let waiting = std::net::TcpStream::connect(address).unwrap();
+        let waiting = std::net::TcpStream::connect(address.to_string()).unwrap();
         let rests = meeting(&offer, move |data| {
             let mut given = ask(data).unwrap();
             assert!(given.take_admin("127.0.0.1:1".parse().unwrap()).is_none());
             assert!(given.take_admin(admin).is_some());
-            let sockets = given.take(address);
+            let (sockets, _) = given.take(&address);
             assert_eq!(sockets.len(), 3);
-            let accepted = sockets.iter().filter_map(|socket| socket.accept().ok()).count();
+            let accept = |socket: &Socket| match socket {
+                Socket::Tcp(socket) => socket.accept().is_ok(),
+                Socket::Unix(_) => false,
+            };
+            let accepted = sockets.iter().filter(|socket| accept(socket)).count();
             assert_eq!(accepted, 1, "the connection waits in one of the queues");
             given.ready();
         });
         assert!(rests);
+        drop(waiting);
+    }
+
+    #[test]
+    fn unix_sockets_go_over_with_or_without_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        // Longer than a packet.
+        let paths = ["a", "b"]
+            .map(|name| folder.path().join(name.repeat(80 - folder.path().as_os_str().len().min(50))));
+        let listen = |path: &std::path::PathBuf, with_file| {
+            let socket = Socket::Unix(crate::listen::unix::bind(path, 0o600).unwrap());
+            Traffic { socket, with_file }
+        };
+        let traffic = vec![listen(&paths[0], true), listen(&paths[1], false)];
+        let offer = Offer { traffic, admin: None };
+        let waiting = StdStream::connect(&paths[0]).unwrap();
+        let [first, second] = paths.map(ListenAddress::Unix);
+        meeting(&offer, move |data| {
+            let mut given = ask(data).unwrap();
+            let (sockets, with_file) = given.take(&first);
+            let [Socket::Unix(socket)] = &sockets[..] else { panic!("{sockets:?}") };
+            assert!(with_file && socket.accept().is_ok());
+            let (sockets, with_file) = given.take(&second);
+            assert!(!with_file && sockets.len() == 1);
+            given.ready();
+        });
         drop(waiting);
     }
 

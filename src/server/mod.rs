@@ -18,6 +18,7 @@ pub mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub use start::{Source, StartError, start};
 use self::watchdog::Watchdog;
 use crate::admin::health::{NotReady, Readiness};
 use crate::agents::Loader;
+use crate::config::ListenAddress;
+use crate::listen::unix::SocketFile;
 use crate::record::access_log;
 use crate::snapshot::Shared;
 use crate::store::Journal;
@@ -49,7 +52,7 @@ pub struct Server {
     /// What its threads share.
     pub shared: Arc<Shared>,
     /// Addresses of the listeners, in the order of the configuration, with real ports.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<ListenAddress>,
     /// Address of the admin listener.
     pub admin: Option<SocketAddr>,
     source: Source,
@@ -62,6 +65,10 @@ pub struct Server {
     agents: Option<Loader>,
     access_log: Option<access_log::Writer>,
     watchdog: Watchdog,
+    /// The files of its Unix sockets.
+    socket_files: Vec<SocketFile>,
+    /// Set when another process has taken the sockets over: then the files are its own.
+    succeeded: Arc<AtomicBool>,
 }
 
 /// How a gateway ended.
@@ -155,6 +162,9 @@ impl Server {
         }
         if let Some(log) = self.access_log.take() {
             log.stop();
+        }
+        if !self.succeeded.load(Ordering::Acquire) {
+            self.socket_files.iter().for_each(SocketFile::remove);
         }
         if cut == 0 { Ended::Clean } else { Ended::Cut(cut) }
     }

@@ -3,13 +3,12 @@
 //! Everything that can fail is opened first; then the new configuration is put in force at once. On any mistake the one in
 //! force stays, whole. Never closes a connection. Bound: the configuration.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Source;
 use super::start::{StartError, cookie_policy, hosts, observe_until};
 use crate::clock::{self, Timestamp};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress};
 use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
@@ -67,9 +66,10 @@ impl Fresh {
         // Certificates belong to listeners, which stay: where other listeners are configured, nothing fits.
         let mut certificates = Vec::new();
         if listeners(config) == listeners(&old.config) {
-            let with_tls = config.listeners.iter().filter_map(|l| Some((l.address, l.tls.as_ref()?)));
+            let with_tls = config.listeners.iter().filter_map(|l| Some((&l.address, l.tls.as_ref()?)));
             for ((address, files), store) in with_tls.zip(&shared.certificates) {
                 let prepared = store.prepare(files, &hosts(config));
+                let address = address.clone();
                 certificates.push(prepared.map_err(|source| StartError::Certificate { address, source })?);
             }
         }
@@ -117,8 +117,8 @@ impl Fresh {
 }
 
 /// What of a listener a reload cannot change.
-fn listeners(config: &Config) -> Vec<(SocketAddr, bool)> {
-    config.listeners.iter().map(|l| (l.address, l.tls.is_some())).collect()
+fn listeners(config: &Config) -> Vec<(&ListenAddress, bool)> {
+    config.listeners.iter().map(|l| (&l.address, l.tls.is_some())).collect()
 }
 
 /// Tells which changes need a new process.

@@ -3,20 +3,24 @@
 //! Decides which socket is whose; opens them by [`crate::listen::socket`]. Never accepts. Bound: one socket per listener
 //! and worker, and those that are handed over.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
-use super::handover;
+use super::handover::{self, Traffic};
 use super::start::StartError;
 use super::worker::Listening;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::listen::accept::Door;
 use crate::listen::proxy_protocol::Required;
 use crate::listen::socket;
 use crate::listen::tls::Store;
+use crate::listen::unix::SocketFile;
+
+/// The listening sockets of each worker.
+type Workers = Vec<Vec<Listening>>;
 
 /// The listening sockets of each worker: those that systemd handed over, then those of the gateway whose place is taken,
-/// then new ones.
+/// then new ones. With them the files of Unix sockets that are ours: systemd takes its own away.
 ///
 /// # Errors
 /// The first that cannot be opened.
@@ -24,20 +28,24 @@ pub(super) fn listen(
     config: &Config,
     certificates: &[Option<Arc<Store>>],
     given: &mut handover::Given,
-) -> Result<Vec<Vec<Listening>>, StartError> {
-    let mut workers: Vec<Vec<Listening>> = (0..config.workers).map(|_| Vec::new()).collect();
+) -> Result<(Workers, Vec<SocketFile>), StartError> {
+    let mut workers: Workers = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut files = Vec::new();
     let mut inherited = socket::inherited()
-        .map_err(|source| StartError::Listen { address: config.listeners[0].address, source })?;
+        .map_err(|source| StartError::Listen { address: config.listeners[0].address.clone(), source })?;
     for (index, (listener, tls)) in config.listeners.iter().zip(certificates).enumerate() {
-        let address = listener.address;
-        let (mut mine, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|(at, _)| *at == address);
+        let address = &listener.address;
+        let failed = |source| StartError::Listen { address: address.clone(), source };
+        let (mine, others): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|(at, _)| at == address);
         inherited = others;
-        if mine.is_empty() {
-            mine = given.take(address).into_iter().map(|socket| (address, socket)).collect();
+        let (mine, file_is_ours) = match mine.is_empty() {
+            true => given.take(address),
+            false => (mine.into_iter().map(|(_, socket)| socket).collect(), false),
+        };
+        let sockets = socket::spread(mine, address, listener.mode, config.workers).map_err(failed)?;
+        if let (ListenAddress::Unix(path), true) = (address, file_is_ours) {
+            files.push(SocketFile::at(path).map_err(failed)?);
         }
-        let mine = mine.into_iter().map(|(_, socket)| socket).collect();
-        let sockets = socket::spread(mine, address, config.workers)
-            .map_err(|source| StartError::Listen { address, source })?;
         let proxy = listener.proxy_protocol.then(|| Required::from_networks(&listener.proxy_protocol_from));
         let door = Door { listener: index, tls: tls.clone(), proxy };
         for (worker, sockets) in workers.iter_mut().zip(sockets) {
@@ -48,21 +56,26 @@ pub(super) fn listen(
     for (address, _) in inherited {
         tracing::warn!(%address, "a socket was handed over that no listener in the configuration uses");
     }
-    Ok(workers)
+    Ok((workers, files))
 }
 
 /// The addresses of the listeners, with real ports.
-pub(super) fn addresses(config: &Config, workers: &[Vec<Listening>]) -> Vec<SocketAddr> {
+pub(super) fn addresses(config: &Config, workers: &[Vec<Listening>]) -> Vec<ListenAddress> {
     let of = |listener| {
         let mut sockets = workers.iter().flatten().filter(|l| l.door.listener == listener);
-        sockets.find_map(|l| l.socket.local_addr().ok())
+        sockets.find_map(|l| l.socket.address().ok())
     };
     (0..config.listeners.len()).filter_map(of).collect()
 }
 
 /// Every traffic socket once more, for a successor. Without descriptors to spare there is none to hand over.
-pub(super) fn clones(workers: &[Vec<Listening>]) -> Vec<TcpListener> {
-    workers.iter().flatten().filter_map(|listening| listening.socket.try_clone().ok()).collect()
+pub(super) fn clones(workers: &[Vec<Listening>], files: &[SocketFile]) -> Vec<Traffic> {
+    let clone = |listening: &Listening| {
+        let socket = listening.socket.try_clone().ok()?;
+        let with_file = matches!(socket.address(), Ok(ListenAddress::Unix(path)) if files.iter().any(|file| file.is_at(&path)));
+        Some(Traffic { socket, with_file })
+    };
+    workers.iter().flatten().filter_map(clone).collect()
 }
 
 /// The admin listener's socket.
@@ -74,5 +87,7 @@ pub(super) fn admin(config: &Config, given: &mut handover::Given) -> Result<Opti
     if let Some(socket) = given.take_admin(address) {
         return Ok(Some(socket));
     }
-    socket::bind(address).map(Some).map_err(|source| StartError::Listen { address, source })
+    socket::bind(address)
+        .map(Some)
+        .map_err(|source| StartError::Listen { address: ListenAddress::Tcp(address), source })
 }

@@ -3,7 +3,6 @@
 //! Nothing is accepted before all of it worked. Never retries. Bound: the configuration.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use crate::admin::source::ConfigStatus;
 use crate::admin::state::StateSource;
 use crate::agents::{AgentData, Agents, Loader};
 use crate::clock::{self, Timestamp};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress};
 use crate::consent::receipts::Receipts;
 use crate::consent::{ConsentKeys, KeyError};
 use crate::cookies::CookiePolicy;
@@ -85,7 +84,7 @@ pub enum StartError {
     #[error("the certificate for {address} cannot be used")]
     Certificate {
         /// Of which listener.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         source: CertificateError,
     },
@@ -99,7 +98,7 @@ pub enum StartError {
     #[error("cannot listen on {address}")]
     Listen {
         /// Where.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         source: io::Error,
     },
@@ -146,7 +145,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
         handover::Given::default()
     });
-    let listening = sockets::listen(config, &certificates, &mut given)?;
+    let (listening, files) = sockets::listen(config, &certificates, &mut given)?;
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
@@ -200,6 +199,8 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
         phase,
+        socket_files: files,
+        succeeded: Arc::default(),
     };
     let background = background::Background {
         shared: Arc::clone(&shared),
@@ -207,8 +208,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         admin,
         certificates,
         metrics: counting,
-        traffic: sockets::clones(&listening),
+        traffic: sockets::clones(&listening, &server.socket_files),
         ready: accepting,
+        succeeded: Arc::clone(&server.succeeded),
     };
     server.background = Some(background::spawn(background, watched.clone()).map_err(StartError::Thread)?);
     let access_logs = access_logs.into_iter().chain(std::iter::repeat_with(AccessLog::default));
@@ -306,7 +308,7 @@ pub(super) fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, S
         let Some(files) = &listener.tls else { return Ok(None) };
         Store::open(files.clone(), hosts.clone())
             .map(|store| Some(Arc::new(store)))
-            .map_err(|source| StartError::Certificate { address: listener.address, source })
+            .map_err(|source| StartError::Certificate { address: listener.address.clone(), source })
     };
     config.listeners.iter().map(open).collect()
 }

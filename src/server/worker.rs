@@ -4,7 +4,6 @@
 //! of a session. Never waits for the network or the disk. Bound: its share of `limits.connections`.
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,6 +16,7 @@ use super::watchdog::Watchdog;
 use crate::admin::worker::WorkerMetrics;
 use crate::clock;
 use crate::listen::accept::{self, Door};
+use crate::listen::socket::Socket;
 use crate::record::access_log::AccessLog;
 use crate::snapshot::Shared;
 use crate::store::RecorderHandle;
@@ -28,7 +28,7 @@ pub struct Listening {
     /// What a connection has to pass.
     pub door: Door,
     /// The socket. Usually one per listener; more when a process with more workers handed them over.
-    pub socket: TcpListener,
+    pub socket: Socket,
 }
 
 /// What a worker brings to its thread.
@@ -82,7 +82,7 @@ async fn run(seat: Seat, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>)
         let door = Rc::new(door);
         // A second handle on the socket, for what is in its queue at the end.
         let queue = socket.try_clone();
-        match tokio::net::TcpListener::from_std(socket) {
+        match socket.into_acceptor() {
             Ok(socket) => {
                 let task = accept::accept(Rc::clone(&worker), socket, Rc::clone(&door));
                 accepting.push(tokio::task::spawn_local(task));

@@ -116,7 +116,8 @@ fn health_readiness_and_version_are_told() {
     assert!(gateway.admin("/version").text().contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(gateway.admin("/nothing").status, 404);
     let mut client = Client::connect(gateway.admin_port());
-    client.send("POST /metrics HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    client
+        .send("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     assert_eq!(client.read().status, 405);
 }
 

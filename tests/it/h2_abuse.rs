@@ -191,6 +191,40 @@ fn a_window_that_never_opens() {
     target.is_as_before();
 }
 
+/// Answers that came whole from the site waited for such a client without an end: 9.4 MB for each connection.
+#[test]
+fn whole_answers_behind_a_window_that_never_opens_are_given_up() {
+    // Nothing at all, and a byte: that is room enough for the library to take an answer over.
+    for window in [0, 1] {
+        let whole = "x".repeat(96 << 10);
+        let origin =
+            Origin::start(
+                move |seen| {
+                    if seen.target == "/whole" { Answer::text(whole.clone()) } else { Answer::page() }
+                },
+            );
+        let target = Target::of(origin, &[("workers", "1"), ("timeouts.response_write", "\"1s\"")]);
+        // Not more than the client's share of the connections to the site.
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            let mut frames = Frames::connect(target.gateway.addresses[0], &[(4, window)]);
+            let asked: Vec<u8> =
+                frames::streams(0).take(15).flat_map(|id| frames::get(id, "/whole")).collect();
+            frames.send(&asked);
+            all.push(frames);
+        }
+        target.gateway.wait_for_cut("write_timeout", 30);
+        for frames in &mut all {
+            (0..15).for_each(|_| assert!(frames.until(RST_STREAM).is_some()));
+            // The connection goes on.
+            assert!(frames.settle().is_some());
+        }
+        target.is_well();
+        drop(all);
+        target.is_as_before();
+    }
+}
+
 #[test]
 fn window_games() {
     let target = Target::pages();
@@ -259,7 +293,8 @@ fn streams_that_are_never_finished() {
     };
     let given_up = |count: u64| {
         wait_for("all uploads given up", || {
-            let given_up = target.gateway.rejected("body_timeout") + target.gateway.rejected("queue_full");
+            let reasons = ["body_timeout", "queue_full", "client_share"];
+            let given_up: u64 = reasons.iter().map(|reason| target.gateway.rejected(reason)).sum();
             (given_up == count).then_some(())
         });
     };

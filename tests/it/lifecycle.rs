@@ -123,7 +123,8 @@ fn more_or_fewer_workers_than_before_serve_what_was_handed_over() {
 }
 
 /// What `sh` does here is what systemd does: descriptor 3 is the socket, and the process is named as its owner.
-const AS_SYSTEMD: &[&str] = &["sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null"];
+pub const AS_SYSTEMD: &[&str] =
+    &["sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null"];
 
 #[test]
 fn a_socket_of_systemd_is_used_and_outlives_the_process() {
@@ -259,7 +260,7 @@ fn a_reload_switches_location_databases() {
 
 impl Gateway {
     /// Drains the gateway, then finds exactly one record for each of these paths, and no other.
-    fn finish_and_count(self, asked: &[String]) {
+    pub fn finish_and_count(self, asked: &[String]) {
         let folder = self.finish_and_keep();
         let records = crate::support::cli::records(&folder.path().join("records"), &[]);
         let mut count: HashMap<&str, usize> = asked.iter().map(|path| (path.as_str(), 0)).collect();

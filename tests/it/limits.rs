@@ -448,3 +448,41 @@ fn windows_hold_an_upload_back_that_the_site_does_not_take() {
     assert!(code.is_none_or(|code| code[..4] == 3u32.to_be_bytes()), "FLOW_CONTROL_ERROR");
     still_serves(&gateway);
 }
+
+/// 500 slow POSTs of one address took every connection to the site, and everybody else got 503.
+#[test]
+fn slow_uploads_of_one_client_leave_connections_for_others() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("workers", "1")
+        .key("limits.upstream_connections", "4")
+        .key("timeouts.upstream_queue", "\"200ms\"")
+        .start();
+    let address = gateway.addresses[0];
+    let slow = || {
+        let mut client = gateway.client();
+        client.send(format!("POST /slow HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\n\r\nha"));
+        client
+    };
+    // Half of the connections are its share.
+    let mut held: Vec<Client> = (0..2).map(|_| slow()).collect();
+    wait_for("uploads under way", || {
+        let busy = gateway.metric("kelisim_upstream_pool_connections", &["state=\"busy\""]);
+        (busy == 2.0).then_some(())
+    });
+    for _ in 0..3 {
+        let reply = slow().read();
+        assert_eq!((reply.status, reply.header("retry-after")), (429, "2"));
+        assert_eq!(reply.header("proxy-status"), "kelisim; error=http_request_denied");
+    }
+    assert_eq!(gateway.rejected("client_share"), 3);
+    let mut other = Client::connect_from([127, 0, 0, 2], address);
+    (0..3).for_each(|_| assert_eq!(other.get("/").status, 200));
+    // One upload's end is the next one's begin.
+    let mut waiting = slow();
+    held[0].send("lf");
+    assert_eq!(held[0].read().status, 200);
+    waiting.send("lf");
+    assert_eq!(waiting.read().status, 200);
+    assert_eq!(gateway.rejected("queue_full"), 0);
+}

@@ -20,6 +20,7 @@
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`tunnels`] | WebSockets |
+//! | [`unix`] | Unix sockets as listeners |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
@@ -83,4 +84,5 @@ mod support;
 mod test_request;
 mod third_party;
 mod tunnels;
+mod unix;
 mod upstream;

@@ -141,6 +141,37 @@ fn lingering_has_limits() {
 }
 
 #[test]
+fn only_so_many_connections_are_read_on() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("workers", "1")
+        .key("limits.linger_connections", "2")
+        .key("timeouts.linger", "\"1m\"")
+        .start();
+    let lingering = || gateway.metric("kelisim_connections", &["state=\"lingering\""]);
+    // Refused after the scan, and by it, before there is a connection for hyper.
+    let mut refused: Vec<Client> =
+        ["TRACE / HTTP/1.1\r\nHost: kz.example\r\n\r\nmore", "G@RBAGE / HTTP/1.1\r\n\r\n"]
+            .map(|head| {
+                let mut client = gateway.client();
+                client.send(head);
+                assert!(matches!(client.read().status, 400 | 405));
+                client
+            })
+            .into();
+    wait_for("lingering", || (lingering() == 2.0).then_some(()));
+    for _ in 0..3 {
+        let mut client = gateway.client();
+        client.send("G@RBAGE / HTTP/1.1\r\n\r\n");
+        assert_eq!(client.read().status, 400);
+        assert!(client.is_closed());
+    }
+    gateway.wait_for_cut("linger_limit", 3);
+    refused.pop();
+    wait_for("a free place", || (lingering() == 1.0).then_some(()));
+}
+
+#[test]
 fn after_a_body_that_was_not_read_there_is_no_second_request() {
     let early = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&early);

@@ -7,9 +7,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept};
 
-use crate::support::client::Wire;
+use crate::support::client::{Client, Wire};
+use crate::support::tls::Certificate;
 use crate::support::wire::Reader;
-use crate::support::{Answer, Gateway, Origin, Protocol, Visitor, ask, noise, wait_for};
+use crate::support::{Answer, Gateway, HOST, Origin, Protocol, Visitor, ask, noise, wait_for};
 
 /// The bytes of a head that was read, and then the rest of the connection.
 struct Replayed {
@@ -112,6 +113,24 @@ fn a_site_may_refuse_to_switch() {
     );
     assert_eq!((reply.status, reply.text().as_str()), (403, "no sockets here"));
     assert_eq!(visitor.get("/next").status, 403, "the connection goes on");
+}
+
+/// A client that is still sending when its tunnel is refused has to hear of the end before it stops: the gateway reads on
+/// for longer than the test waits.
+#[test]
+fn the_end_of_a_connection_whose_tunnel_was_refused_is_told_at_once() {
+    let origin = Origin::start(|_| Answer::new(403).body("no sockets here"));
+    let builder = Gateway::build(&[&origin]).key("timeouts.linger", "\"1m\"");
+    let certificate = Certificate::write(builder.folder(), &[HOST]);
+    let gateway = builder.listener(&certificate.config()).start();
+    let encrypted = Client::connect_tls(gateway.addresses[1], certificate.client(&[]), HOST);
+    for mut client in [gateway.client(), encrypted.expect("a connection")] {
+        client.send(format!(
+            "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\nframes"
+        ));
+        assert_eq!(client.read().status, 403);
+        assert!(client.is_closed());
+    }
 }
 
 #[test]

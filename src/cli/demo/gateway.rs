@@ -81,12 +81,7 @@ pub(super) fn config(
     if site.ipv6 {
         // Browsers try ::1 first for `localhost`: without this, something else could answer there.
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, site.number));
-        config.listeners.push(Listener {
-            address,
-            tls: None,
-            proxy_protocol: false,
-            proxy_protocol_from: Vec::new(),
-        });
+        config.listeners.push(Listener::cleartext(address));
     }
     for site in &mut config.sites {
         site.policy = Some(policy(now));
@@ -131,6 +126,7 @@ const ATTEMPTS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenAddress;
     use crate::consent::Policies;
 
     #[test]
@@ -167,7 +163,9 @@ mod tests {
         let now = Timestamp::from_secs(1_795_341_600);
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000));
         let config = config(port(8080), port(9180), upstream, Path::new("data"), now).unwrap();
-        assert!(config.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+        let local =
+            |listener: &Listener| matches!(listener.address, ListenAddress::Tcp(at) if at.ip().is_loopback());
+        assert!(config.listeners.iter().all(local));
         assert!(config.admin.address.unwrap().ip().is_loopback());
         assert_eq!((config.listeners.len(), config.records.dir.to_str()), (2, Some("data")));
         let policies = Policies::new(config.sites[0].policy.as_ref());

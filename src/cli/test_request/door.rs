@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::report::Report;
 use super::steps::{self, Stage};
 use crate::error::Reason;
+use crate::listen::patience::StreamTasks;
 use crate::listen::scan::{Rules, Scan, Step};
 use crate::listen::serve;
 use crate::respond::unparsed;
@@ -121,6 +122,7 @@ pub(super) async fn by_http2(stage: &Stage, bytes: &[u8]) -> io::Result<Result<R
     };
     stage.connection.set_multiplexed();
     let limits = &stage.worker.snapshot().config.limits;
+    let tasks = StreamTasks::of(&stage.worker);
     let (ours, theirs) = tokio::io::duplex(bytes.len() + ROOM);
     let slot = Rc::new(RefCell::new(None));
     let service = service_fn(|request| {
@@ -132,8 +134,8 @@ pub(super) async fn by_http2(stage: &Stage, bytes: &[u8]) -> io::Result<Result<R
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });
-    let server = serve::http2(limits).serve_connection(TokioIo::new(ours), service);
-    let handshake = client::handshake(serve::LocalExecutor, TokioIo::new(theirs));
+    let server = serve::http2(limits, tasks.clone()).serve_connection(TokioIo::new(ours), service);
+    let handshake = client::handshake(tasks, TokioIo::new(theirs));
     let exchange = async {
         let (mut sender, connection) = handshake.await?;
         tokio::task::spawn_local(connection);

@@ -72,10 +72,10 @@ fn unknown_keys_are_suggested_or_shown_their_place() {
     };
     assert_eq!(hint("[limits]\nhead-bytes = 1"), "did you mean `head_bytes`?");
     assert_eq!(hint("[timeouts]\nhead_bytes = 1"), "`head_bytes` belongs in `limits`");
-    assert_eq!(hint("[admin]\ncolour = 1"), "known here: address");
+    assert_eq!(hint("[admin]\ncolour = 1"), "known here: address, hosts");
     assert_eq!(
         hint("[[listen]]\n\"tls.key\" = 1"),
-        "known here: address, tls, proxy_protocol, proxy_protocol_from"
+        "known here: address, mode, tls, proxy_protocol, proxy_protocol_from"
     );
 }
 
@@ -117,6 +117,30 @@ fn an_upstream_is_not_the_gateway_itself() {
     assert_eq!(told, ["5:13 site[0].upstream[0]: this is the gateway's own address 0.0.0.0:8080"]);
     assert!(parse_pure(toml("0.0.0.0:8080", "http://192.0.2.1:8080").as_bytes()).is_ok());
     assert!(parse_pure(toml("192.0.2.1:8080", "http://127.0.0.1:8080").as_bytes()).is_ok());
+}
+
+#[test]
+fn unix_sockets_have_paths_permissions_and_one_owner() {
+    let toml = |listen: &str, upstream: &str| {
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:80\"\nmode = \"0600\"\n[[listen]]\n{listen}\n\
+             [[site]]\nhosts = [\"a\"]\nupstream = [\"{upstream}\"]\n"
+        )
+    };
+    let port = "3:8 listen[0].mode: a port has no permissions";
+    let same = "address = \"unix:/k\"\n[[listen]]\naddress = \"unix:/k\"";
+    let taken = "7:11 listen[2].address: unix:/k is already taken by listen[1].address";
+    assert_eq!(told(&toml(same, "http://b")), [port, taken]);
+    let itself = "9:13 site[0].upstream[0]: this is the gateway's own address unix:/k";
+    assert_eq!(told(&toml("address = \"unix:/k\"\nmode = \"0666\"", "unix:/k")), [port, itself]);
+    for (listen, message) in [
+        ("address = \"unix:k\"", "5:11 listen[1].address: the path of a Unix socket begins with `/`"),
+        ("address = \"unix:/k\"\nmode = \"660\"", "6:8 listen[1].mode: `660` are no permissions"),
+        ("address = \"unix:/k\"\nmode = \"0888\"", "6:8 listen[1].mode: `0888` are no permissions"),
+    ] {
+        let told = told(&toml(listen, "http://b"));
+        assert!(told.iter().any(|line| line == message), "{told:?}");
+    }
 }
 
 #[test]

@@ -119,9 +119,14 @@ impl Connection {
         self.streams.get()
     }
 
+    /// How many streams may be open.
+    pub(super) fn most(&self) -> usize {
+        self.limit.get().min(MOST_STREAMS)
+    }
+
     /// Whether another stream may begin now.
     pub(super) fn has_room(&self) -> bool {
-        self.streams.get() < self.limit.get().min(MOST_STREAMS)
+        self.streams.get() < self.most()
     }
 
     /// Whether it is open for less than `age`.

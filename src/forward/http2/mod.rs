@@ -92,6 +92,11 @@ impl Streams {
         stats.queue_refusals += self.waiting.refusals();
     }
 
+    /// How many requests a connection takes.
+    pub(super) fn each(&self) -> usize {
+        self.usable.borrow().first().map_or(MOST_STREAMS, |connection| connection.most().max(1))
+    }
+
     /// Requests that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len_at_most()

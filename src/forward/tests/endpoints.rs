@@ -20,7 +20,7 @@ fn a_request_that_finds_nobody_goes_on_to_every_other_endpoint_once() {
         let (feeder, stub) = feed(None);
         feeder.send(data("kept")).unwrap();
         drop(feeder);
-        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body()), None).await.unwrap();
         let tried: Vec<_> = answer.failed_before.iter().map(|f| (f.endpoint, f.reason)).collect();
         let refused = Reason::ConnectRefused;
         assert_eq!((answer.endpoint, tried), (3, vec![(0, refused), (1, refused), (2, refused)]));
@@ -33,7 +33,7 @@ fn when_nobody_is_there_each_was_tried_once() {
     local(async {
         let dead = [Origin::dead().await, Origin::dead().await, Origin::dead().await];
         let upstreams = upstreams(&[&dead[0], &dead[1], &dead[2]]);
-        let error = upstreams.send(&mut get("/")).await.err().unwrap();
+        let error = upstreams.send(&mut get("/"), None).await.err().unwrap();
         assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::ConnectRefused, 2));
         assert!(upstreams.stats().all(|stats| stats.connect_errors == 1));
         assert_eq!(upstreams.take_fail_open(), 0);
@@ -85,13 +85,13 @@ fn what_health_checks_hold_for_down_gets_nothing_and_all_down_is_the_same_as_non
         let upstreams = upstreams(&[&first, &other]);
         upstreams.shared.verdicts[0].set_down(true);
         for _ in 0..4 {
-            assert_eq!(upstreams.send(&mut get("/")).await.unwrap().endpoint, 1);
+            assert_eq!(upstreams.send(&mut get("/"), None).await.unwrap().endpoint, 1);
         }
         assert!(upstreams.stats().next().unwrap().ejected);
         upstreams.shared.verdicts[1].set_down(true);
         let mut used: Vec<_> = Vec::new();
         for _ in 0..4 {
-            used.push(upstreams.send(&mut get("/")).await.unwrap().endpoint);
+            used.push(upstreams.send(&mut get("/"), None).await.unwrap().endpoint);
         }
         assert_eq!(used, [0, 1, 0, 1]);
         assert_eq!((upstreams.take_fail_open(), upstreams.take_fail_open()), (4, 0));
@@ -158,7 +158,7 @@ fn answers_are_read_before_a_connection_counts_as_free() {
     local(async {
         let origin = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         let upstreams = upstreams(&[&origin]);
-        let answer = upstreams.send(&mut get("/")).await.unwrap();
+        let answer = upstreams.send(&mut get("/"), None).await.unwrap();
         assert_eq!(upstreams.stats().next().unwrap().connections_active, 1);
         assert_eq!(read(answer).await.unwrap().0, "ok");
         assert_eq!(upstreams.stats().next().unwrap().connections_idle, 1);

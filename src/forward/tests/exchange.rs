@@ -83,7 +83,7 @@ fn a_cancelled_request_closes_the_connection() {
     local(async {
         let (origin, closed) = silent_after("").await;
         let upstreams = upstreams(&[&origin]);
-        let sent = tokio::time::timeout(SHORT, upstreams.send(&mut get("/"))).await;
+        let sent = tokio::time::timeout(SHORT, upstreams.send(&mut get("/"), None)).await;
         assert!(sent.is_err());
         closed.notified().await;
         assert_eq!(upstreams.stats().next().unwrap().connections_active, 0);
@@ -95,7 +95,7 @@ fn an_answer_that_is_let_go_closes_the_connection() {
     local(async {
         let (origin, closed) = silent_after("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
         let upstreams = upstreams(&[&origin]);
-        let mut answer = upstreams.send(&mut get("/")).await.unwrap();
+        let mut answer = upstreams.send(&mut get("/"), None).await.unwrap();
         assert!(answer.response.body_mut().frame().await.unwrap().is_ok());
         assert_eq!(upstreams.stats().next().unwrap().connections_active, 1);
         drop(answer);
@@ -114,7 +114,7 @@ fn a_body_that_breaks_lets_what_came_before_be_sent_first() {
         })
         .await;
         let upstreams = upstreams(&[&origin]);
-        let mut body = upstreams.send(&mut get("/")).await.unwrap().response.into_body();
+        let mut body = upstreams.send(&mut get("/"), None).await.unwrap().response.into_body();
         sleep(SHORT).await;
         let mut waits = Vec::new();
         let error = loop {
@@ -144,7 +144,7 @@ fn endpoints_take_turns() {
         let upstreams = upstreams(&[&origins[0], &origins[1]]);
         let mut seen = Vec::new();
         for _ in 0..4 {
-            seen.push(upstreams.send(&mut get("/")).await.unwrap().endpoint);
+            seen.push(upstreams.send(&mut get("/"), None).await.unwrap().endpoint);
         }
         assert_eq!(seen, [0, 1, 0, 1]);
     });
@@ -158,10 +158,10 @@ fn the_least_busy_endpoint_is_picked() {
         let mut setup = Setup::new(&[&busy, &free]);
         setup.site.balance = Balance::Least;
         let upstreams = setup.build();
-        let held = upstreams.send(&mut get("/")).await.unwrap();
+        let held = upstreams.send(&mut get("/"), None).await.unwrap();
         assert_eq!(held.endpoint, 0);
         for _ in 0..3 {
-            assert_eq!(upstreams.send(&mut get("/")).await.unwrap().endpoint, 1);
+            assert_eq!(upstreams.send(&mut get("/"), None).await.unwrap().endpoint, 1);
         }
     });
 }
@@ -172,11 +172,11 @@ fn an_endpoint_that_fails_is_ejected() {
         let (dead, alive) = (Origin::dead().await, Origin::saying("HTTP/1.1 204 No Content\r\n\r\n").await);
         let upstreams = upstreams(&[&dead, &alive]);
         for _ in 0..4 * FAILURES {
-            assert_eq!(upstreams.send(&mut get("/")).await.unwrap().endpoint, 1);
+            assert_eq!(upstreams.send(&mut get("/"), None).await.unwrap().endpoint, 1);
         }
         let stats: Vec<_> = upstreams.stats().collect();
         assert_eq!((stats[0].ejected, stats[0].connect_errors), (true, u64::from(FAILURES)));
-        assert_eq!(upstreams.send(&mut get("/")).await.unwrap().failed_before.len(), 0);
+        assert_eq!(upstreams.send(&mut get("/"), None).await.unwrap().failed_before.len(), 0);
         assert_eq!(upstreams.take_fail_open(), 0);
     });
 }
@@ -213,7 +213,7 @@ fn when_all_are_ejected_one_is_used_and_a_success_brings_it_back() {
             assert!(fetch(&upstreams, get("/")).await.is_err());
         }
         assert!(upstreams.stats().next().unwrap().ejected);
-        let answer = upstreams.send(&mut get("/")).await.unwrap();
+        let answer = upstreams.send(&mut get("/"), None).await.unwrap();
         assert_eq!(read(answer).await.unwrap().0, "back");
         assert_eq!(upstreams.take_fail_open(), 1);
         assert!(!upstreams.stats().next().unwrap().ejected);

@@ -123,7 +123,7 @@ fn interim_answers_are_dropped() {
              HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfinal",
         )
         .await;
-        let answer = upstreams(&[&origin]).send(&mut get("/")).await.unwrap();
+        let answer = upstreams(&[&origin]).send(&mut get("/"), None).await.unwrap();
         assert_eq!(answer.response.status(), StatusCode::OK);
         assert!(!answer.response.headers().contains_key("link"));
         assert_eq!(read(answer).await.unwrap().0, "final");
@@ -141,7 +141,7 @@ fn answers_without_a_body_keep_their_length_and_the_connection() {
             let origin = Origin::saying(head).await;
             let upstreams = upstreams(&[&origin]);
             for nth in 0..2 {
-                let answer = upstreams.send(&mut request(method.clone(), "/")).await.unwrap();
+                let answer = upstreams.send(&mut request(method.clone(), "/"), None).await.unwrap();
                 assert_eq!(answer.response.status(), status);
                 assert_eq!(answer.response.headers()["content-length"], "42");
                 assert!(answer.response.body().is_end_stream());
@@ -162,7 +162,7 @@ fn chunked_bodies_bring_their_trailers() {
         .await;
         let upstreams = upstreams(&[&origin]);
         for _ in 0..2 {
-            let answer = upstreams.send(&mut get("/")).await.unwrap();
+            let answer = upstreams.send(&mut get("/"), None).await.unwrap();
             assert!(!answer.response.headers().contains_key("transfer-encoding"));
             assert_eq!(answer.response.body().size_hint().exact(), None);
             let (body, trailers) = read(answer).await.unwrap();
@@ -204,7 +204,7 @@ fn a_connection_that_says_close_is_not_used_again() {
             let origin = Origin::saying(head).await;
             let upstreams = upstreams(&[&origin]);
             for _ in 0..2 {
-                let answer = upstreams.send(&mut get("/")).await.unwrap();
+                let answer = upstreams.send(&mut get("/"), None).await.unwrap();
                 assert!(!answer.reused, "{head:?}");
                 assert_eq!(read(answer).await.unwrap().0, "1");
             }

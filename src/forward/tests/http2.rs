@@ -134,7 +134,7 @@ fn bodies_and_trailers_pass_both_ways() {
             [("x-sum".parse().unwrap(), HeaderValue::from_static("7"))].into_iter().collect();
         feeder.send(Ok(http_body::Frame::trailers(fields))).unwrap();
         drop(feeder);
-        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body()), None).await.unwrap();
         let (body, trailers) = read(answer).await.unwrap();
         assert_eq!(
             (body.as_ref(), &trailers.unwrap()["x-sum"]),
@@ -159,7 +159,7 @@ fn large_bodies_pass_the_windows_both_ways() {
             feeder.send(Ok(http_body::Frame::data(Bytes::from(vec![b'x'; 100_000])))).unwrap();
         }
         drop(feeder);
-        let answer = upstreams.send(&mut with_body(Method::PUT, "/", stub.body())).await.unwrap();
+        let answer = upstreams.send(&mut with_body(Method::PUT, "/", stub.body()), None).await.unwrap();
         assert_eq!(read(answer).await.unwrap().0.len(), 900_000);
         assert_eq!(idle_and_busy(&upstreams), (1, 0));
     });
@@ -233,7 +233,7 @@ fn a_cancelled_request_resets_its_stream_and_leaves_the_connection() {
         // More than one stream at a time is allowed once the endpoint has said so.
         fetch(&upstreams, get("/")).await.unwrap();
         for n in 0..300 {
-            let answer = upstreams.send(&mut get("/long")).await.unwrap();
+            let answer = upstreams.send(&mut get("/long"), None).await.unwrap();
             if n % 2 == 0 {
                 let mut body = answer.response.into_body();
                 let frame = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
@@ -296,7 +296,7 @@ fn an_early_answer_ends_the_upload() {
         let upstreams = origin.upstreams(|_| ());
         let (feeder, stub) = feed(None);
         feeder.send(data("begun")).unwrap();
-        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body()), None).await.unwrap();
         assert_eq!(answer.response.status(), 413);
         read(answer).await.unwrap();
         ended.notified().await;
@@ -341,7 +341,7 @@ fn a_body_that_breaks_off_is_an_error() {
         .await;
         let upstreams = origin.upstreams(|_| ());
         for path in ["/short", "/reset"] {
-            let outcome = match upstreams.send(&mut get(path)).await {
+            let outcome = match upstreams.send(&mut get(path), None).await {
                 Ok(answer) => read(answer).await.map(drop),
                 Err(error) => Err(error.refusal.reason()),
             };

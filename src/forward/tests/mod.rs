@@ -80,6 +80,7 @@ impl Setup {
                 uri_bytes: 16_384,
                 body_bytes: 1 << 20,
                 linger_bytes: 1 << 18,
+                linger_connections: 8,
                 min_body_rate: 0,
                 rate_memory_bytes: 1 << 16,
                 connections: 100,
@@ -89,6 +90,7 @@ impl Setup {
                 h2_stream_window: 1 << 18,
                 h2_connection_window: 1 << 20,
                 upstream_connections: 8,
+                upstream_connections_per_client: 4,
                 upstream_queue: 8,
             },
             timeouts: config::Timeouts {
@@ -149,7 +151,7 @@ async fn read(answer: Answer) -> Result<(Bytes, Option<HeaderMap>), Reason> {
 
 /// Sends and reads to the end.
 async fn fetch(upstreams: &Upstreams, mut request: Request<RequestBody>) -> Result<Bytes, Reason> {
-    let answer = upstreams.send(&mut request).await.map_err(|error| error.refusal.reason())?;
+    let answer = upstreams.send(&mut request, None).await.map_err(|error| error.refusal.reason())?;
     Ok(read(answer).await?.0)
 }
 

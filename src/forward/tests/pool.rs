@@ -41,7 +41,7 @@ fn the_queue_is_bounded_and_first_come_is_first_served() {
         let mut setup = Setup::new(&[&origin]);
         (setup.limits.upstream_connections, setup.limits.upstream_queue) = (1, 2);
         let upstreams = setup.build();
-        let held = upstreams.send(&mut get("/hold")).await.unwrap();
+        let held = upstreams.send(&mut get("/hold"), None).await.unwrap();
         let waiting = |path: &'static str| {
             let upstreams = Rc::clone(&upstreams);
             tokio::task::spawn_local(async move { fetch(&upstreams, get(path)).await })
@@ -73,7 +73,7 @@ fn waiting_ends_and_those_who_left_take_no_room() {
         (setup.limits.upstream_connections, setup.limits.upstream_queue) = (1, 1);
         setup.timeouts.upstream_queue = SHORT;
         let upstreams = setup.build();
-        let held = upstreams.send(&mut get("/hold")).await.unwrap();
+        let held = upstreams.send(&mut get("/hold"), None).await.unwrap();
         for _ in 0..3 {
             assert_eq!(fetch(&upstreams, get("/late")).await, Err(Reason::QueueFull));
         }
@@ -92,7 +92,7 @@ fn a_place_that_becomes_free_without_a_connection_is_passed_on() {
         let mut setup = Setup::new(&[&origin]);
         setup.limits.upstream_connections = 1;
         let upstreams = setup.build();
-        let held = upstreams.send(&mut get("/hold")).await.unwrap();
+        let held = upstreams.send(&mut get("/hold"), None).await.unwrap();
         let waiter = {
             let upstreams = Rc::clone(&upstreams);
             tokio::task::spawn_local(async move { fetch(&upstreams, get("/")).await })
@@ -124,7 +124,7 @@ fn the_last_connection_back_is_the_first_out() {
         let go = Rc::new(Notify::new());
         let origin = holding(&go).await;
         let upstreams = super::upstreams(&[&origin]);
-        let held = upstreams.send(&mut get("/hold")).await.unwrap();
+        let held = upstreams.send(&mut get("/hold"), None).await.unwrap();
         assert_eq!(fetch(&upstreams, get("/")).await.unwrap(), "#1");
         go.notify_one();
         assert_eq!(read(held).await.unwrap().0, "#0");

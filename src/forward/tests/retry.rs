@@ -36,7 +36,7 @@ fn a_get_on_a_stale_connection_is_repeated_with_the_same_head() {
         let mut second = get("/2?q");
         second.headers_mut().append("x-twice", "a".parse().unwrap());
         second.headers_mut().append("x-twice", "b".parse().unwrap());
-        let answer = upstreams.send(&mut second).await.unwrap();
+        let answer = upstreams.send(&mut second, None).await.unwrap();
         assert_eq!((answer.failed_before.len(), answer.reused), (1, false));
         assert_eq!(read(answer).await.unwrap().0, "again");
         let heads = origin.heads();
@@ -137,7 +137,7 @@ fn a_fresh_connection_that_closes_is_not_tried_again() {
         })
         .await;
         let upstreams = upstreams(&[&origin]);
-        let error = upstreams.send(&mut get("/")).await.err().unwrap();
+        let error = upstreams.send(&mut get("/"), None).await.err().unwrap();
         assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::UpstreamClosed, 0));
         assert_eq!(origin.heads().len(), 1);
     });
@@ -156,7 +156,7 @@ fn a_request_is_repeated_once_at_most() {
         .await;
         let upstreams = upstreams(&[&origin]);
         fetch(&upstreams, get("/1")).await.unwrap();
-        let error = upstreams.send(&mut get("/2")).await.err().unwrap();
+        let error = upstreams.send(&mut get("/2"), None).await.err().unwrap();
         assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::UpstreamClosed, 1));
         assert_eq!(origin.count("GET /2"), 2);
     });
@@ -206,7 +206,7 @@ async fn race(last_words: &'static str) {
     fetch(&upstreams, get("/1")).await.unwrap();
     go.notify_one();
     over.notified().await;
-    let answer = upstreams.send(&mut request(Method::POST, "/2")).await.unwrap();
+    let answer = upstreams.send(&mut request(Method::POST, "/2"), None).await.unwrap();
     assert_eq!((answer.failed_before.len(), answer.reused), (0, false));
     assert_eq!(origin.count("POST"), 1);
     assert_eq!(origin.connections(), 2);
@@ -228,7 +228,7 @@ fn a_refused_connection_leads_to_the_next_endpoint() {
         let (feeder, stub) = feed(None);
         feeder.send(data("kept")).unwrap();
         drop(feeder);
-        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = upstreams.send(&mut with_body(Method::POST, "/", stub.body()), None).await.unwrap();
         assert_eq!((answer.endpoint, answer.failed_before.len()), (1, 1));
         assert_eq!(upstreams.stats().next().unwrap().connect_errors, 1);
     });
@@ -238,7 +238,7 @@ fn a_refused_connection_leads_to_the_next_endpoint() {
 fn a_refused_connection_without_another_endpoint_is_told() {
     local(async {
         let dead = Origin::dead().await;
-        let error = upstreams(&[&dead]).send(&mut get("/")).await.err().unwrap();
+        let error = upstreams(&[&dead]).send(&mut get("/"), None).await.err().unwrap();
         assert_eq!((error.refusal.reason(), error.failed_before.len()), (Reason::ConnectRefused, 0));
     });
 }

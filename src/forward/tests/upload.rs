@@ -112,7 +112,7 @@ fn a_client_that_sends_too_slowly_is_a_408_although_it_sends() {
             }
         };
         let upstreams = upstreams(&[&origin]);
-        let (sent, ()) = tokio::join!(upstreams.send(&mut request), trickle);
+        let (sent, ()) = tokio::join!(upstreams.send(&mut request, None), trickle);
         assert_eq!(sent.err().unwrap().refusal.reason(), Reason::BodyTimeout);
         assert!(upload.bytes() > 1);
     });
@@ -128,7 +128,7 @@ fn a_silent_client_is_a_408_and_not_a_504() {
         setup.timeouts.upstream_head = SHORT / 3;
         let mut request = with_body(Method::POST, "/", RequestBody::stub(stub, 1 << 20, SHORT));
         let upload = request.body().upload().unwrap();
-        let error = setup.build().send(&mut request).await.err().unwrap();
+        let error = setup.build().send(&mut request, None).await.err().unwrap();
         assert_eq!(error.refusal.reason(), Reason::BodyTimeout);
         assert_eq!((upload.failure(), upload.finished()), (Some(Reason::BodyTimeout), false));
     });
@@ -177,7 +177,7 @@ fn a_slow_upload_does_not_make_the_endpoint_late() {
                 feeder.send(data("x")).unwrap();
             }
         });
-        let answer = setup.build().send(&mut with_body(Method::POST, "/", stub.body())).await.unwrap();
+        let answer = setup.build().send(&mut with_body(Method::POST, "/", stub.body()), None).await.unwrap();
         assert_eq!(answer.response.status(), StatusCode::OK);
     });
 }
@@ -217,7 +217,7 @@ fn an_early_answer_passes_and_ends_the_upload() {
         feeder.send(data("part")).unwrap();
         let mut request = with_body(Method::POST, "/", stub.body());
         let upload = request.body().upload().unwrap();
-        let answer = upstreams.send(&mut request).await.unwrap();
+        let answer = upstreams.send(&mut request, None).await.unwrap();
         assert_eq!(read(answer).await.unwrap().0, "enough");
         assert!(!upload.finished());
         // The connection is closed, and the body is let go with it.

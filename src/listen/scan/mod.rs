@@ -95,6 +95,16 @@ impl Scan {
         Self { rules, state: State::Head(Head::default()), upgrade: false }
     }
 
+    /// Why nothing may pass of a connection that begins with `bytes`, if that is known already.
+    #[must_use]
+    pub fn refuses(bytes: &[u8], rules: Rules) -> Option<Reason> {
+        let mut scan = Self::new(rules);
+        if !bytes.is_empty() {
+            scan.step(bytes);
+        }
+        scan.refused()
+    }
+
     /// What `bytes`, which are not empty, begin with. After [`Step::Partial`] the same bytes come again, with more.
     pub fn step(&mut self, bytes: &[u8]) -> Step {
         match &mut self.state {

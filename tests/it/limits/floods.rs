@@ -7,7 +7,9 @@ use crate::support::{Client, Gateway, HOST, Origin, wait_for};
 const MANY: usize = 1100;
 
 fn roomy(origin: &Origin) -> Gateway {
-    Gateway::build(&[origin]).key("limits.connections_per_client", "10000").start()
+    // On a busy machine a thousand connections take their time.
+    let builder = Gateway::build(&[origin]).key("timeouts.request_head", "\"5m\"");
+    builder.key("limits.connections_per_client", "10000").start()
 }
 
 /// Asks while the others are there.

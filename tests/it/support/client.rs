@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -137,6 +138,18 @@ impl Wire for TcpStream {
     }
 }
 
+impl Wire for UnixStream {
+    fn shut(&mut self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+}
+
+impl Wire for StreamOwned<ClientConnection, UnixStream> {
+    fn shut(&mut self, how: Shutdown) -> io::Result<()> {
+        self.sock.shutdown(how)
+    }
+}
+
 impl Wire for StreamOwned<ClientConnection, TcpStream> {
     fn shut(&mut self, how: Shutdown) -> io::Result<()> {
         self.sock.shutdown(how)
@@ -180,8 +193,21 @@ impl Client {
     }
 
     /// The same by TLS.
-    pub fn over_tls(mut stream: TcpStream, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+    pub fn over_tls(stream: TcpStream, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
+        Self::encrypted(stream, config, name)
+    }
+
+    /// The same through a Unix socket.
+    pub fn over_unix_tls(stream: UnixStream, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+        Self::encrypted(stream, config, name)
+    }
+
+    fn encrypted<S>(mut stream: S, config: Arc<ClientConfig>, name: &str) -> io::Result<Self>
+    where
+        S: Read + Write,
+        StreamOwned<ClientConnection, S>: Wire + 'static,
+    {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let mut session = ClientConnection::new(config, name).expect("a session");
         while session.is_handshaking() {

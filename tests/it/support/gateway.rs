@@ -235,7 +235,7 @@ impl Gateway {
     /// A page of the admin listener.
     pub fn admin(&self, path: &str) -> Reply {
         let mut client = Client::connect(self.admin);
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         client.read()
     }
 
