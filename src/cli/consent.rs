@@ -1,7 +1,7 @@
 //! `kelisim consent verify|stats`: the proofs of consent.
 //!
 //! `verify` reads the whole log and every text that it names; `stats` counts. Neither opens what is sealed, so neither
-//! needs a purpose. Never writes. Bounds: that of [`ledger::verify`]; [`STANDING`] receipts are followed.
+//! needs a purpose. Never writes. Bounds: that of [`ledger::verify`]; five million receipts are followed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
