@@ -173,6 +173,7 @@ const ADDED_BY_THE_WRITER: [&str; 10] = [
     "bot.category",
     "bot.rule",
     "ua.data_version",
+    "visit_tag",
 ];
 
 /// Bytes above 127 as the harness reads them: one character each.
