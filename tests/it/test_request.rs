@@ -161,8 +161,8 @@ fn the_head_and_the_record_are_those_of_the_real_gateway() {
     }
 }
 
-/// What the user agent says, which is looked at when the record is written.
-const ADDED_BY_THE_WRITER: [&str; 10] = [
+/// What is added when the record is written: what the user agent says, and the tag of the visit.
+const ADDED_BY_THE_WRITER: [&str; 11] = [
     "user_agent.family",
     "user_agent.major",
     "os.family",
