@@ -162,7 +162,7 @@ fn the_head_and_the_record_are_those_of_the_real_gateway() {
 }
 
 /// What the user agent says, which is looked at when the record is written.
-const ADDED_BY_THE_WRITER: [&str; 10] = [
+const ADDED_BY_THE_WRITER: [&str; 11] = [
     "user_agent.family",
     "user_agent.major",
     "os.family",
