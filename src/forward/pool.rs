@@ -285,6 +285,10 @@ impl Pool {
             lease.reused = reused;
             return Ok(lease);
         }
+        // While the client's share was awaited one may have become idle.
+        if !fresh && let Some(connection) = self.take_idle(clock::monotonic()) {
+            return Ok(self.lease(Some(connection)));
+        }
         let mut lease = if self.has_room() {
             self.lease(None)
         } else {

@@ -34,6 +34,29 @@ async fn holding(go: &Rc<Notify>) -> Origin {
 }
 
 #[test]
+fn a_request_that_waited_for_its_share_takes_the_connection_that_became_idle() {
+    local(async {
+        let go = Rc::new(Notify::new());
+        let origin = holding(&go).await;
+        let mut setup = Setup::new(&[&origin]);
+        (setup.limits.upstream_connections, setup.limits.upstream_connections_per_client) = (4, 1);
+        let upstreams = setup.build();
+        let client = Some(ipnet::IpNet::from(std::net::IpAddr::from([192, 0, 2, 1])));
+        let held = upstreams.send(&mut get("/hold"), client).await.unwrap();
+        let waiting = {
+            let upstreams = Rc::clone(&upstreams);
+            tokio::task::spawn_local(async move { upstreams.send(&mut get("/waits"), client).await.unwrap() })
+        };
+        tokio::task::yield_now().await;
+        assert_eq!(fetch(&upstreams, get("/other")).await.unwrap(), "#1", "nobody's share");
+        go.notify_one();
+        read(held).await.unwrap();
+        assert!(waiting.await.unwrap().reused);
+        assert_eq!(origin.connections(), 2);
+    });
+}
+
+#[test]
 fn the_queue_is_bounded_and_first_come_is_first_served() {
     local(async {
         let go = Rc::new(Notify::new());
