@@ -231,7 +231,7 @@ fn a_filter_finds_the_same_records_as_its_condition_in_duckdb() {
         "duration>1h",
         "since:1h",
         "-since:1h",
-        "until:1s",
+        "until:1h",
         "since:2020-01-01 until:2100-01-01",
         "start_ts>2020-01-01",
         "start_ts<2020-01-01",
