@@ -2,7 +2,7 @@
 //!
 //! [`Data::load`] reads a file and compiles it, which takes a good part of a second: never on a request's way, never on
 //! the writer's thread. What a file does not know, the table still tells. Never keeps a user agent. Bounds:
-//! [`FILE_BYTES`] and those of [`super::patterns`].
+//! [`FILE_BYTES`] and those of `super::patterns`.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -2,7 +2,7 @@
 //!
 //! hyper takes a frame before the client's window has room for it, and once it is in h2 nobody can take it back. So what
 //! a client can hold here without reading is one piece; the rest goes with the stream when
-//! [`crate::listen::patience`] ends it. Never changes a byte. Bound: [`PIECE`].
+//! [`crate::listen::patience`] ends it. Never changes a byte. Bound: 16 KiB a piece.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -7,7 +7,7 @@
 //! | file | job |
 //! |---|---|
 //! | [`jar`] | the consent cookies of a request |
-//! | [`text`], [`json`], [`document`] | a value decoded, taken apart |
+//! | [`text`], `json`, [`document`] | a value decoded, taken apart |
 //! | [`spec`] | the generic decoder |
 //! | [`presets`] | the banners known by name; those that need code have a file each |
 //! | [`mode`] | Google Consent Mode |
