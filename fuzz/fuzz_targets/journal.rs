@@ -9,7 +9,9 @@ use std::sync::Arc;
 use kelisim::audit::AuditLog;
 use kelisim::clock::Timestamp;
 use kelisim::record::{COLUMNS, Purpose};
-use kelisim::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring, Permitted};
+use kelisim::seal::{
+    Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring, Lasting, Permitted, Version,
+};
 use kelisim::store::frame::{Frame, FrameBuilder, Next};
 use kelisim::store::head::FileHead;
 use kelisim::store::query::{Ask, Filter, Grant, open_read};
@@ -94,5 +96,11 @@ impl KeyProvider for Plain {
     }
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         Ok(Vec::new())
+    }
+    fn lasting(&self, _: Lasting) -> Result<Vec<Version>, KeyError> {
+        Ok(Vec::new())
+    }
+    fn renew(&self, _: Lasting) -> Result<u32, KeyError> {
+        Ok(1)
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::dek::{Dek, KEY_BYTES};
 use super::provider::KeyError;
@@ -42,6 +43,29 @@ impl Cipher {
     #[must_use]
     pub fn open<'b>(&self, number: u32, aad: &[u8], bytes: &'b mut [u8]) -> Option<&'b mut [u8]> {
         self.open_with(nonce(number), aad, bytes)
+    }
+
+    /// Seals a text of which there are few under one key, with a random nonce, which stands before it.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes, or the cipher refuses.
+    pub fn seal_alone(&self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Random)?;
+        let mut sealed = nonce.to_vec();
+        sealed.extend_from_slice(text);
+        self.seal_with(nonce, aad, &mut sealed, NONCE_LEN)?;
+        Ok(sealed)
+    }
+
+    /// What [`Self::seal_alone`] sealed; `None` when it is not that.
+    #[must_use]
+    pub fn open_alone(&self, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk()?;
+        let mut sealed = sealed.to_vec();
+        let len = self.open_with(*nonce, aad, &mut sealed)?.len();
+        sealed.truncate(len);
+        Some(sealed)
     }
 
     pub(crate) fn seal_with(

@@ -1,4 +1,5 @@
-//! Keys as files: `<folder>/<class>/<day>#<generation>.key`, 32 random bytes each.
+//! Keys as files: `<folder>/<class>/<day>#<generation>.key`, and `<folder>/lasting/<name>-<version>.key` for those of no
+//! day; 32 random bytes each.
 //!
 //! Folders are 0700, files 0600; a wider folder is narrowed and the log says so. Everything that makes or destroys a
 //! key holds a lock on the folder, so two processes agree; reading needs none, since a key appears whole, by its name.
@@ -19,7 +20,7 @@ use super::cipher::{Cipher, TAG_BYTES};
 use super::dek::{self, Dek, KEY_BYTES};
 use super::key::{Day, KeyClass, KeyId};
 use super::keyring::Permitted;
-use super::provider::{KeyError, KeyProvider};
+use super::provider::{KeyError, KeyProvider, Lasting, Version};
 use crate::store::disk;
 
 /// Name of the folder inside the data folder, unless `records.keys_dir` names another.
@@ -109,6 +110,40 @@ impl LocalKeys {
         Ok(key)
     }
 
+    fn lasting_folder(&self) -> PathBuf {
+        self.folder.join(LASTING)
+    }
+
+    /// The numbers of the versions, sorted.
+    fn versions(&self, which: Lasting) -> Result<Vec<u32>, KeyError> {
+        let folder = self.lasting_folder();
+        let names = names(&folder, LIVE).map_err(|cause| failed(&folder, cause))?;
+        let number = |name: &String| name.strip_prefix(which.label())?.strip_prefix('-')?.parse().ok();
+        let mut found: Vec<u32> = names.iter().filter_map(number).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Makes the version after all others. The lock must be held.
+    fn make_version(&self, which: Lasting) -> Result<u32, KeyError> {
+        let folder = self.lasting_folder();
+        disk::private_folder(&folder).map_err(|cause| failed(&folder, cause))?;
+        let number = self.versions(which)?.last().map_or(1, |newest| newest.saturating_add(1));
+        let path = |ending: &str| folder.join(format!("{}-{number}.{ending}", which.label()));
+        let bytes = dek::random()?;
+        write_key(&path(UNFINISHED), &path(LIVE), &bytes).map_err(|cause| failed(&folder, cause))?;
+        Ok(number)
+    }
+
+    fn version(&self, which: Lasting, number: u32) -> Result<Version, KeyError> {
+        let path = self.lasting_folder().join(format!("{}-{number}.{LIVE}", which.label()));
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        match File::open(&path).and_then(|mut file| file.read_exact(&mut *bytes)) {
+            Ok(()) => Ok(Version { number, key: Dek::from_bytes(&bytes) }),
+            Err(cause) => Err(failed(&path, cause)),
+        }
+    }
+
     fn cipher(&self, key: &KeyId) -> Result<Cipher, KeyError> {
         let path = self.path(key, LIVE);
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
@@ -188,6 +223,23 @@ impl KeyProvider for LocalKeys {
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         self.listed_all(GONE)
     }
+
+    fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError> {
+        let mut found = self.versions(which)?;
+        if found.is_empty() {
+            let _lock = self.lock()?;
+            found = self.versions(which)?;
+            if found.is_empty() {
+                found.push(self.make_version(which)?);
+            }
+        }
+        found.into_iter().map(|number| self.version(which, number)).collect()
+    }
+
+    fn renew(&self, which: Lasting) -> Result<u32, KeyError> {
+        let _lock = self.lock()?;
+        self.make_version(which)
+    }
 }
 
 fn failed(path: &Path, source: io::Error) -> KeyError {
@@ -244,6 +296,8 @@ fn names(folder: &Path, ending: &str) -> io::Result<Vec<String>> {
     Ok(found)
 }
 
+/// The folder of the keys of no day.
+const LASTING: &str = "lasting";
 /// Ending of a key that can be used.
 const LIVE: &str = "key";
 /// Ending of the empty file that a destroyed key leaves.

@@ -22,7 +22,7 @@ pub use dek::Dek;
 pub use key::{Day, KeyClass, KeyId};
 pub use keyring::{Keyring, Permitted};
 pub use local::LocalKeys;
-pub use provider::{KeyError, KeyProvider};
+pub use provider::{KeyError, KeyProvider, Lasting, Version};
 
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,47 @@ pub trait KeyProvider: fmt::Debug + Send + Sync {
     /// # Errors
     /// When they cannot be listed.
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError>;
+
+    /// The versions of a lasting key, the newest last; the first one is made when there is none.
+    ///
+    /// # Errors
+    /// When they cannot be read or made.
+    fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError>;
+
+    /// Makes the next version of a lasting key; what was made with the older ones keeps them. Its number.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn renew(&self, which: Lasting) -> Result<u32, KeyError>;
+}
+
+/// A key of no day: kept as long as something that was made with it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// K-subject: makes the tags by which a person's records are found.
+    Subject,
+    /// Seals the tags of those who are blocked or were erased.
+    Tombstones,
+}
+
+impl Lasting {
+    /// The name, also of its files.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Tombstones => "tombstones",
+        }
+    }
+}
+
+/// One version of a lasting key.
+#[derive(Debug)]
+pub struct Version {
+    /// Its number, from 1.
+    pub number: u32,
+    /// The key itself: it never wraps another.
+    pub key: Dek,
 }
 
 /// Why a key cannot be used. Never tells anything of a key but its name.
@@ -89,6 +130,9 @@ pub enum KeyError {
         #[source]
         source: io::Error,
     },
+    /// A version of a lasting key is not there.
+    #[error("version {1} of the {0} key is missing")]
+    NoVersion(&'static str, u32),
     /// The key has no name left to be called: 2³² generations of one day.
     #[error("no further key can be named for {0} {1}")]
     Exhausted(&'static str, Day),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::SeqC
 use super::kit::*;
 use crate::clock::{self, Timestamp};
 use crate::record::{Column, Event, Kind, Purpose, Value};
-use crate::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, LocalKeys, Permitted};
+use crate::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Lasting, LocalKeys, Permitted, Version};
 use crate::store::disk::OsDisk;
 use crate::store::frame::{Frame, Next};
 use crate::store::head::FileHead;
@@ -369,6 +369,12 @@ impl KeyProvider for Failing {
     }
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         self.ask()?.destroyed()
+    }
+    fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError> {
+        self.ask()?.lasting(which)
+    }
+    fn renew(&self, which: Lasting) -> Result<u32, KeyError> {
+        self.ask()?.renew(which)
     }
 }
 
