@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use ipnet::IpNet;
 
 use crate::admin::labels::{CookieAction, Direction, MethodLabel};
@@ -25,6 +25,7 @@ use crate::cookies::request::Outcome;
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
+use crate::identify::visitor::VisitorId;
 use crate::ingress::Admitted;
 use crate::ingress::rate::Rate;
 use crate::listen::connection::OpenRequest;
@@ -71,8 +72,12 @@ pub struct Exchange {
     pub visitor: Option<Visitor>,
     /// The visitor cookie that the answer is to give, if the browser returned none.
     pub visitor_cookie: Option<HeaderValue>,
+    /// The id in that cookie: the record of this request is the visitor's already.
+    pub visitor_given: Option<VisitorId>,
     /// What the site's server did.
     pub upstream: Option<UpstreamFacts>,
+    /// What the site named as the account; for the keyed hash in the record.
+    pub account: Option<HeaderValue>,
     /// State of the request's body.
     pub upload: Option<Rc<Upload>>,
     /// Bytes of the answer's body handed to the client's connection.
@@ -125,6 +130,8 @@ impl Exchange {
             cookies: CookieFacts::default(),
             visitor_cookie: None,
             done: Decisions::default(),
+            visitor_given: None,
+            account: None,
             consent: None,
             risk: None,
             rate_wait: None,
@@ -195,6 +202,13 @@ impl Exchange {
                     self.worker.metrics.cookies(action, category, Direction::Request, mode, u64::from(n));
                 }
             }
+        }
+    }
+
+    /// Notes what the site names as the account, if the configuration says where.
+    pub fn note_account(&mut self, headers: &HeaderMap) {
+        if let Some(name) = &self.state.config.records.account_header {
+            self.account = headers.get(name.as_str()).cloned();
         }
     }
 

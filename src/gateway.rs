@@ -122,7 +122,8 @@ pub(crate) async fn steps(
 
     // The head as the site gets it; after this nothing of the request changes.
     if exchange.visitor.is_none() {
-        exchange.visitor_cookie = Some(worker.shared.visitor_keys.issue(now, exchange.admitted.secure).1);
+        let (visitor, cookie) = worker.shared.visitor_keys.issue(now, exchange.admitted.secure);
+        (exchange.visitor_given, exchange.visitor_cookie) = (Some(visitor.id), Some(cookie));
     }
     respond::to_site(exchange, parts, cookie_field, &normalised);
     if exchange.is_recorded_first() {
@@ -204,6 +205,7 @@ async fn forward(
     upstreams::answered(&exchange.worker.metrics, label, &answer);
     exchange.first_byte = Some(answer.came.saturating_duration_since(exchange.started));
     exchange.upstream = Some(UpstreamFacts::answered(&answer));
+    exchange.note_account(answer.response.headers());
     match (answer.response.status(), client) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {
             Box::pin(respond::tunnel(exchange, answer, client)).await

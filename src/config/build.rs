@@ -265,6 +265,7 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         bot_data: table.maybe("bot_data"),
         query_values: table.all("query_values"),
         record_before_forward: table.all("record_before_forward"),
+        account_header: table.maybe("account_header"),
         node: table.take("node")?,
     })
 }

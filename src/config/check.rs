@@ -270,6 +270,14 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
         let fault = Fault::new("smaller than two journal files: one in use and one spare").hint(hint);
         mistakes.add(&entry.place, records.path_of("max_bytes"), fault);
     }
+    if let Some(name) = records.text("account_header")
+        && NEVER_AN_ACCOUNT.iter().any(|never| name.eq_ignore_ascii_case(never))
+        && let Some(entry) = records.entry("account_header")
+    {
+        let fault = Fault::new("a field with credentials or cookies names no account")
+            .hint("let the site send a field of its own, such as x-account");
+        mistakes.add(&entry.place, records.path_of("account_header"), fault);
+    }
     let retention = records.table("retention");
     let minimum = records.table("minimum");
     // What is longer holds, and is where a mistake is told.
@@ -329,6 +337,16 @@ fn legal_hold(hold: &View<'_>, mistakes: &mut Mistakes) {
         mistakes.add(&entry.place, hold.path_of("classes"), fault);
     }
 }
+
+/// Fields that are never recorded, in whatever form.
+const NEVER_AN_ACCOUNT: [&str; 6] = [
+    "set-cookie",
+    "cookie",
+    "authorization",
+    "proxy-authorization",
+    "www-authenticate",
+    "authentication-info",
+];
 
 /// A limit that another limit makes pointless, if somebody set it.
 fn limits(limits: &View<'_>, mistakes: &mut Mistakes) {

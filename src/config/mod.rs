@@ -366,6 +366,8 @@ pub struct Records {
     pub query_values: Vec<String>,
     /// Path prefixes whose requests are recorded durably before the upstream sees them.
     pub record_before_forward: Vec<String>,
+    /// Field of the site's answers that names the account, for a keyed hash in the records.
+    pub account_header: Option<String>,
     /// Name of this node in records.
     pub node: String,
 }

@@ -534,6 +534,8 @@ pub static KEYS: &[Key] = &[
     key("records.query_values", list(&Kind::Text), Value("[]"), "Query keys whose values may be recorded."),
     key("records.record_before_forward", list(&Kind::Prefix), Value("[]"),
         "Path prefixes whose requests are recorded durably before the site sees them."),
+    key("records.account_header", Kind::Id(b"-"), Unset("none"),
+        "Field of the site's answers that names the account; it goes into the records as a keyed hash only."),
     key("records.node", Kind::Id(b"._-"), Value("\"kelisim\""), "Name of this node; set it when there are several."),
     key("records.user_agent_data", file(&[], false), Unset("the built-in table"),
         "Rules for browsers and systems: regexes.yaml of uap-core. Taken anew when it changes."),

@@ -72,6 +72,17 @@ impl VisitorKeys {
     /// day in the future. Costs one HMAC.
     #[must_use]
     pub fn verify(&self, value: &[u8], now: Timestamp) -> Option<Visitor> {
+        let (key, id, first_seen_day) = self.opened(value)?;
+        is_alive(first_seen_day, now).then(|| Visitor {
+            id,
+            first_seen_day,
+            returned: true,
+            tag: tag_of(key, id),
+        })
+    }
+
+    /// The key, the id and the first day of a genuine value.
+    fn opened(&self, value: &[u8]) -> Option<(&Key, VisitorId, u16)> {
         let mut bytes = [0; BYTES];
         if value.len() != TEXT || URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) != Ok(BYTES) {
             return None;
@@ -83,13 +94,13 @@ impl VisitorKeys {
             return None;
         }
         let id = VisitorId(Uuid::from_slice(&body[2..18]).ok()?);
-        let first_seen_day = u16::from_be_bytes(body[18..20].try_into().ok()?);
-        is_alive(first_seen_day, now).then(|| Visitor {
-            id,
-            first_seen_day,
-            returned: true,
-            tag: tag_of(key, id),
-        })
+        Some((key, id, u16::from_be_bytes(body[18..20].try_into().ok()?)))
+    }
+
+    /// The id in a cookie value that this gateway gave, however long ago; `None` when it did not, or its key is gone.
+    #[must_use]
+    pub fn genuine(&self, value: &[u8]) -> Option<VisitorId> {
+        self.opened(value).map(|(_, id, _)| id)
     }
 
     /// A new visitor and the `Set-Cookie` value that tells the browser. `secure`: the visitor came by https.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::kept::{Hint, Kept};
 use super::redact;
-use super::{Ads, Event, Fraud, Kind, List, ListSpan, Lists};
+use super::{Ads, Event, Fraud, Kind, List, ListSpan, Lists, Subject};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::geo::place::NetworkCategory;
@@ -156,6 +156,14 @@ fn with_event<T>(
         query: allowed.as_deref(),
         referer,
         network_hints: list(hints),
+        subject: Subject {
+            visitor: exchange
+                .visitor
+                .map(|v| v.id)
+                .or(exchange.visitor_given)
+                .map(|id| id.uuid().into_bytes()),
+            account: exchange.account.as_ref().map(http::HeaderValue::as_bytes),
+        },
         ..Event::default()
     };
     fill_agent(&mut event, kept);

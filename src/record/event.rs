@@ -156,6 +156,8 @@ macro_rules! columns {
             pub fraud: Option<Fraud<'a>>,
             /// Campaign data; can be made only with a permit for advertising.
             pub ads: Option<Ads<'a>>,
+            /// Goes as far as the journal's writer, which makes tags of it; never written.
+            pub subject: Subject<'a>,
         }
 
         /// Location and risk of one request: begin with [`Fraud::new`], then set the fields.
@@ -406,12 +408,18 @@ columns! {
             forwarded_chain: List = 182 "client.forwarded_chain";
             /// Network of the visitor: /24 or /48.
             client_net: Text = 183 "client.net";
+            /// Keyed hash of the visitor's address, by which a person's records are found.
+            subject_tag: Text = 185 "subject_tag";
         }
         "1.1.2 cookie data", "security, finding a person's records" => {
             /// Keyed hash of the visitor cookie.
             visitor_tag: Text = 184 "visitor.tag";
-            /// Keyed hash of a person's identifier.
-            subject_tag: Text = 185 "subject_tag";
+            /// Keyed hash of the visitor cookie's id, which does not change with the cookie's key.
+            subject_visitor: Text = 186 "subject_tag.visitor";
+        }
+        "2.2.2 access to personal resources", "finding a person's records" => {
+            /// Keyed hash of what the site's answer named as the account (`records.account_header`).
+            account_tag: Text = 187 "account_tag";
         }
     }
     fraud {
@@ -480,6 +488,38 @@ columns! {
     }
 }
 
+/// Identifiers of a person besides the address, on their way to the journal's writer. They become keyed hashes there
+/// and are in no section that is written.
+#[derive(Clone, Copy, Default)]
+pub struct Subject<'a> {
+    /// The id in the visitor cookie.
+    pub visitor: Option<[u8; 16]>,
+    /// What the site's answer named as the account; a longer one than [`ACCOUNT_BYTES`] is left out and
+    /// `record.truncated` says so: cut, it could be that of two people.
+    pub account: Option<&'a [u8]>,
+}
+
+impl Subject<'_> {
+    fn put(&self, writer: &mut Writer<'_>) {
+        self.visitor.as_ref().map(|id| &id[..]).put(SUBJECT_VISITOR, writer);
+        let account = self.account.filter(|account| !account.is_empty());
+        writer.truncated |= account.is_some_and(|account| account.len() > ACCOUNT_BYTES);
+        account.filter(|account| account.len() <= ACCOUNT_BYTES).put(SUBJECT_ACCOUNT, writer);
+    }
+}
+
+/// Longest account, in bytes.
+pub const ACCOUNT_BYTES: usize = 256;
+/// The section of a record that is not written; behind the codes of all classes.
+const PASSING: u8 = Class::ALL.len() as u8;
+/// The visitor's id in that section.
+pub(crate) const SUBJECT_VISITOR: u8 = 128;
+/// The account in that section.
+pub(crate) const SUBJECT_ACCOUNT: u8 = 129;
+/// A field at the beginning of the class `clear` of a journal record, without a column: a tombstone that hides the
+/// record. There is one for each.
+pub(crate) const MARK: u8 = 127;
+
 /// Every column, in the order of the reference.
 pub static COLUMNS: &[Column] = TABLE;
 
@@ -511,6 +551,7 @@ impl Event<'_> {
         if let Some(ads) = &self.ads {
             section(&mut writer, Class::Ads, |w| ads.put(w));
         }
+        passing(&mut writer, |w| self.subject.put(w));
         // Last, because it tells whether anything was cut.
         section(&mut writer, Class::Clear, |w| {
             w.out.push(self.kind as u8);
@@ -525,8 +566,17 @@ impl Event<'_> {
 
 /// Writes a section; one without fields leaves no byte.
 fn section(writer: &mut Writer<'_>, class: Class, put: impl FnOnce(&mut Writer<'_>)) {
+    coded(writer, class as u8, put);
+}
+
+/// Writes the section that goes no further than the journal's writer.
+fn passing(writer: &mut Writer<'_>, put: impl FnOnce(&mut Writer<'_>)) {
+    coded(writer, PASSING, put);
+}
+
+fn coded(writer: &mut Writer<'_>, code: u8, put: impl FnOnce(&mut Writer<'_>)) {
     let head = writer.out.len();
-    writer.out.extend_from_slice(&[class as u8, 0, 0, 0, 0]);
+    writer.out.extend_from_slice(&[code, 0, 0, 0, 0]);
     let body = writer.out.len();
     put(writer);
     if writer.out.len() == body {
@@ -552,6 +602,8 @@ pub struct Encoded<'a> {
     pub kind: Kind,
     /// The fields of each class, by its code; empty when absent.
     pub sections: [&'a [u8]; Class::ALL.len()],
+    /// [`Subject`]: not to be written.
+    pub(crate) passing: &'a [u8],
 }
 
 impl<'a> Encoded<'a> {
@@ -561,16 +613,19 @@ impl<'a> Encoded<'a> {
         let (len, rest) = take_len(bytes)?;
         let (record, rest) = rest.split_at_checked(len)?;
         let (start, mut left) = record.split_first_chunk::<8>()?;
-        let mut sections = [&[][..]; Class::ALL.len()];
+        let (mut sections, mut passing) = ([&[][..]; Class::ALL.len()], &[][..]);
         while let Some((&class, behind)) = left.split_first() {
             let (len, behind) = take_len(behind)?;
             let (section, behind) = behind.split_at_checked(len)?;
-            *sections.get_mut(usize::from(class))? = section;
+            match class {
+                PASSING => passing = section,
+                class => *sections.get_mut(usize::from(class))? = section,
+            }
             left = behind;
         }
         let kind = Kind::from_code(*sections[Class::Clear as usize].first()?);
         let start_ts = Timestamp::from_micros(i64::from_le_bytes(*start));
-        Some((Self { start_ts, kind, sections }, rest))
+        Some((Self { start_ts, kind, sections, passing }, rest))
     }
 }
 
@@ -596,7 +651,8 @@ const fn underscored<const N: usize>(name: &str) -> [u8; N] {
 
 /// Every column at its longest.
 const fn largest_record() -> usize {
-    let mut bytes = HEAD_BYTES + Class::ALL.len() * SECTION_HEAD_BYTES + 1;
+    let mut bytes = HEAD_BYTES + (Class::ALL.len() + 1) * SECTION_HEAD_BYTES + 1;
+    bytes += (2 + 16) + (3 + ACCOUNT_BYTES);
     let mut i = 0;
     while i < TABLE.len() {
         bytes += match TABLE[i].ty {
@@ -618,6 +674,7 @@ const _: () = {
         let id = TABLE[i].id;
         assert!(!seen[id as usize], "an id is used twice");
         seen[id as usize] = true;
+        assert!(id != MARK, "the id of marks is no column's");
         let bytes = matches!(TABLE[i].ty, Type::Text | Type::Address | Type::List);
         assert!(bytes == (id >= wire::BYTES), "ids from 128 are for bytes, the others for numbers");
         i += 1;

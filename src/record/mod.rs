@@ -17,7 +17,7 @@ pub mod route;
 pub mod row;
 pub mod wire;
 
-pub use event::{Ads, COLUMNS, Column, Event, Fraud};
+pub use event::{Ads, COLUMNS, Column, Event, Fraud, Subject};
 pub use list::{List, ListBuf, ListSpan, Lists, Word};
 pub use purpose::{Opened, Purpose};
 pub use row::{Precision, Projection, Row, Value};

@@ -150,6 +150,23 @@ impl<'a> Row<'a> {
         Row { sections, ..*self }
     }
 
+    /// The tombstones that the record was marked with when it was written; of records of the journal only.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = u32> + 'a {
+        let mut left = self.sections[Class::Clear as usize];
+        std::iter::from_fn(move || match next_field(left)? {
+            (event::MARK, Raw::Number(mark), rest) => {
+                left = rest;
+                u32::try_from(mark).ok()
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the record has values of a class that is opened.
+    pub(crate) fn has(&self, class: Class) -> bool {
+        !self.sections[class as usize].is_empty()
+    }
+
     /// The value of one column; `None` when absent or not opened.
     #[must_use]
     pub fn get(&self, column: &Column) -> Option<Value<'a>> {

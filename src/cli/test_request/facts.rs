@@ -190,7 +190,9 @@ fn json(column: &Column, value: &Value<'_>, mask: Mask) -> Json {
                 });
                 return masked.collect::<Vec<_>>().into();
             }
-            ("visitor.tag" | "subject_tag", Value::Text(tag)) => return mask.secret(tag).into(),
+            ("visitor.tag" | "subject_tag" | "subject_tag.visitor" | "account_tag", Value::Text(tag)) => {
+                return mask.secret(tag).into();
+            }
             _ => {}
         }
     }
