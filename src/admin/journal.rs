@@ -11,6 +11,7 @@ use crate::clock;
 use crate::record::{Class, Kind};
 use crate::seal::KeyClass;
 use crate::store::segments::SegmentStats;
+use crate::store::subjects::Board;
 use crate::store::{LossReason, Stats};
 
 /// The figures of one journal.
@@ -65,6 +66,17 @@ impl Source for JournalSource {
         out.gauge(table::JOURNAL_LIMIT, [], self.limit_bytes as f64);
         out.counter(table::JOURNAL_REMOVED, ["age"], stats.files_expired.load(Relaxed));
         out.counter(table::JOURNAL_REMOVED, ["size"], stats.files_over_quota.load(Relaxed));
+    }
+}
+
+/// The figures of the blocked and the erased.
+impl Source for Board {
+    fn collect(&self, out: &mut Samples) {
+        for (state, count) in ["blocked", "erasing", "erased"].into_iter().zip(&self.tombstones) {
+            out.gauge(table::SUBJECT_TOMBSTONES, [state], count.load(Relaxed) as f64);
+        }
+        out.counter(table::SUBJECT_HIDDEN, [], self.marked.load(Relaxed));
+        out.counter(table::SUBJECT_ERRORS, [], self.errors.load(Relaxed));
     }
 }
 

@@ -164,6 +164,14 @@ families! {
     RETENTION_HELD: Gauge "kelisim_retention_held" ["class"]
         = "Days whose records only a legal hold or a minimum term keeps.";
 
+    // Subjects.
+    SUBJECT_TOMBSTONES: Gauge "kelisim_subject_tombstones" ["state"]
+        = "People who are blocked, whose records are being erased, and whose records were erased and do not come back.";
+    SUBJECT_HIDDEN: Counter "kelisim_subject_hidden_records_total" []
+        = "Records of blocked people that were hidden as they were written.";
+    SUBJECT_ERRORS: Counter "kelisim_subject_errors_total" []
+        = "Failed attempts to read the book of tombstones; until one succeeds no new block is taken up.";
+
     // The access log.
     ACCESS_LOG_LINES: Counter "kelisim_access_log_lines_total" ["result"]
         = "Lines of the access log: written, dropped because the queue was full, or lost to a failed write.";

@@ -92,6 +92,9 @@ impl Source for JournalAndGeo {
         out.gauge(RETENTION_LAG, [], 30.0);
         out.gauge(RETENTION_HOLDS, [], 0.0);
         out.gauge(RETENTION_HELD, ["sec"], 0.0);
+        out.gauge(SUBJECT_TOMBSTONES, ["blocked"], 1.0);
+        out.counter(SUBJECT_HIDDEN, [], 4);
+        out.counter(SUBJECT_ERRORS, [], 0);
         out.gauge(RISK_CAPACITY, ["subjects"], 100.0);
         out.gauge(RISK_ENTRIES, ["subjects"], 1.0);
         out.counter(RISK_EVICTIONS, ["subjects"], 0);

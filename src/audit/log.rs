@@ -135,6 +135,12 @@ impl Audited {
         self.n
     }
 
+    /// The records folder of the log.
+    #[must_use]
+    pub fn records(&self) -> &Path {
+        self.log.ledger.records()
+    }
+
     /// Writes how the read ended: how many records were shown, counted or given.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod geoip;
 pub mod logs;
 pub mod run;
+pub mod subject;
 pub mod test_request;
 
 use std::ffi::OsString;
@@ -56,6 +57,8 @@ enum Command {
     /// Look at the records
     #[command(visible_alias = "log")]
     Logs(logs::LogsArgs),
+    /// Find, give out, block or erase one person's records
+    Subject(subject::SubjectArgs),
     /// Report the cookies of a site, or explain what is done with one
     #[command(subcommand)]
     Cookies(CookiesCommand),
@@ -107,6 +110,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Print { config }) => config::print(&config),
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
+        Command::Subject(args) => Ok(ExitCode::from(subject::run(&args))),
         Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
         Command::Cookies(CookiesCommand::Report(args)) => Ok(cookies::report(&args)),
         Command::Consent(command) => consent::run(&command, crate::clock::now()),

@@ -24,6 +24,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The records folder in which it lies.
+    #[must_use]
+    pub fn records(&self) -> &Path {
+        &self.records
+    }
+
     /// The ledger `<records>/<name>/<name>.log`; nothing is looked at yet.
     #[must_use]
     pub fn at(records: &Path, name: &'static str) -> Self {

@@ -170,6 +170,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         ring_bytes: (config.records.ring_bytes * config.workers) as u64,
         limit_bytes: config.records.max_bytes,
     }));
+    metrics.add_source(journal.board());
     metrics.add_source(compactor.stats());
     metrics.add_source(Arc::new(StateSource::new(&shared)));
     metrics.add_source(Arc::clone(&agents) as _);

@@ -1,14 +1,15 @@
 //! The hook by which facts are added to a record on the writer thread, before anything is sealed.
 //!
-//! What is added is clear fields, made from what the record holds in any class: the only place where both are there.
-//! Never takes a field away. Bound: one record.
+//! What is added is clear fields, made from what the record holds in any class, and the tags by which a person's records
+//! are found: the only place where all of it is there. Never takes a field away. Bound: one record.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::stats::Stats;
+use super::subjects::Linking;
 use super::visit::VisitTags;
+use crate::record::Row;
 use crate::record::event::Encoded;
-use crate::record::{Class, Row};
 use crate::seal::Day;
 
 /// Makes clear fields for a record. Called on the writer thread for every record, so it must not wait.
@@ -29,17 +30,17 @@ pub trait Complete: Send {
     fn missing(&mut self, row: &Row<'_>) -> &[u8];
 }
 
-/// Puts what an [`Enrich`] makes, and the visit tag, behind the clear fields of a record.
+/// Puts what an [`Enrich`] makes and the visit tag behind the clear fields of a record, and its tags behind those of `sec`.
 pub(super) struct Enriched {
     by: Box<dyn Enrich>,
     visits: VisitTags,
+    linking: Linking,
     added: Vec<u8>,
-    clear: Vec<u8>,
 }
 
 impl Enriched {
-    pub(super) fn by(by: Box<dyn Enrich>, visits: VisitTags) -> Self {
-        Self { by, visits, added: Vec::new(), clear: Vec::new() }
+    pub(super) fn by(by: Box<dyn Enrich>, visits: VisitTags, linking: Linking) -> Self {
+        Self { by, visits, linking, added: Vec::new() }
     }
 
     /// Records of that day come next.
@@ -53,17 +54,15 @@ impl Enriched {
         self.visits.forget_all_but(today);
     }
 
+    /// Takes a new list of the blocked; see [`Linking::adopt`].
+    pub(super) fn adopt(&mut self) -> Option<(u64, bool)> {
+        self.linking.adopt()
+    }
+
     pub(super) fn record<'a>(&'a mut self, record: &Encoded<'a>) -> Encoded<'a> {
         self.added.clear();
         self.added.extend_from_slice(self.by.fields(record));
         self.added.extend_from_slice(self.visits.field(record));
-        let mut record = *record;
-        if !self.added.is_empty() {
-            self.clear.clear();
-            self.clear.extend_from_slice(record.sections[Class::Clear as usize]);
-            self.clear.extend_from_slice(&self.added);
-            record.sections[Class::Clear as usize] = &self.clear;
-        }
-        record
+        self.linking.record(record, &self.added)
     }
 }

@@ -15,7 +15,7 @@ use super::files::{self, FileName};
 use super::frame::Mark;
 use super::journal::FOLDER;
 use super::reader::FrameReader;
-use super::sealed::Opener;
+use super::sealed::{Item, Opener};
 use super::segments::{self, Manifest};
 use crate::record::row::Row;
 use crate::seal::Keyring;
@@ -123,6 +123,7 @@ impl Follower {
     /// # Errors
     /// When a file cannot be read, or its `clear` key is missing.
     pub fn poll_all(&mut self, mut each: impl FnMut(Came<'_, '_>) -> ControlFlow<()>) -> io::Result<u64> {
+        self.keyring.hidden().refresh()?;
         let mut rows = 0;
         let names = files::list(&self.folder)?;
         // First, because those processes came before the ones that still have files.
@@ -228,9 +229,16 @@ impl Follower {
         {
             match opener.open(&frame) {
                 Ok(batch) => {
-                    flow = batch.rows(|row| {
-                        place.last = place.last.max(row.seq);
-                        each(Came::Row(&row))
+                    // One that must not be shown is not missing either.
+                    flow = batch.items(|item| match item {
+                        Item::Row(row) => {
+                            place.last = place.last.max(row.seq);
+                            each(Came::Row(&row))
+                        }
+                        Item::Hidden(seq) => {
+                            place.last = place.last.max(seq);
+                            ControlFlow::Continue(())
+                        }
                     });
                 }
                 Err(_) => place.tampered = true,

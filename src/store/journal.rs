@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::disk::{Disk, OsDisk};
-use super::enrich::Enrich;
+use super::enrich::{Enrich, Enriched};
 use super::files;
 use super::lock::{Claim, Starting};
 use super::recorder::{Lane, RecorderHandle, Shared};
@@ -21,6 +21,7 @@ use super::retention::{self, Limits};
 use super::ring::ring;
 use super::sealed::FileKeys;
 use super::stats::Stats;
+use super::subjects::{Board, Linking, Tagger, Watch, Watched};
 use super::sync::{SyncQueue, Syncer};
 use super::terms::Terms;
 use super::visit::{self, VisitTags};
@@ -110,6 +111,7 @@ pub struct Journal {
     keys: Arc<dyn KeyProvider>,
     writer: JoinHandle<bool>,
     syncer: JoinHandle<bool>,
+    watch: JoinHandle<bool>,
     claim: Claim,
 }
 
@@ -175,7 +177,11 @@ impl Journal {
             tracing::warn!(%error, "the key of today's visit tags could not be made");
         }
         let folder = options.dir.join(FOLDER);
+        let tagger = Tagger::new(&*keys).map_err(StartError::Keys)?;
         let (claim, notes) = claim(&folder, &stats, now())?;
+        // After the number was taken: who blocks somebody asks whoever has a number, and the others read this.
+        let watched = Watched::begin(&options.dir, Arc::clone(&keys));
+        let board = watched.board();
         retention::expire(&folder, now(), &limits, &stats);
         let queue = Arc::new(SyncQueue::default());
         let first = disk.create(&files::path(&folder, claim.instance, 0), limits.file_bytes);
@@ -189,6 +195,7 @@ impl Journal {
             finished: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             writer: OnceLock::new(),
+            board: Arc::clone(&board),
             compactor: OnceLock::new(),
         });
         let (handles, rings) = lanes(&options, &shared);
@@ -213,8 +220,9 @@ impl Journal {
             (options.node, options.file_bytes, options.rotate_after),
             (claim.instance, claim.first_seq()),
             notes,
-            (enrich, VisitTags::of(options.dir, Arc::clone(&keys))),
+            Enriched::by(enrich, VisitTags::of(options.dir, Arc::clone(&keys)), Linking::new(tagger, board)),
         );
+        let watch = Watch { watched, shared: shared.clone(), queue: queue.clone(), instance: claim.instance };
         let syncer = spawn("journal-sync", || syncer.run())?;
         let writer = match spawn("journal-write", || writer.run()) {
             Ok(writer) => writer,
@@ -225,13 +233,27 @@ impl Journal {
         };
         // Set once, here.
         let _ = shared.writer.set(writer.thread().clone());
-        Ok((Self { shared, queue, lanes, keys, writer, syncer, claim }, handles))
+        let watch = match spawn("subjects", || watch.run()) {
+            Ok(watch) => watch,
+            Err(cause) => {
+                shared.closed.store(true, SeqCst);
+                queue.stop();
+                return Err(cause);
+            }
+        };
+        Ok((Self { shared, queue, lanes, keys, writer, syncer, watch, claim }, handles))
     }
 
     /// Figures for metrics; may be kept and read by any thread.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.shared.stats.clone()
+    }
+
+    /// What is known of the blocked; for metrics.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        self.shared.board.clone()
     }
 
     /// The keys that seal what is written.
@@ -257,10 +279,14 @@ impl Journal {
     pub fn stop(self) -> bool {
         self.shared.closed.store(true, SeqCst);
         self.writer.thread().unpark();
+        self.watch.thread().unpark();
         let written = self.writer.join().unwrap_or(false);
         self.queue.stop();
         let synced = self.syncer.join().unwrap_or(false);
         self.shared.finished.store(true, SeqCst);
+        if self.watch.join().is_err() {
+            tracing::error!("the thread that watches for blocks ended early");
+        }
         self.lanes.iter().for_each(|lane| lane.wake_always());
         if !(written && synced) {
             return false;

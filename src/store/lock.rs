@@ -82,6 +82,23 @@ impl Starting {
     }
 }
 
+/// The instances that live: those that hold the lock of their mark. Starts nothing and recovers nothing.
+pub(super) fn living(folder: &Path) -> io::Result<Vec<u32>> {
+    let mut living = Vec::new();
+    for instance in files::live_marks(folder)? {
+        match File::open(live_path(folder, instance)) {
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => living.push(instance),
+                Err(TryLockError::Error(cause)) => return Err(cause),
+            },
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(living)
+}
+
 impl Claim {
     /// `seq` of the instance's first record.
     pub(super) const fn first_seq(&self) -> u64 {

@@ -28,6 +28,7 @@ mod ring;
 pub mod sealed;
 pub mod segments;
 pub mod stats;
+pub mod subjects;
 mod sync;
 pub mod table;
 pub mod terms;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::ring::RingWriter;
 use super::stats::{LossReason, Stats};
+use super::subjects::Board;
 use crate::clock::Timestamp;
 use crate::config::Durability;
 use crate::record::{Event, Kind};
@@ -445,6 +446,8 @@ pub(super) struct Shared {
     /// The writer sleeps, or is about to.
     pub(super) sleeping: AtomicBool,
     pub(super) writer: OnceLock<Thread>,
+    /// Where blocks are learnt.
+    pub(super) board: Arc<Board>,
     /// Who wants to know that a file was closed.
     pub(super) compactor: OnceLock<Thread>,
 }

@@ -9,6 +9,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::frame::{Frame, bound};
 use super::head::{FileHead, WrappedKey};
@@ -18,6 +19,7 @@ use crate::record::purpose::Opened;
 use crate::record::row::{Row, Sections};
 use crate::record::wire::take_varint;
 use crate::seal::{Cipher, Day, Dek, KeyError, KeyProvider, Keyring};
+use crate::store::subjects::Hidden;
 
 /// New keys for a file that is going to be written.
 pub struct FileKeys {
@@ -121,6 +123,7 @@ pub struct Opener {
     schema: u64,
     texts: [Vec<u8>; Class::ALL.len()],
     locked: bool,
+    hidden: Arc<Hidden>,
 }
 
 impl Opener {
@@ -130,6 +133,7 @@ impl Opener {
     /// [`Unreadable`] when the key of `clear` should be there and is not. A missing key of another class makes its
     /// columns absent, as if the purpose did not open them.
     pub fn new(head: &FileHead, keyring: &Keyring) -> Result<Option<Self>, Unreadable> {
+        keyring.hidden().refresh().map_err(Unreadable::Tombstones)?;
         let (mut ciphers, mut locked) = (Ciphers::default(), false);
         for class in Class::ALL.into_iter().filter(|class| keyring.opened().allows(*class)) {
             let dek = match head.key(class) {
@@ -155,6 +159,7 @@ impl Opener {
             schema: u64::from(head.schema),
             texts: Default::default(),
             locked,
+            hidden: Arc::clone(keyring.hidden()),
         }))
     }
 
@@ -193,6 +198,7 @@ impl Opener {
             of_file: (&self.node, self.schema),
             sections: std::array::from_fn(|class| &self.texts[class][..]),
             opened: self.opened,
+            hidden: &self.hidden,
         })
     }
 }
@@ -205,12 +211,43 @@ pub struct Batch<'o> {
     of_file: (&'o [u8], u64),
     sections: Sections<'o>,
     opened: Opened,
+    hidden: &'o Hidden,
+}
+
+/// A record of a batch.
+pub enum Item<'o> {
+    /// It may be shown.
+    Row(Row<'o>),
+    /// It must not be: its number, so that it is not taken for lost.
+    Hidden(u64),
 }
 
 impl<'o> Batch<'o> {
-    /// Calls `each` for every record, in order, with the opened classes only. Stops early when `each` breaks or a
-    /// section is malformed (which its seal makes a fault of the writer, not of the disk).
+    /// Calls `each` for every record that may be shown, in order, with the opened classes only. Stops early when `each`
+    /// breaks or a section is malformed (which its seal makes a fault of the writer, not of the disk).
     pub fn rows<B>(&self, mut each: impl FnMut(Row<'o>) -> ControlFlow<B>) -> ControlFlow<B> {
+        self.items(|item| match item {
+            Item::Row(row) => each(row),
+            Item::Hidden(_) => ControlFlow::Continue(()),
+        })
+    }
+
+    /// The same with the numbers of those that must not be shown.
+    pub fn items<B>(&self, mut each: impl FnMut(Item<'o>) -> ControlFlow<B>) -> ControlFlow<B> {
+        let hidden = self.hidden.rows();
+        let mut hid = 0;
+        let flow = self.walk(|row, clear| {
+            if hidden.hides_journal(row.seq, clear) {
+                hid += 1;
+                return each(Item::Hidden(row.seq));
+            }
+            each(Item::Row(row))
+        });
+        self.hidden.hid(hid);
+        flow
+    }
+
+    fn walk<B>(&self, mut each: impl FnMut(Row<'o>, &'o [u8]) -> ControlFlow<B>) -> ControlFlow<B> {
         let mut cursors = self.sections;
         for i in 0..u64::from(self.count) {
             // A count that promises more records than there are ends here.
@@ -227,7 +264,8 @@ impl<'o> Batch<'o> {
                 *cursor = rest;
             }
             let seq = self.first_seq.wrapping_add(i);
-            each(Row::new((seq, self.ts), self.of_file, items, self.opened))?;
+            let clear = items[Class::Clear as usize];
+            each(Row::new((seq, self.ts), self.of_file, items, self.opened), clear)?;
         }
         ControlFlow::Continue(())
     }
@@ -253,6 +291,9 @@ pub enum Unreadable {
     /// The key is not there.
     #[error(transparent)]
     Key(KeyError),
+    /// What must not be shown is not known.
+    #[error(transparent)]
+    Tombstones(io::Error),
 }
 
 impl Unreadable {

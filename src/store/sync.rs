@@ -59,6 +59,8 @@ struct State {
     next_number: u32,
     /// Keys that are ready: for today, and shortly before midnight for tomorrow.
     keys: Vec<FileKeys>,
+    /// Keys that were begun to be made before this changed are not used.
+    keys_epoch: u64,
     /// The day whose keys are to be made.
     keys_wanted: Option<Day>,
     /// The writer waits for them; why they could not be made.
@@ -159,6 +161,13 @@ impl SyncQueue {
             state.keys_awaited = true;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Forgets the keys that are ready: newer ones are to be used from now on.
+    pub(super) fn forget_keys(&self) {
+        let mut state = self.lock();
+        state.keys.clear();
+        state.keys_epoch += 1;
     }
 
     /// Syncs everything and ends the thread.
@@ -298,9 +307,12 @@ impl Syncer {
 
     /// Makes keys for a day unless there are some.
     fn make_keys(&self, day: Day) {
-        if self.queue.lock().keys.iter().any(|keys| keys.day() == day) {
+        let state = self.queue.lock();
+        if state.keys.iter().any(|keys| keys.day() == day) {
             return;
         }
+        let epoch = state.keys_epoch;
+        drop(state);
         let made = FileKeys::make(&*self.keys, day);
         if let Err(error) = visit::prepare(&self.dir, &*self.keys, day) {
             self.shared.stats.key_errors.fetch_add(1, Relaxed);
@@ -308,6 +320,7 @@ impl Syncer {
         }
         let mut state = self.queue.lock();
         match made {
+            Ok(_) if state.keys_epoch != epoch => state.keys_wanted = Some(day),
             Ok(keys) => state.keys.push(keys),
             Err(error) => {
                 self.shared.stats.key_errors.fetch_add(1, Relaxed);

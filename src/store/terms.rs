@@ -80,6 +80,12 @@ impl Terms {
         Self::new(records.retention.by_class(), records.minimum.by_class(), holds)
     }
 
+    /// Days after which nothing of a day is left, unless a named hold keeps it.
+    #[must_use]
+    pub fn longest(&self) -> u32 {
+        self.kept.iter().chain(&self.least).copied().max().unwrap_or_default()
+    }
+
     /// The named holds.
     #[must_use]
     pub fn holds(&self) -> &[Hold] {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
-use super::enrich::{Enrich, Enriched};
+use super::enrich::Enriched;
 use super::frame::{FrameBuilder, Mark};
 use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
@@ -18,7 +18,6 @@ use super::ring::RingReader;
 use super::sealed::Sealer;
 use super::stats::{Gap, KindCounts, LossReason, Reported};
 use super::sync::{Closed, JournalFile, SyncQueue, write_all, write_end};
-use super::visit::VisitTags;
 use crate::clock::{Timestamp, monotonic};
 use crate::config::Durability;
 use crate::record::event::{Encoded, RECORD_BYTES};
@@ -72,6 +71,8 @@ pub(super) struct Writer {
     failing: bool,
     builder: FrameBuilder,
     enriched: Enriched,
+    /// Files with lower numbers are not written any more.
+    left: u64,
     batch: Vec<u8>,
     frame: Vec<u8>,
 }
@@ -93,7 +94,7 @@ impl Writer {
         (node, file_bytes, rotate_after): (String, u64, Duration),
         (instance, first_seq): (u32, u64),
         notes: Vec<Note>,
-        (enrich, visits): (Box<dyn Enrich>, VisitTags),
+        enriched: Enriched,
     ) -> Self {
         let taken = vec![0; rings.len()];
         Self {
@@ -114,7 +115,8 @@ impl Writer {
             notes,
             failing: false,
             builder: FrameBuilder::default(),
-            enriched: Enriched::by(enrich, visits),
+            enriched,
+            left: 0,
             batch: Vec::new(),
             frame: Vec::new(),
         }
@@ -125,6 +127,7 @@ impl Writer {
         loop {
             // Before the rings are looked at: what comes in after it was set is refused.
             let closed = self.shared.closed.load(SeqCst);
+            self.adopt();
             self.drain();
             if self.batch.is_empty() && !self.has_gaps() {
                 if closed {
@@ -143,6 +146,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Takes a new list of the blocked. All that was written before can be read; a file that may hold records which are
+    /// to be erased is left.
+    fn adopt(&mut self) {
+        let Some((version, erases)) = self.enriched.adopt() else { return };
+        if erases {
+            self.leave_file();
+        }
+        self.shared.board.saw(version, self.left);
     }
 
     /// Moves records from the rings into the batch, a fair part of each.
@@ -324,6 +337,7 @@ impl Writer {
             return;
         }
         let Active { file, end, frames, .. } = active;
+        self.left = u64::from(file.number) + 1;
         self.queue.close(Closed { file, end, frames, next_seq: self.next_seq, ts: self.last_ts });
     }
 

@@ -27,6 +27,7 @@
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
 //! | [`sql`] | what does DuckDB answer over the permitted rows, and what can it not reach? |
+//! | [`subject`] | one person: found, given out, blocked, erased, and nobody else touched |
 //! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
 //! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
@@ -80,6 +81,7 @@ mod secure;
 mod segments;
 mod sql;
 mod strict;
+mod subject;
 mod support;
 mod test_request;
 mod third_party;

@@ -161,8 +161,11 @@ fn the_head_and_the_record_are_those_of_the_real_gateway() {
     }
 }
 
-/// What is added when the record is written: what the user agent says, and the tag of the visit.
-const ADDED_BY_THE_WRITER: [&str; 11] = [
+/// What is added when the record is written: what the user agent says, and the tags.
+const ADDED_BY_THE_WRITER: [&str; 14] = [
+    "subject_tag",
+    "subject_tag.visitor",
+    "account_tag",
     "user_agent.family",
     "user_agent.major",
     "os.family",

@@ -73,7 +73,7 @@ pub(super) fn push_quotable(out: &mut String, bytes: &[u8]) {
 }
 
 /// Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD.
-pub(super) fn push_json(out: &mut String, bytes: &[u8]) {
+pub(in crate::cli) fn push_json(out: &mut String, bytes: &[u8]) {
     out.push('"');
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -5,6 +5,7 @@
 //! command.
 
 use std::fmt;
+use std::path::Path;
 
 use super::filter::Filter;
 use super::statement;
@@ -102,11 +103,50 @@ pub fn open_read(allowed: Allowed<'_>, log: AuditLog, now: Timestamp) -> Result<
     Ok(Grant { purpose, audited: log.begin(&reading, now)? })
 }
 
+/// Grants the search for one person's records, to answer that person: under the purpose `subject-rights`, with the tags
+/// as the filter.
+///
+/// # Errors
+/// When the entry cannot be written: then nothing may be done.
+pub fn open_subject(
+    command: &str,
+    reason: &str,
+    tags: &str,
+    log: AuditLog,
+    now: Timestamp,
+) -> Result<Grant, AuditError> {
+    let purpose = Purpose::SubjectRights;
+    let filter = format!("subject={tags}");
+    let reading = Reading {
+        purpose,
+        reason: Some(reason),
+        command,
+        filter: &filter,
+        sql: None,
+        columns: &[],
+        addresses: None,
+        disclosure: None,
+    };
+    Ok(Grant { purpose, audited: log.begin(&reading, now)? })
+}
+
 impl Grant {
+    /// Number of its entry in the audit log.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.audited.number()
+    }
+
     /// The purpose of the read.
     #[must_use]
     pub const fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// The records folder whose audit log has the read.
+    #[must_use]
+    pub fn records(&self) -> &Path {
+        self.audited.records()
     }
 
     /// Whether the column may be read.

@@ -52,10 +52,14 @@ impl Scan {
         sum: &mut impl Gather,
     ) -> io::Result<()> {
         let mut builder = RowBuilder::default();
-        segment.columns(group, |cells| {
+        segment.columns(group, |cells, shown| {
             let mut wanted = vec![true; cells.rows()];
             let plain = self.select.predicate.keep(cells, &mut wanted);
             for (at, wanted) in wanted.iter_mut().enumerate() {
+                if !shown[at] {
+                    *wanted = false;
+                    continue;
+                }
                 match segment.kind(cells, at) {
                     // Most rows: nothing but the filter has a say.
                     Kind::Access if plain => seen.scanned += 1,

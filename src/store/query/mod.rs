@@ -16,7 +16,7 @@ pub mod parse;
 pub mod predicate;
 mod quantile;
 pub mod scan;
-mod sources;
+pub(in crate::store) mod sources;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,7 +25,7 @@ pub mod url;
 pub mod where_clause;
 mod work;
 
-pub use access::{Allowed, Ask, Grant, READERS, Refused, open_read};
+pub use access::{Allowed, Ask, Grant, READERS, Refused, open_read, open_subject};
 pub use aggregate::{By, Limits, Top, TopResult, TopRow};
 pub use field::{Quantity, quantity, resolve};
 pub use filter::Filter;

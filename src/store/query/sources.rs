@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 const HELD_FILES: usize = 512;
 
 /// A piece of the records.
-pub(super) enum Source {
+pub(in crate::store) enum Source {
     /// A journal file.
     Journal(FileName, File),
     /// A journal file that is opened later, after all others.
@@ -39,7 +39,7 @@ impl Source {
 }
 
 /// What there is below a data folder, in the order of `seq`; segments outside the range are left out.
-pub(super) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> {
+pub(in crate::store) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec<Source>> {
     let mut found: Vec<(u64, Source)> = Vec::new();
     for name in files::list(&dir.join(JOURNAL))? {
         if found.len() >= HELD_FILES {

@@ -1,5 +1,7 @@
 //! Rows for tests, made by the encoder that the gateway uses.
 
+use std::path::Path;
+
 use super::{Ask, Filter, Grant, open_read};
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
@@ -38,7 +40,11 @@ impl Stored {
 
 /// A grant of that purpose, in an audit log that nobody looks at.
 pub(crate) fn granted(purpose: Purpose) -> Grant {
-    let dir = tempfile::tempdir().unwrap();
+    granted_in(tempfile::tempdir().unwrap().path(), purpose)
+}
+
+/// A grant of that purpose, in the audit log of a data folder, whose tombstones it has.
+pub(crate) fn granted_in(dir: &Path, purpose: Purpose) -> Grant {
     let filter = Filter::default();
     let ask = Ask {
         purpose,
@@ -48,7 +54,7 @@ pub(crate) fn granted(purpose: Purpose) -> Grant {
         columns: &[],
         disclosure: None,
     };
-    open_read(ask.allow().unwrap(), AuditLog::open(dir.path()).unwrap(), Timestamp::default()).unwrap()
+    open_read(ask.allow().unwrap(), AuditLog::open(dir).unwrap(), Timestamp::default()).unwrap()
 }
 
 /// A plain request for a page that is not there.

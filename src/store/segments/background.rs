@@ -1,4 +1,5 @@
-//! The compactor's thread: destroys what is over, and wakes when a journal file is closed to make a segment of it.
+//! The compactor's thread: destroys what is over, wakes when a journal file is closed to make a segment of it, and
+//! finishes blocks and erasures that were interrupted.
 //!
 //! It runs with lowered priority, outside the runtime, and shares nothing with the journal's writer but the disk. Of
 //! two processes on one folder one works at a time. After an error it tries again, later each time. Never stops the
@@ -23,6 +24,7 @@ use crate::clock::Timestamp;
 use crate::seal::KeyProvider;
 use crate::store::enrich::Complete;
 use crate::store::stats::Stats;
+use crate::store::subjects::{SubjectError, finish_pending, tidy};
 use crate::store::terms::Terms;
 
 /// How segments are made and kept.
@@ -72,6 +74,7 @@ impl Compactor {
             damaged: BTreeSet::new(),
             complete,
             stuck: BTreeSet::new(),
+            gone: Arc::default(),
         };
         let background = Background {
             work,
@@ -83,6 +86,8 @@ impl Compactor {
             failures: 0,
             late: false,
             more: false,
+            begun: false,
+            tidied: None,
         };
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(|| background.run())?;
         Ok(Self { stop, stats, thread })
@@ -123,6 +128,10 @@ struct Background {
     late: bool,
     /// There are more segments to write anew.
     more: bool,
+    /// It had a turn.
+    begun: bool,
+    /// The day on which the book of tombstones was last tidied.
+    tidied: Option<i64>,
 }
 
 impl Background {
@@ -169,7 +178,7 @@ impl Background {
             self.more = true;
             self.more = self.work.drop_columns(&mut manifest, now)?;
         }
-        Ok(())
+        self.subjects().map_err(|error| SegmentError::Subject(Box::new(error)))
     }
 
     /// Tells once that retention fails; it is tried again at the next turn.
@@ -185,6 +194,26 @@ impl Background {
         self.late = error.is_some();
     }
 
+    /// Finishes blocks and erasures that were interrupted. The first time also those that were only just begun, and
+    /// records that were erased before and have come back with a backup.
+    fn subjects(&mut self) -> Result<(), SubjectError> {
+        let (dir, keys) = (self.work.dir.clone(), Arc::clone(&self.work.keys));
+        for id in finish_pending(&dir, &keys, !self.begun, self.now)? {
+            self.work.carry_out(id, self.now, &|_| Ok(()))?;
+        }
+        if !self.begun {
+            self.work.erase_again(self.now)?;
+        }
+        self.begun = true;
+        let today = (self.now)();
+        if self.tidied != Some(today.day()) {
+            let kept = Duration::from_secs(86_400 * u64::from(self.expiry.terms.longest()));
+            tidy(&dir, today.minus(kept), today)?;
+            self.tidied = Some(today.day());
+        }
+        Ok(())
+    }
+
     /// Tells an error; how long to wait until the next attempt.
     fn failed(&mut self, error: &SegmentError) -> Duration {
         use std::error::Error as _;
@@ -193,7 +222,13 @@ impl Background {
         self.failures += 1;
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         let again_in = pause.as_secs();
-        tracing::error!(%error, cause, again_in, "journal files could not be made into segments; they stay");
+        let what = match error {
+            SegmentError::Subject(_) => {
+                "a block or an erasure could not be finished; its records stay hidden"
+            }
+            _ => "journal files could not be made into segments; they stay",
+        };
+        tracing::error!(%error, cause, again_in, "{what}");
         pause
     }
 }
@@ -203,6 +238,6 @@ const NICE: i32 = 15;
 /// How often closed files are looked for when nobody says that there is one.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a closed journal file stays: followers look at the files five times a second.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

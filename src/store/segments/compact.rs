@@ -5,7 +5,7 @@
 //! has no line is an orphan and is removed at the next start, journal files that are covered are removed by the next
 //! pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
@@ -32,6 +32,7 @@ use crate::store::head::FileHead;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::reader::FrameReader;
 use crate::store::sealed::Opener;
+use crate::store::subjects::{Editor, HiddenRows, INDEX_ENDING, Ranges, Tombstone};
 
 /// Rows after which a segment takes no further journal file.
 const SEGMENT_ROWS: u64 = 1_000_000;
@@ -56,6 +57,8 @@ pub(super) struct Work {
     pub(super) complete: Option<Box<dyn Complete>>,
     /// Segments with dead columns that cannot be written anew.
     pub(super) stuck: BTreeSet<String>,
+    /// Records that were erased: those that are met in the journal are left out.
+    pub(super) gone: Arc<HiddenRows>,
 }
 
 /// A closed journal file.
@@ -84,6 +87,7 @@ impl Work {
     /// Makes segments of everything that is closed; how many. The caller has the lock.
     pub(super) fn pass(&mut self, manifest: &mut Manifest, now: Timestamp) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
+        self.gone = HiddenRows::erased(&self.dir)?;
         let closed = self.uncovered(manifest, now)?;
         self.stats.waiting(closed.iter().map(|c| c.end.ts).min());
         let mut made = 0;
@@ -115,6 +119,8 @@ impl Work {
             for file in std::fs::read_dir(day.path())? {
                 let path = file?.path();
                 let name = path.strip_prefix(&folder).ok().and_then(Path::to_str);
+                // The index of a segment is known with it.
+                let name = name.map(|name| name.strip_suffix(INDEX_ENDING).unwrap_or(name));
                 if name.is_some_and(|name| known.contains(name)) {
                     continue;
                 }
@@ -178,7 +184,8 @@ impl Work {
         }
         let name = name(&first.head);
         let temporary = day.join(format!("{name}.tmp"));
-        let written = match self.write(&temporary, &origin, group) {
+        let mut marked = Marked::new();
+        let written = match self.write(&temporary, &origin, group, &mut marked) {
             Ok(written) => written,
             Err(error) => {
                 // What cannot be removed now is an orphan for the next start.
@@ -188,11 +195,14 @@ impl Work {
         };
         self.faults.at(Step::FileSynced)?;
         let path = day.join(&name);
+        let entry = entry(&origin, &written, &name);
+        written.index.save(&path, &*self.keys, origin.day)?;
         std::fs::rename(&temporary, &path)?;
         self.faults.at(Step::Renamed)?;
         sync_folder(&path)?;
         self.faults.at(Step::NameSynced)?;
-        let entry = entry(&origin, &written, &name);
+        // Marks end with the journal: before its rows can be read elsewhere, the book has their numbers.
+        hide(&self.dir, &marked, now)?;
         let rows = entry.rows;
         manifest.append(folder, Change::Add(entry), now.as_micros(), &*self.faults)?;
         self.stats.records.fetch_add(rows, Relaxed);
@@ -200,7 +210,13 @@ impl Work {
         Ok(())
     }
 
-    fn write(&mut self, path: &Path, origin: &Origin, group: &[Closed]) -> Result<Written, SegmentError> {
+    fn write(
+        &mut self,
+        path: &Path,
+        origin: &Origin,
+        group: &[Closed],
+        marked: &mut Marked,
+    ) -> Result<Written, SegmentError> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let mut writer = SegmentWriter::new(file, origin, schema::columns(), &*self.keys)?;
         let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
@@ -209,7 +225,7 @@ impl Work {
             complete.begin_segment();
         }
         for closed in group {
-            let next = self.copy(closed, &keyring, &mut reader, &mut writer)?;
+            let next = self.copy(closed, &keyring, &mut reader, (&mut writer, marked))?;
             if next != closed.end.next_seq {
                 let name = closed.name.path.display().to_string();
                 tracing::error!(
@@ -230,7 +246,7 @@ impl Work {
         closed: &Closed,
         keyring: &Keyring,
         reader: &mut FrameReader,
-        writer: &mut SegmentWriter,
+        (writer, marked): (&mut SegmentWriter, &mut Marked),
     ) -> Result<u64, SegmentError> {
         let mut next = closed.head.first_seq;
         let opener = Opener::new(&closed.head, keyring).map_err(|error| error.of(&closed.name.path))?;
@@ -246,13 +262,18 @@ impl Work {
             if frame.first_seq != next {
                 break;
             }
-            let complete = &mut self.complete;
-            let flow = batch.rows(|row| match push(writer, &row, complete, &mut room) {
-                Ok(()) => {
-                    next = row.seq + 1;
-                    ControlFlow::Continue(())
+            let (complete, gone) = (&mut self.complete, &self.gone);
+            let flow = batch.rows(|row| {
+                next = row.seq + 1;
+                if gone.hides(row.seq) {
+                    writer.skip(&row);
+                    return ControlFlow::Continue(());
                 }
-                Err(error) => ControlFlow::Break(error),
+                row.marks().for_each(|mark| marked.entry(mark).or_default().add(row.seq, row.seq));
+                match push(writer, &row, complete, &mut room) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(error),
+                }
             });
             if let ControlFlow::Break(error) = flow {
                 return Err(error);
@@ -293,6 +314,23 @@ fn push(
         [] => writer.push(row),
         more => writer.push(&row.with_clear(more, room)),
     }
+}
+
+/// The rows that marks hide, by tombstone.
+type Marked = BTreeMap<u32, Ranges>;
+
+/// Puts the numbers of marked rows into the book, for blocks that still hold.
+fn hide(dir: &Path, marked: &Marked, now: Timestamp) -> Result<(), SegmentError> {
+    if marked.is_empty() {
+        return Ok(());
+    }
+    let mut editor = Editor::open(dir).map_err(io::Error::from)?;
+    for (id, rows) in marked {
+        if editor.book().get(*id).is_some_and(Tombstone::blocks) {
+            editor.hide(*id, rows, None, now).map_err(io::Error::from)?;
+        }
+    }
+    Ok(())
 }
 
 /// A file's head and end; `None` when it is not closed, or gone.
@@ -358,7 +396,7 @@ fn entry(origin: &Origin, written: &Written, name: &str) -> Entry {
         bytes: written.bytes,
         sha256: written.sha256.clone(),
         rows: span.rows,
-        erased: 0,
+        erased: span.skipped,
         instance: origin.instance,
         first_seq: span.first_seq,
         last_seq: span.last_seq,

@@ -11,6 +11,7 @@
 mod background;
 mod cells;
 mod compact;
+mod erasing;
 mod expire;
 mod manifest;
 mod material;
@@ -29,6 +30,7 @@ use std::io;
 
 pub use background::{Compactor, CompactorOptions};
 pub(super) use cells::{Cells, Values};
+pub(super) use erasing::Erasing;
 pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
 pub(super) use read::{Segment, Wanted};
 pub use rewrite::{Editor, Without};
@@ -39,6 +41,7 @@ pub use verify::{Finding, KeyReport, Report, verify, verify_keys};
 
 use crate::audit::AuditError;
 use crate::seal::KeyError;
+use crate::store::subjects::SubjectError;
 
 /// The folder of the segments inside the data folder.
 pub const FOLDER: &str = "segments";
@@ -76,6 +79,9 @@ pub enum SegmentError {
     /// The manifest names a segment as no version does.
     #[error("{0} is not the name of a segment")]
     Name(String),
+    /// What is done for the rights of a person.
+    #[error(transparent)]
+    Subject(Box<SubjectError>),
     /// The process ends.
     #[error("stopped")]
     Stopped,
@@ -91,4 +97,4 @@ impl From<SegmentError> for io::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

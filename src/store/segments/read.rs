@@ -30,6 +30,7 @@ use crate::record::rebuilt::RowBuilder;
 use crate::record::{COLUMNS, Column, Kind, Opened, Row};
 use crate::seal::{KeyClass, KeyError, KeyId, Keyring};
 use crate::store::reader::TimeRange;
+use crate::store::subjects::{Hidden, HiddenRows};
 
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 4096;
@@ -53,6 +54,7 @@ pub(in crate::store) struct Segment {
     schema: u64,
     opened: Opened,
     locked: bool,
+    hidden: Arc<Hidden>,
     /// What can be read of what is tried, and of everything that is wanted.
     tried: Vec<&'static Column>,
     all: Vec<&'static Column>,
@@ -73,6 +75,7 @@ impl Segment {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause.into()),
         };
+        keyring.hidden().refresh()?;
         let opened = keyring.opened();
         let shown = wanted.shown.clone().unwrap_or_else(|| COLUMNS.iter().collect());
         let mut all: Vec<_> = ALWAYS.iter().filter_map(|name| Column::by_name(name)).collect();
@@ -104,7 +107,8 @@ impl Segment {
         };
         let tried = all.iter().copied().filter(needed).collect();
         let (node, schema) = origin(metadata.metadata());
-        Ok(Some(Self { file, metadata, node, schema, opened, locked, tried, all }))
+        let hidden = Arc::clone(keyring.hidden());
+        Ok(Some(Self { file, metadata, node, schema, opened, locked, hidden, tried, all }))
     }
 
     /// Whether columns are absent because a key is missing that was not destroyed.
@@ -130,10 +134,12 @@ impl Segment {
         group: usize,
         mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SegmentError> {
+        self.hidden.refresh()?;
+        let hidden = self.hidden.rows();
         let mut builder = RowBuilder::default();
         for batch in self.read(group, &self.all, None)? {
             let cells = Cells::of(&batch?, &self.all);
-            for row in 0..cells.rows() {
+            for row in self.shown(&cells, &hidden) {
                 if self.build(&cells, row, &mut builder, &mut each).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -142,14 +148,19 @@ impl Segment {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Hands a row group to `each` as columns, in the order of `seq`.
+    /// Hands a row group to `each` as columns, in the order of `seq`, and which of its rows may be shown.
     pub(in crate::store) fn columns(
         &self,
         group: usize,
-        mut each: impl FnMut(&Cells),
+        mut each: impl FnMut(&Cells, &[bool]),
     ) -> Result<(), SegmentError> {
+        self.hidden.refresh()?;
+        let hidden = self.hidden.rows();
         for batch in self.read(group, &self.all, None)? {
-            each(&Cells::of(&batch?, &self.all));
+            let cells = Cells::of(&batch?, &self.all);
+            let shown: Vec<bool> = (0..cells.rows()).map(|row| !hidden.hides(cells.seq(row))).collect();
+            self.hidden.hid(shown.iter().filter(|shown| !**shown).count() as u64);
+            each(&cells, &shown);
         }
         Ok(())
     }
@@ -181,12 +192,14 @@ impl Segment {
         mut wants: impl FnMut(&Row<'_>) -> bool,
         mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, SegmentError> {
+        self.hidden.refresh()?;
+        let hidden = self.hidden.rows();
         let mut builder = RowBuilder::default();
         let mut found: Vec<usize> = Vec::new();
         let mut base = 0;
         for batch in self.read(group, &self.tried, None)? {
             let cells = Cells::of(&batch?, &self.tried);
-            for row in 0..cells.rows() {
+            for row in self.shown(&cells, &hidden) {
                 let _: ControlFlow<()> = self.build(&cells, row, &mut builder, |r| {
                     if wants(r) {
                         found.push(base + row);
@@ -233,6 +246,13 @@ impl Segment {
             builder = builder.with_row_selection(selection);
         }
         Ok(builder.build()?)
+    }
+
+    /// The rows of a batch that may be shown.
+    fn shown(&self, cells: &Cells, hidden: &HiddenRows) -> Vec<usize> {
+        let shown: Vec<usize> = (0..cells.rows()).filter(|row| !hidden.hides(cells.seq(*row))).collect();
+        self.hidden.hid((cells.rows() - shown.len()) as u64);
+        shown
     }
 
     fn build<B>(

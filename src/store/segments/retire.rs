@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::SegmentError;
@@ -21,7 +22,16 @@ use crate::store::disk::sync_folder;
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::stats::{LossReason, Stats};
+use crate::store::subjects::index_of;
 use crate::store::terms::Terms;
+
+/// Removes the index of a segment, if it has one.
+pub(super) fn remove_index(segment: &Path) -> io::Result<()> {
+    match std::fs::remove_file(index_of(segment)) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
 
 impl Work {
     /// Removes the oldest segments until journal and segments together have at most so many bytes. What is held stays.
@@ -70,6 +80,7 @@ impl Work {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             result => result?,
         }
+        remove_index(&path)?;
         self.faults.at(Step::Unlinked)?;
         sync_folder(&path)?;
         if let Some(day) = path.parent() {

@@ -20,6 +20,7 @@ use super::SegmentError;
 use super::compact::Work;
 use super::manifest::{Change, Entry, Manifest, Rewritten};
 use super::read::{Segment, Wanted};
+use super::retire::remove_index;
 use super::schema;
 use super::sole::Sole;
 use super::stats::SegmentStats;
@@ -79,11 +80,12 @@ impl Rewriter<'_> {
             }
         };
         self.faults.at(Step::FileSynced)?;
+        let new = entry(old, &written, name);
+        written.index.save(&path, &**self.keys, origin.day)?;
         std::fs::rename(&temporary, &path)?;
         self.faults.at(Step::Renamed)?;
         sync_folder(&path)?;
         self.faults.at(Step::NameSynced)?;
-        let new = entry(old, &written, name);
         let change = Change::Replace { old: old.file.clone(), reason: without.reason, new: new.clone() };
         manifest.append(self.folder, change, now.as_micros(), self.faults)?;
         let gone = self.folder.join(&old.file);
@@ -91,6 +93,7 @@ impl Rewriter<'_> {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             result => result?,
         }
+        remove_index(&gone)?;
         self.faults.at(Step::Unlinked)?;
         sync_folder(&gone)?;
         self.faults.at(Step::Done)?;
@@ -174,6 +177,7 @@ impl Editor {
             damaged: BTreeSet::new(),
             complete: None,
             stuck: BTreeSet::new(),
+            gone: Arc::default(),
         };
         let folder = work.folder()?;
         let sole = Sole::wait(&folder, patience)?;

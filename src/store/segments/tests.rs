@@ -113,10 +113,11 @@ fn work(dir: &Path, faults: impl Faults + 'static) -> Work {
         damaged: BTreeSet::new(),
         complete: None,
         stuck: BTreeSet::new(),
+        gone: Arc::default(),
     }
 }
 
-fn compact(dir: &Path) -> u64 {
+pub(in crate::store) fn compact(dir: &Path) -> u64 {
     pass(&mut work(dir, NoFaults), clock::now()).expect("a pass")
 }
 

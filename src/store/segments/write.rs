@@ -22,6 +22,7 @@ use super::schema::{self, Shape};
 use crate::clock::Timestamp;
 use crate::record::{Column, Row, Value};
 use crate::seal::{Day, Dek, KeyClass, KeyId, KeyProvider};
+use crate::store::subjects::IndexBuilder;
 
 /// Most rows of a row group.
 const ROW_GROUP_ROWS: usize = 128 << 10;
@@ -44,6 +45,7 @@ pub(super) struct SegmentWriter {
     keys: Vec<KeyId>,
     arrived: Option<&'static Column>,
     span: Span,
+    index: IndexBuilder,
 }
 
 /// What the rows of a segment reach over.
@@ -55,6 +57,8 @@ pub(super) struct Span {
     pub(super) first_ts: Timestamp,
     pub(super) last_ts: Timestamp,
     pub(super) earliest: Timestamp,
+    /// Rows that belong there and were left out.
+    pub(super) skipped: u64,
 }
 
 /// A segment file that is whole and synced.
@@ -63,6 +67,8 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     pub(super) sha256: String,
     pub(super) keys: Vec<KeyId>,
+    /// Which tags its rows have.
+    pub(super) index: IndexBuilder,
 }
 
 impl SegmentWriter {
@@ -84,23 +90,34 @@ impl SegmentWriter {
         let properties = properties(origin, &columns, encryption)?;
         let writer = ArrowWriter::try_new(Hashed::new(file), batch.schema(), Some(properties))?;
         let arrived = Column::by_name("start_ts");
-        Ok(Self { writer, batch, keys: used, arrived, span: Span::default() })
+        Ok(Self { writer, batch, keys: used, arrived, span: Span::default(), index: IndexBuilder::default() })
     }
 
     /// Adds a row; rows come in the order of `seq`.
     pub(super) fn push(&mut self, row: &Row<'_>) -> Result<(), SegmentError> {
+        self.reach(row);
+        self.span.rows += 1;
+        self.index.push(row);
+        self.batch.push(row)?;
+        if self.batch.is_full() { self.hand_on() } else { Ok(()) }
+    }
+
+    /// Leaves a row out that was erased; its number is covered all the same, so that it is no hole.
+    pub(super) fn skip(&mut self, row: &Row<'_>) {
+        self.reach(row);
+        self.span.skipped += 1;
+    }
+
+    fn reach(&mut self, row: &Row<'_>) {
         let arrived = match self.arrived.and_then(|column| row.get(column)) {
             Some(Value::Time(at)) => at.min(row.ts),
             _ => row.ts,
         };
-        if self.span.rows == 0 {
+        if self.span.rows + self.span.skipped == 0 {
             (self.span.first_seq, self.span.first_ts, self.span.earliest) = (row.seq, row.ts, arrived);
         }
-        self.span.rows += 1;
         (self.span.last_seq, self.span.last_ts) = (row.seq, row.ts);
         self.span.earliest = self.span.earliest.min(arrived);
-        self.batch.push(row)?;
-        if self.batch.is_full() { self.hand_on() } else { Ok(()) }
     }
 
     /// Ends the file and syncs it.
@@ -108,7 +125,7 @@ impl SegmentWriter {
         self.hand_on()?;
         let hashed = self.writer.into_inner()?;
         let (bytes, sha256) = hashed.sync()?;
-        Ok(Written { span: self.span, bytes, sha256, keys: self.keys })
+        Ok(Written { span: self.span, bytes, sha256, keys: self.keys, index: self.index })
     }
 
     fn hand_on(&mut self) -> Result<(), SegmentError> {

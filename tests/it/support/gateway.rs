@@ -187,6 +187,11 @@ impl Gateway {
         }
     }
 
+    /// A gateway with one listener on a folder that has a configuration.
+    pub fn on(folder: Arc<TempDir>) -> Self {
+        Self::launch(folder, 1, Start::default())
+    }
+
     fn launch(folder: Arc<TempDir>, listeners: usize, start: Start) -> Self {
         let mut process = cli::command_through(&start.starter)
             .args(["run", "--config"])

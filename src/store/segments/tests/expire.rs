@@ -8,7 +8,7 @@ use super::super::{Change, Entry, KeyReport, verify_keys};
 use super::*;
 use crate::audit::{self, Kind, Outcome};
 use crate::record::Class;
-use crate::seal::{Dek, KeyError, KeyId, KeyProvider, Permitted};
+use crate::seal::{Dek, KeyError, KeyId, KeyProvider, Lasting, Permitted, Version};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -347,6 +347,14 @@ impl KeyProvider for Remembered {
 
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         Ok(self.0.lock().expect("one at a time").1.iter().copied().collect())
+    }
+
+    fn lasting(&self, _: Lasting) -> Result<Vec<Version>, KeyError> {
+        Err(KeyError::Cipher)
+    }
+
+    fn renew(&self, _: Lasting) -> Result<u32, KeyError> {
+        Err(KeyError::Cipher)
     }
 }
 

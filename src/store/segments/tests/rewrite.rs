@@ -51,7 +51,7 @@ fn erased_rows_are_gone_and_every_other_value_is_as_it_was() {
     assert_eq!(new.rows + new.erased, 3000);
     assert_eq!(segments(dir.path()).len(), 1);
     let day = segments(dir.path())[0].parent().expect("a folder").to_owned();
-    assert_eq!(std::fs::read_dir(day).expect("a folder").count(), 1, "the old file is gone");
+    assert_eq!(std::fs::read_dir(day).expect("a folder").count(), 2, "the old file and its index are gone");
     let report = verify(dir.path()).expect("readable");
     assert_eq!((report.findings, report.records, report.erased), (vec![], new.rows, new.erased));
 }
@@ -89,7 +89,7 @@ fn a_crash_after_any_step_of_a_rewrite_shows_every_row_once() {
         drop(editor);
         assert_eq!(rows(dir.path(), Purpose::Security, ""), remaining(&before, |n| n < 200), "{step:?}");
         let day = segments(dir.path())[0].parent().expect("a folder").to_owned();
-        assert_eq!(std::fs::read_dir(day).expect("a folder").count(), 1, "{step:?}");
+        assert_eq!(std::fs::read_dir(day).expect("a folder").count(), 2, "{step:?}");
         assert_eq!(verify(dir.path()).expect("readable").findings, [], "{step:?}");
     }
 }

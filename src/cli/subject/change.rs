@@ -1,0 +1,107 @@
+//! `subject block`, `unblock` and `erase`.
+//!
+//! Each is in the audit log before it begins, and its end after it. `erase` counts first and does nothing without
+//! `--yes`. Bound: those of [`crate::store::subjects`].
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use super::Failure;
+use super::args::{ChangeArgs, EraseArgs};
+use super::certificate::{Facts, certificate};
+use super::find::{counted, counts_table, total};
+use super::who::{Subject, ended};
+use crate::clock;
+use crate::store::subjects::{self, Erased};
+
+/// `subject block`.
+pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
+    let subject = Subject::of(&args.who)?;
+    let grant = subject.grant("subject block", &args.who.reason)?;
+    let done = subjects::block(&subject.folder, &subject.keys, &subject.person, clock::now, &|_| Ok(()));
+    let records = done.as_ref().map_or(0, |done| done.records);
+    let done = ended(grant, records, done.map_err(Failure::from))?;
+    let again = if done.before { " (it was blocked before)" } else { "" };
+    let text = format!(
+        "blocked{again}: {} records are hidden from every read, and those that come\n{}\n",
+        done.records, subject.tags
+    );
+    out.write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(true)
+}
+
+/// `subject unblock`; whether anybody was blocked.
+pub(super) fn unblock(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
+    let subject = Subject::of(&args.who)?;
+    let grant = subject.grant("subject unblock", &args.who.reason)?;
+    let lifted = subjects::unblock(&subject.folder, &subject.keys, &subject.person, clock::now());
+    let records = lifted.as_ref().map_or(0, |lifted| lifted.iter().map(|(_, records)| records).sum());
+    let lifted = ended(grant, records, lifted.map_err(Failure::from))?;
+    let text = if lifted.is_empty() {
+        "nobody with such a tag is blocked\n".to_owned()
+    } else {
+        format!("lifted: {records} records can be read again\n")
+    };
+    out.write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(!lifted.is_empty())
+}
+
+/// `subject erase`; whether there is anything.
+pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failure> {
+    let subject = Subject::of(&args.who)?;
+    if !args.yes {
+        return rehearse(args, &subject, out);
+    }
+    // Before anything is done: afterwards there would be nothing left to certify again.
+    let mut file = match &args.certificate {
+        Some(path) => {
+            let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            Some(new.map_err(Failure::Output)?)
+        }
+        None => None,
+    };
+    let grant = subject.grant("subject erase", &args.who.reason)?;
+    let audit = grant.number();
+    let done = subjects::erase(
+        (subject.folder.as_path(), &subject.keys),
+        (&subject.person, args.rotate_day),
+        clock::now,
+        &|_| Ok(()),
+        &mut |progress| eprintln!("{progress}"),
+    );
+    let records = done.as_ref().map_or(0, |erased| total(&erased.done.days).records);
+    let Erased { id, ordered, finished, done } = ended(grant, records, done.map_err(Failure::from))?;
+    let text = certificate(&Facts {
+        id,
+        whose: &subject.tags,
+        reason: args.who.reason.trim(),
+        ordered,
+        finished,
+        audit,
+        folder: &subject.folder.display().to_string(),
+        rotated: args.rotate_day,
+        done: &done,
+    });
+    match &mut file {
+        Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
+        None => out.write_all(text.as_bytes()),
+    }
+    .map_err(Failure::Output)?;
+    Ok(records > 0)
+}
+
+/// Tells what would be erased.
+fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<bool, Failure> {
+    let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
+    let found = counted(subject, &grant);
+    let records = found.as_ref().map_or(0, |days| total(days).records);
+    let days = ended(grant, records, found)?;
+    let text = format!(
+        "{}\n{}nothing was erased; repeat with --yes to erase these records for good\n",
+        subject.tags,
+        counts_table(&days)
+    );
+    out.write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(records > 0)
+}

@@ -1,0 +1,151 @@
+//! `subject export`: a person's records, of every class, with what each column means.
+//!
+//! Records of nobody else are in it. A file is made new, for its owner alone. Bound: one record.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+
+use super::Failure;
+use super::args::{ExportArgs, ExportFormat};
+use super::who::{Subject, ended};
+use crate::cli::logs::cell::{push_human, push_json_value};
+use crate::cli::logs::escape::{push_json, push_text};
+use crate::clock;
+use crate::record::{COLUMNS, Class, Column, Row};
+use crate::store::query::Grant;
+
+/// `subject export`; whether there are records.
+pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failure> {
+    let subject = Subject::of(&args.who)?;
+    let grant = subject.grant("subject export", &args.who.reason)?;
+    let mut given = 0;
+    let result = match &args.output {
+        None => write(args.format, &subject, &grant, &mut given, out),
+        Some(path) => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(Failure::Output)
+            .and_then(|mut file| {
+                write(args.format, &subject, &grant, &mut given, &mut file)?;
+                file.sync_all().map_err(Failure::Output)
+            }),
+    };
+    ended(grant, given, result)?;
+    Ok(given > 0)
+}
+
+fn write(
+    format: ExportFormat,
+    subject: &Subject,
+    grant: &Grant,
+    given: &mut u64,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(out);
+    out.write_all(head(format, &subject.tags).as_bytes()).map_err(Failure::Output)?;
+    let mut failed = None;
+    let mut line = String::new();
+    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+        if failed.is_some() {
+            return;
+        }
+        line.clear();
+        match format {
+            ExportFormat::Json => push_record(&mut line, row, *given > 0),
+            ExportFormat::Text => push_plain(&mut line, row, *given + 1),
+        }
+        failed = out.write_all(line.as_bytes()).err();
+        *given += u64::from(failed.is_none());
+    })?;
+    if let Some(cause) = failed {
+        return Err(Failure::Output(cause));
+    }
+    if format == ExportFormat::Json {
+        out.write_all(b"\n]}\n").map_err(Failure::Output)?;
+    }
+    out.flush().map_err(Failure::Output)
+}
+
+/// What stands before the records.
+fn head(format: ExportFormat, tags: &str) -> String {
+    let mut text = String::new();
+    match format {
+        ExportFormat::Json => {
+            text.push_str("{\"made\":");
+            push_json(&mut text, clock::now().to_string().as_bytes());
+            text.push_str(",\"subject\":");
+            push_json(&mut text, tags.as_bytes());
+            text.push_str(",\"columns\":{");
+            for (i, column) in COLUMNS.iter().enumerate() {
+                text.push_str(if i > 0 { ",\n" } else { "\n" });
+                push_json(&mut text, column.name.as_bytes());
+                for (key, value) in [
+                    (":{\"meaning\":", column.doc.trim()),
+                    (",\"kept_for\":", column.purpose),
+                    (",\"policy\":", column.clause),
+                    (",\"class\":", class_in_words(column.class)),
+                ] {
+                    text.push_str(key);
+                    push_json(&mut text, value.as_bytes());
+                }
+                text.push('}');
+            }
+            text.push_str("\n},\"records\":[");
+        }
+        ExportFormat::Text => {
+            text.push_str(&format!("Records of {tags}, {}\n\nWhat the columns mean:\n", clock::now()));
+            for column in COLUMNS {
+                let (name, doc, class) = (column.name, column.doc.trim(), class_in_words(column.class));
+                let (purpose, clause) = (column.purpose, column.clause);
+                text.push_str(&format!(
+                    "  {name}\n      {doc} ({class}; kept for: {purpose}; policy {clause})\n"
+                ));
+            }
+        }
+    }
+    text
+}
+
+fn push_record(line: &mut String, row: &Row<'_>, comma: bool) {
+    line.push_str(if comma { ",\n{" } else { "\n{" });
+    for (i, (column, value)) in values(row).enumerate() {
+        if i > 0 {
+            line.push(',');
+        }
+        push_json(line, column.name.as_bytes());
+        line.push(':');
+        push_json_value(line, &value);
+    }
+    line.push('}');
+}
+
+fn push_plain(line: &mut String, row: &Row<'_>, number: u64) {
+    line.push_str(&format!("\nRecord {number}\n"));
+    for (column, value) in values(row) {
+        let mut text = String::new();
+        push_human(&mut text, column, Some(&value));
+        line.push_str("  ");
+        push_text(line, column.name.as_bytes());
+        line.push_str(": ");
+        line.push_str(&text);
+        line.push('\n');
+    }
+}
+
+fn values<'a>(row: &Row<'a>) -> impl Iterator<Item = (&'static Column, crate::record::Value<'a>)> {
+    COLUMNS.iter().filter_map(|column| Some((column, row.get(column)?)))
+}
+
+const fn class_in_words(class: Class) -> &'static str {
+    match class {
+        Class::Clear => "facts without a person",
+        Class::Sec => "addresses and identifiers",
+        Class::Fraud => "location and risk",
+        Class::Diag => "technical detail",
+        Class::Ads => "campaign data",
+    }
+}

@@ -1,0 +1,118 @@
+//! `subject find`: how many records of a person there are, by day and class; none is shown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Failure;
+use super::args::{FindArgs, Format};
+use super::who::{Subject, ended};
+use crate::record::Class;
+use crate::seal::Day;
+use crate::store::query::Grant;
+use crate::store::subjects::{Book, Counts, TagSeal};
+
+/// Records by day.
+pub(super) type Days = BTreeMap<String, Counts>;
+
+/// `subject find`; whether there are any.
+pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure> {
+    let subject = Subject::of(&args.who)?;
+    let grant = subject.grant("subject find", &args.who.reason)?;
+    let found = counted(&subject, &grant).and_then(|days| Ok((blocks(&subject)?, days)));
+    let records = found.as_ref().map_or(0, |(_, days)| total(days).records);
+    let (blocks, days) = ended(grant, records, found)?;
+    let text = match args.format {
+        Format::Table => table(&subject.tags, &days, &blocks),
+        Format::Json => format!("{}\n", object(&subject.tags, &days, &blocks)),
+    };
+    out.write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(records > 0)
+}
+
+/// The person's records by day and class.
+pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<Days, Failure> {
+    let mut days = Days::new();
+    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+        days.entry(Day::of(row.ts).to_string()).or_default().add(row);
+    })?;
+    Ok(days)
+}
+
+/// Since when the person is blocked, and how many records that hides.
+fn blocks(subject: &Subject) -> Result<Vec<(String, u64)>, Failure> {
+    let book = Book::read(&subject.folder).map_err(crate::store::subjects::SubjectError::from)?;
+    let mut found = Vec::new();
+    let mut blocks = book.tombstones().filter(|t| t.blocks()).peekable();
+    if blocks.peek().is_none() {
+        return Ok(found);
+    }
+    let seal = TagSeal::new(&*subject.keys).map_err(Failure::Keys)?;
+    for tombstone in blocks {
+        let tags = seal.open(tombstone).map_err(Failure::Keys)?;
+        if tags.iter().any(|tag| subject.person.tags().contains(tag)) {
+            found.push((tombstone.at.to_string(), tombstone.rows.numbers()));
+        }
+    }
+    Ok(found)
+}
+
+/// The sum of all days.
+pub(super) fn total(days: &Days) -> Counts {
+    days.values().fold(Counts::default(), |mut sum, day| {
+        sum.records += day.records;
+        sum.classes.iter_mut().zip(day.classes).for_each(|(sum, n)| *sum += n);
+        sum
+    })
+}
+
+fn table(tags: &str, days: &Days, blocks: &[(String, u64)]) -> String {
+    let mut text = format!("{tags}\n");
+    text.push_str(&counts_table(days));
+    for (since, records) in blocks {
+        let _ = writeln!(text, "blocked since {since}; {records} records are hidden");
+    }
+    text
+}
+
+/// One line per day, and their sum.
+pub(super) fn counts_table(days: &Days) -> String {
+    let mut text = format!("{:<10}{:>9}", "day", "records");
+    for class in Class::ALL {
+        let _ = write!(text, "{:>9}", class.label());
+    }
+    text.push('\n');
+    let all = total(days);
+    let lines = days.iter().map(|(day, counts)| (day.as_str(), counts)).chain([("all", &all)]);
+    for (day, counts) in lines {
+        let _ = write!(text, "{day:<10}{:>9}", counts.records);
+        for class in Class::ALL {
+            let _ = write!(text, "{:>9}", counts.classes[class as usize]);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn object(tags: &str, days: &Days, blocks: &[(String, u64)]) -> serde_json::Value {
+    let counts = |counts: &Counts| {
+        let classes: serde_json::Map<String, serde_json::Value> = Class::ALL
+            .into_iter()
+            .map(|class| (class.label().to_owned(), counts.classes[class as usize].into()))
+            .collect();
+        json!({ "records": counts.records, "classes": classes })
+    };
+    let by_day: serde_json::Map<String, serde_json::Value> =
+        days.iter().map(|(day, of_day)| (day.clone(), counts(of_day))).collect();
+    let blocked: Vec<_> =
+        blocks.iter().map(|(since, records)| json!({ "since": since, "hidden": records })).collect();
+    json!({
+        "tags": tags.split(',').collect::<Vec<_>>(),
+        "all": counts(&total(days)),
+        "days": by_day,
+        "blocked": blocked,
+    })
+}
