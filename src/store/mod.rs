@@ -21,6 +21,7 @@ pub mod lent;
 mod lock;
 pub mod query;
 pub mod reader;
+mod recent;
 pub mod recorder;
 mod recovery;
 mod retention;

@@ -4,7 +4,7 @@
 //! `visit/<day>.key` under a key of its own that the keeper of keys destroys 48 hours after the day began: from then on
 //! nobody can try whether a tag is that of an address. Computed on the journal's writer thread, before the address is
 //! sealed. A record without an address has no tag; a key that cannot be had leaves tags out, never records. Never keeps
-//! the key of a day that has passed. Bound: one key.
+//! the key of a day that has passed. Bound: one key, the tags made last.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,6 +18,7 @@ use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
 
 use super::disk;
+use super::recent::Recent;
 use crate::clock::monotonic;
 use crate::record::event::Encoded;
 use crate::record::{Class, field_of};
@@ -28,6 +29,7 @@ pub(super) struct VisitTags {
     dir: PathBuf,
     keys: Arc<dyn KeyProvider>,
     key: Option<(Day, hmac::Key)>,
+    recent: Recent<[u8; 16]>,
     /// Not tried again before.
     failed: Option<Instant>,
     field: Vec<u8>,
@@ -35,8 +37,8 @@ pub(super) struct VisitTags {
 
 impl VisitTags {
     /// Tags for the records of a data folder.
-    pub(super) const fn of(dir: PathBuf, keys: Arc<dyn KeyProvider>) -> Self {
-        Self { dir, keys, key: None, failed: None, field: Vec::new() }
+    pub(super) fn of(dir: PathBuf, keys: Arc<dyn KeyProvider>) -> Self {
+        Self { dir, keys, key: None, recent: Recent::new(), failed: None, field: Vec::new() }
     }
 
     /// Records of that day come next.
@@ -57,9 +59,11 @@ impl VisitTags {
         }
     }
 
-    /// Drops a key of another day.
+    /// Drops a key of another day, and what was made with it.
     pub(super) fn forget_all_but(&mut self, today: Day) {
-        self.key.take_if(|(day, _)| *day != today);
+        if self.key.take_if(|(day, _)| *day != today).is_some() {
+            self.recent.clear();
+        }
     }
 
     /// The encoded field of a record; empty without a tag.
@@ -72,7 +76,7 @@ impl VisitTags {
             // Its first byte is the kind.
             let clear = record.sections[Class::Clear as usize].get(1..).unwrap_or_default();
             let site = field_of(clear, SITE).unwrap_or_default();
-            let tag = tag(key, address, agent, site);
+            let tag = self.recent.tag(&[address, agent, site], || tag(key, address, agent, site));
             self.field.extend_from_slice(&[TAG, tag.len() as u8]);
             self.field.extend_from_slice(&tag);
         }

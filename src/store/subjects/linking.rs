@@ -4,7 +4,7 @@
 //! record itself, so there is no moment in which a record of a blocked person is in the file and not hidden. The writer
 //! takes a new list at the top of its round, when all it wrote before can be read and nothing of the next round is
 //! decided: from the moment it says so ([`Board::seen`]), every record of the person is either in the files or will be
-//! marked. Never waits. Bound: the tags of the blocked.
+//! marked. Never waits. Bound: the tags of the blocked, those made last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ use super::book::Book;
 use super::sealing::TagSeal;
 use super::tag::{Identifier, Tag, Tagger};
 use crate::record::event::{Encoded, MARK, SUBJECT_ACCOUNT, SUBJECT_VISITOR};
-use crate::record::wire::{address, put_varint};
+use crate::record::wire::{address, octets, put_varint};
 use crate::record::{Class, field_of};
 use crate::seal::{KeyError, KeyProvider};
+use crate::store::recent::Recent;
 
 /// The tags of the blocked, as the writer needs them.
 #[derive(Debug, Default)]
@@ -89,6 +90,7 @@ impl Board {
 /// The writer's part.
 pub(in crate::store) struct Linking {
     tagger: Tagger,
+    recent: Recent<Option<Tag>>,
     board: Arc<Board>,
     listed: Arc<Listed>,
     clear: Vec<u8>,
@@ -98,7 +100,7 @@ pub(in crate::store) struct Linking {
 impl Linking {
     pub(in crate::store) fn new(tagger: Tagger, board: Arc<Board>) -> Self {
         let listed = board.listed.load_full();
-        Self { tagger, board, listed, clear: Vec::new(), sec: Vec::new() }
+        Self { tagger, recent: Recent::new(), board, listed, clear: Vec::new(), sec: Vec::new() }
     }
 
     /// Takes the newest list; `Some` when it is another one, with whether an erasure was begun.
@@ -150,14 +152,17 @@ impl Linking {
     }
 
     /// In the order of the columns.
-    fn tags(&self, record: &Encoded<'_>) -> [Option<Tag>; 3] {
+    fn tags(&mut self, record: &Encoded<'_>) -> [Option<Tag>; 3] {
         let address = field_of(record.sections[Class::Sec as usize], CLIENT_ADDRESS).and_then(address);
         let visitor = field_of(record.passing, SUBJECT_VISITOR).and_then(|id| id.try_into().ok());
         let account = field_of(record.passing, SUBJECT_ACCOUNT);
+        let (tagger, recent) = (&self.tagger, &mut self.recent);
+        let mut tag =
+            |kind: &[u8], bytes: &[u8], identifier| recent.tag(&[kind, bytes], || tagger.tag(&identifier));
         [
-            address.and_then(|ip| self.tagger.tag(&Identifier::Address(ip))),
-            visitor.and_then(|id| self.tagger.tag(&Identifier::Visitor(id))),
-            account.and_then(|account| self.tagger.tag(&Identifier::Account(account))),
+            address.and_then(|ip| tag(b"a", &octets(ip.to_canonical()), Identifier::Address(ip))),
+            visitor.and_then(|id: [u8; 16]| tag(b"v", &id, Identifier::Visitor(id))),
+            account.and_then(|account| tag(b"c", account, Identifier::Account(account))),
         ]
     }
 }
