@@ -102,6 +102,7 @@ fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, fol
          upstream = [\"http://{origin}\"]
          [admin]
          address = \"{admin}\"
+         hosts = [\"kz.example\"]
          [records]
          dir = {:?}
          file_bytes = \"16MiB\"
