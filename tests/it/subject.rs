@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::Value;
 
+use crate::sql::duckdb;
 use crate::support::cli::{Said, command, kelisim};
 use crate::support::{Answer, Gateway, Origin, Protocol, Visitor, ask, digest, wait_for};
 
@@ -96,6 +97,34 @@ fn assert_nothing_of_anna(data: &Path) {
     }
 }
 
+/// What DuckDB sees of Anna and of Bolat, in the view of `logs sql` and in an export as a table.
+fn assert_nothing_of_anna_in_tables(data: &Path) {
+    let Some(duckdb) = duckdb() else { return };
+    let (data, duckdb) = (data.to_str().expect("a path"), duckdb.display().to_string());
+    let counts = |from: &str| {
+        format!(
+            "SELECT count(*) FILTER (url_path LIKE '/anna%') AS anna, \
+             count(*) FILTER (url_path LIKE '/bolat%') > 0 AS bolat FROM {from}"
+        )
+    };
+    let nothing_of_anna = |out: &str| {
+        let row = out.lines().last().expect("a row").trim();
+        assert_eq!(row, "0,true", "{out}");
+    };
+    let view = counts("records");
+    let said = kelisim(&["logs", "sql", &view, "--data", data, "--duckdb", &duckdb, "--format", "csv"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    nothing_of_anna(&said.out);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("records.parquet").display().to_string();
+    let export = ["logs", "export", "--basis", "law", "--recipient", "court", "--format", "parquet"];
+    let read = ["--purpose", "support", "--reason", "r", "--data", data, "--output", &file];
+    let said = kelisim(&[&export[..], &read[..]].concat());
+    assert_eq!(said.code, 0, "{said:?}");
+    let read = Command::new(duckdb).args(["-csv", "-c", &counts(&format!("'{file}'"))]).output();
+    nothing_of_anna(&String::from_utf8_lossy(&read.expect("duckdb").stdout));
+}
+
 /// A hash of everything that is read of Bolat's first pages.
 fn bolats(data: &Path) -> BTreeMap<String, String> {
     let all = everything(data, &["path~^/bolat/"]);
@@ -174,6 +203,7 @@ fn after_a_block_no_command_and_no_format_returns_a_record_of_the_person() {
         assert_eq!(said.code, 0, "{said:?}");
         // At once, while both go on.
         assert_nothing_of_anna(&data);
+        assert_nothing_of_anna_in_tables(&data);
         let (new, mut lines) = Tail::start(&data);
         let mut shown = String::new();
         for _ in 0..50 {
@@ -199,6 +229,7 @@ fn after_a_block_no_command_and_no_format_returns_a_record_of_the_person() {
     gateway.client().fetch(&ask("GET", "/load-of-bolat/last"));
     gateway.record("/load-of-bolat/last");
     assert_nothing_of_anna(&data);
+    assert_nothing_of_anna_in_tables(&data);
     assert_eq!(bolats(&data), before);
     let said = subject(&data, "unblock", &["--tag", counts["tags"][0].as_str().expect("a tag")]);
     assert_eq!(said.code, 0, "{said:?}");
