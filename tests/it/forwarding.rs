@@ -334,8 +334,9 @@ fn extra_bytes_after_an_answer_never_reach_the_next_request() {
 fn forgetful(asked: Arc<AtomicUsize>) -> Origin {
     Origin::raw(move |mut connection| {
         if let Ok(Some(_)) = connection.request() {
-            let _ = connection.answer(&Answer::text("once"));
+            // Counted first: the client may look as soon as it has the answer.
             asked.fetch_add(1, SeqCst);
+            let _ = connection.answer(&Answer::text("once"));
         }
         let _ = connection.request();
     })
