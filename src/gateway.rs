@@ -21,7 +21,7 @@ use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
-use crate::ingress::{self, Normalised, target};
+use crate::ingress::{self, Normalised, outgoing, target};
 use crate::listen::connection::{Connection, OpenRequest};
 use crate::record::decisions::Note;
 use crate::respond::{self, Body, own};
@@ -72,7 +72,7 @@ async fn answer_to(
     // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
     match steps(&mut exchange, parts, &mut body).await {
         Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
-        Ok(Step::Forward { websocket }) => forward(exchange, parts, body, websocket).await,
+        Ok(Step::Forward { websocket, own }) => forward(exchange, parts, body, (websocket, own)).await,
         Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
     }
 }
@@ -81,8 +81,8 @@ async fn answer_to(
 pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
-    /// The site is asked; whether for a WebSocket.
-    Forward { websocket: bool },
+    /// The site is asked; whether for a WebSocket, and which fields of ours go with it.
+    Forward { websocket: bool, own: outgoing::Fields },
 }
 
 /// Steps 2 to 7: everything before the network.
@@ -94,7 +94,7 @@ pub(crate) async fn steps(
     parts: &mut Parts,
     body: &mut Incoming,
 ) -> Result<Step, Refusal> {
-    let (normalised, cookie_field) = judge(exchange, parts, body)?;
+    let (mut normalised, cookie_field) = judge(exchange, parts, body)?;
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -125,12 +125,12 @@ pub(crate) async fn steps(
         let (visitor, cookie) = worker.shared.visitor_keys.issue(now, exchange.admitted.secure);
         (exchange.visitor_given, exchange.visitor_cookie) = (Some(visitor.id), Some(cookie));
     }
-    respond::to_site(exchange, parts, cookie_field, &normalised);
+    respond::to_site(exchange, parts, cookie_field, &mut normalised);
     if exchange.is_recorded_first() {
         exchange.done.note(Note::RecordedFirst);
         exchange.record_before_forward().await?;
     }
-    Ok(Step::Forward { websocket: normalised.websocket })
+    Ok(Step::Forward { websocket: normalised.websocket, own: normalised.own })
 }
 
 /// Steps 2 to 5, which wait for nothing: the head made unambiguous, the visitor, consent, and the cookies that the site
@@ -181,14 +181,14 @@ async fn forward(
     mut exchange: Box<Exchange>,
     parts: &mut Parts,
     body: Incoming,
-    websocket: bool,
+    (websocket, own): (bool, outgoing::Fields),
 ) -> Response<Body> {
     let site = exchange.admitted.served.site;
     let pools = Rc::clone(&exchange.state.upstreams[site]);
     let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     let share = exchange.share();
-    let body = pools.request_body(body);
+    let body = pools.request_body(body, own);
     exchange.upload = body.upload();
     let sent = {
         let mut request = to_be_sent(parts, body);

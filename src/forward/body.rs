@@ -18,6 +18,7 @@ use super::trailers;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::ingress::outgoing::Fields;
 
 /// What is known of a request body while it is sent and afterwards.
 #[derive(Debug)]
@@ -75,13 +76,14 @@ impl UploadLimits {
     }
 }
 
-/// A request body for the endpoint.
+/// A request body for the endpoint, with the fields of ours that stand behind those of the client in the head.
 ///
 /// Its error is a [`Refusal`] with `BodyTimeout`, `BodyTooLarge` or `BodyBroken`.
 pub struct RequestBody {
     source: Source,
     /// `None` if the body is empty.
     watch: Option<Watch>,
+    own: Fields,
 }
 
 enum Source {
@@ -104,16 +106,24 @@ impl RequestBody {
     /// No body. Allocates nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { source: Source::Empty, watch: None }
+        Self { source: Source::Empty, watch: None, own: Fields::NONE }
     }
 
     /// The client's body under its limits.
     #[must_use]
-    pub fn new(incoming: Incoming, limits: UploadLimits) -> Self {
-        if incoming.is_end_stream() {
-            return Self::empty();
-        }
-        Self::watched(Source::Client(incoming), limits)
+    pub fn new(incoming: Incoming, limits: UploadLimits, own: Fields) -> Self {
+        let body = if incoming.is_end_stream() {
+            Self::empty()
+        } else {
+            Self::watched(Source::Client(incoming), limits)
+        };
+        Self { own, ..body }
+    }
+
+    /// Fields for the end of the head.
+    #[must_use]
+    pub const fn own(&self) -> &Fields {
+        &self.own
     }
 
     #[cfg(test)]
@@ -148,7 +158,7 @@ impl RequestBody {
             waiting_since: None,
             waited: Duration::ZERO,
         };
-        Self { source, watch: Some(watch) }
+        Self { source, watch: Some(watch), own: Fields::NONE }
     }
 
     /// The state of the upload, which outlives the body. `None` if there is nothing to send.

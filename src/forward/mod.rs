@@ -67,6 +67,7 @@ pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::ingress::outgoing::Fields;
 
 /// The endpoints of one site, as one worker thread sees them.
 pub struct Upstreams {
@@ -168,8 +169,8 @@ impl Upstreams {
 
     /// The client's body under the site's limit, `timeouts.request_body` and `limits.min_body_rate`.
     #[must_use]
-    pub fn request_body(&self, incoming: Incoming) -> RequestBody {
-        RequestBody::new(incoming, self.upload)
+    pub fn request_body(&self, incoming: Incoming, own: Fields) -> RequestBody {
+        RequestBody::new(incoming, self.upload, own)
     }
 
     /// Sends a request and waits for the head of the answer.

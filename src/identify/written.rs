@@ -3,42 +3,12 @@
 //! Both fields and what is cut from them share one buffer. Never writes an address that was not believed. Bound: the
 //! chain.
 
-use bytes::Bytes;
-use http::HeaderValue;
-
 use super::address::ClientAddress;
 use super::rfc7239::is_token;
 use super::text::push_ip;
 
-/// `X-Forwarded-For` and `Forwarded` of one request.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// The value of `X-Forwarded-For`.
-    pub forwarded_for: HeaderValue,
-    /// The value of `Forwarded` (RFC 7239), with host and protocol of the client's request on its first element.
-    pub forwarded: HeaderValue,
-}
-
-/// Writes both. A host that no quoted string can hold is left out.
-#[must_use]
-pub fn write(chain: &[ClientAddress], host: &[u8], proto: &str) -> Written {
-    let mut text = Vec::with_capacity(chain.len() * 48 + host.len() + 32);
-    push_chain(&mut text, chain);
-    let cut = text.len();
-    push_forwarded(&mut text, chain, host, proto);
-    let text = Bytes::from(text);
-    Written { forwarded_for: value(text.slice(..cut)), forwarded: value(text.slice(cut..)) }
-}
-
-/// One address, as the fields of CDNs have it.
-#[must_use]
-pub fn address(client: ClientAddress) -> HeaderValue {
-    let mut text = Vec::with_capacity(40);
-    push_ip(&mut text, client.ip());
-    value(Bytes::from(text))
-}
-
-fn push_chain(text: &mut Vec<u8>, chain: &[ClientAddress]) {
+/// Appends the value of `X-Forwarded-For`.
+pub(crate) fn push_chain(text: &mut Vec<u8>, chain: &[ClientAddress]) {
     for (index, address) in chain.iter().enumerate() {
         if index > 0 {
             text.extend_from_slice(b", ");
@@ -47,7 +17,9 @@ fn push_chain(text: &mut Vec<u8>, chain: &[ClientAddress]) {
     }
 }
 
-fn push_forwarded(text: &mut Vec<u8>, chain: &[ClientAddress], host: &[u8], proto: &str) {
+/// Appends the value of `Forwarded` (RFC 7239), with host and protocol of the client's request on its first element. A host
+/// that no quoted string can hold is left out.
+pub(crate) fn push_forwarded(text: &mut Vec<u8>, chain: &[ClientAddress], host: &[u8], proto: &str) {
     for (index, address) in chain.iter().enumerate() {
         if index > 0 {
             text.extend_from_slice(b", ");
@@ -89,11 +61,6 @@ fn push_host(text: &mut Vec<u8>, host: &[u8]) {
     text.push(b'"');
 }
 
-/// All that is written here is visible ASCII, so the fallback is never taken.
-fn value(text: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,20 +72,25 @@ mod tests {
     #[test]
     fn forwarded_is_quoted_where_needed() {
         let both = chain(&["2001:db8::1", "10.0.0.1"]);
-        let written = write(&both, b"kz.example:8443", "https");
-        assert_eq!(written.forwarded_for, "2001:db8::1, 10.0.0.1");
+        let forwarded = |chain, host: &[u8], proto| {
+            let mut text = Vec::new();
+            push_forwarded(&mut text, chain, host, proto);
+            String::from_utf8(text).unwrap()
+        };
         assert_eq!(
-            written.forwarded,
+            forwarded(&both, b"kz.example:8443", "https"),
             "for=\"[2001:db8::1]\";host=\"kz.example:8443\";proto=https, for=10.0.0.1"
         );
-        let last = |host: &[u8], proto| write(&both[1..], host, proto).forwarded;
+        let last = |host: &[u8], proto| forwarded(&both[1..], host, proto);
         assert_eq!(last(b"kz.example", "http"), "for=10.0.0.1;host=kz.example;proto=http");
         assert_eq!(last(b"a\"b\\c", "http"), "for=10.0.0.1;host=\"a\\\"b\\\\c\";proto=http");
         assert_eq!(last(b"a\r\nb", ""), "for=10.0.0.1", "not injectable");
     }
 
     #[test]
-    fn one_address_stands_alone() {
-        assert_eq!(address(chain(&["2001:db8::1"])[0]), "2001:db8::1");
+    fn the_chain_is_a_list() {
+        let mut text = Vec::new();
+        push_chain(&mut text, &chain(&["2001:db8::1", "10.0.0.1"]));
+        assert_eq!(text, b"2001:db8::1, 10.0.0.1");
     }
 }

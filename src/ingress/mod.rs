@@ -65,6 +65,8 @@ pub struct Normalised {
     pub websocket: bool,
     /// Fields that go on only with a permit for advertising.
     pub advertising: headers::Names,
+    /// Our own fields, which go on behind the client's.
+    pub own: outgoing::Fields,
 }
 
 /// Finds the site and the client. Leaves exactly one `Host` in the head.
@@ -112,7 +114,7 @@ pub fn admit(
 
 /// Makes the rest of the head unambiguous.
 ///
-/// On return `parts` has an origin-form target, no hop-by-hop field, and our own fields.
+/// On return `parts` has an origin-form target, no hop-by-hop field, and no field in whose name only we speak.
 ///
 /// # Errors
 /// The reason for which the request must not be forwarded.
@@ -158,7 +160,7 @@ pub fn normalise(
         id: &admitted.id,
         client_address_to: site.client_address_to.as_ref(),
     };
-    outgoing::set(&mut parts.headers, &facts, &connection.told);
     parts.version = Version::HTTP_11;
-    Ok(Normalised { websocket, advertising: found.advertising })
+    let own = outgoing::fields(&facts, &connection.told);
+    Ok(Normalised { websocket, advertising: found.advertising, own })
 }

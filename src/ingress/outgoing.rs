@@ -7,11 +7,12 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::request_id;
 use crate::identify::ClientAddress;
-use crate::identify::written::{self, Written};
+use crate::identify::text::push_ip;
+use crate::identify::written;
 
 /// What is written.
 #[derive(Debug)]
@@ -28,6 +29,58 @@ pub struct Facts<'a> {
     pub client_address_to: Option<&'a HeaderName>,
 }
 
+/// Fields of ours as they stand on the wire, `name: value` and a line end each. They come behind those of the client, none
+/// of which has such a name any more: [`super::headers::scan`] sees to that. Only header values get in, so nobody can
+/// break out of a line.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    lines: Vec<u8>,
+}
+
+impl Fields {
+    /// None.
+    pub const NONE: Self = Self { lines: Vec::new() };
+
+    /// Adds one.
+    pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.push_text(name.as_str(), value.as_bytes());
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// One by one, for a protocol without lines.
+    pub fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.lines.split_inclusive(|&byte| byte == b'\n').filter_map(|line| {
+            let (name, value) = line.trim_ascii_end().split_at_checked(memchr::memchr(b':', line)?)?;
+            let value = value.get(2..).unwrap_or_default();
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        })
+    }
+
+    /// `value` must have no line end.
+    fn push_text(&mut self, name: &str, value: &[u8]) {
+        self.begin(name);
+        self.lines.extend_from_slice(value);
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    fn begin(&mut self, name: &str) {
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+    }
+}
+
+/// Names only: the values are about the client.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 /// What the first request of a connection was told: the next ones are told the same, nearly always.
 #[derive(Default)]
 pub struct Remembered(OnceLock<Known>);
@@ -37,7 +90,7 @@ struct Known {
     /// A copy: the value itself would keep the buffer that its head was read into, for as long as the connection lives.
     host: Box<[u8]>,
     secure: bool,
-    written: Written,
+    lines: Box<[u8]>,
 }
 
 impl fmt::Debug for Remembered {
@@ -47,39 +100,58 @@ impl fmt::Debug for Remembered {
 }
 
 /// Writes all of them.
-pub fn set(headers: &mut HeaderMap, facts: &Facts<'_>, remembered: &Remembered) {
-    let proto = if facts.secure { "https" } else { "http" };
-    let written = match facts.chain {
+#[must_use]
+pub fn fields(facts: &Facts<'_>, remembered: &Remembered) -> Fields {
+    let mut fields = Fields { lines: Vec::with_capacity(USUAL_BYTES) };
+    match facts.chain {
         // No proxy is believed: every request of the connection has this client.
-        &[client] => remembered.written(client, facts, proto),
-        chain => written::write(chain, facts.host.as_bytes(), proto),
-    };
-    if let (Some(name), Some(client)) = (facts.client_address_to, facts.chain.first()) {
-        headers.insert(name, written::address(*client));
+        &[client] => remembered.push(&mut fields, client, facts),
+        _ => push_forwarded(&mut fields, facts),
     }
-    headers.insert(X_FORWARDED_FOR, written.forwarded_for);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    headers.insert(X_FORWARDED_HOST, facts.host.clone());
-    headers.insert(header::FORWARDED, written.forwarded);
-    headers.insert(request_id::NAME, facts.id.clone());
+    if let (Some(name), Some(client)) = (facts.client_address_to, facts.chain.first()) {
+        fields.begin(name.as_str());
+        push_ip(&mut fields.lines, client.ip());
+        fields.lines.extend_from_slice(b"\r\n");
+    }
+    fields.push(&request_id::NAME, facts.id);
+    fields
+}
+
+/// Who asked for what, and how it came here.
+fn push_forwarded(fields: &mut Fields, facts: &Facts<'_>) {
+    let proto = if facts.secure { "https" } else { "http" };
+    fields.begin(X_FORWARDED_FOR.as_str());
+    written::push_chain(&mut fields.lines, facts.chain);
+    fields.lines.extend_from_slice(b"\r\n");
+    fields.push_text(X_FORWARDED_PROTO.as_str(), proto.as_bytes());
+    fields.push(&X_FORWARDED_HOST, facts.host);
+    fields.begin(header::FORWARDED.as_str());
+    written::push_forwarded(&mut fields.lines, facts.chain, facts.host.as_bytes(), proto);
+    fields.lines.extend_from_slice(b"\r\n");
 }
 
 impl Remembered {
-    fn written(&self, client: ClientAddress, facts: &Facts<'_>, proto: &str) -> Written {
-        let fresh = || written::write(&[client], facts.host.as_bytes(), proto);
-        let known = self.0.get_or_init(|| Known {
-            client,
-            host: facts.host.as_bytes().into(),
-            secure: facts.secure,
-            written: fresh(),
+    fn push(&self, fields: &mut Fields, client: ClientAddress, facts: &Facts<'_>) {
+        let known = self.0.get_or_init(|| {
+            let mut first = Fields::default();
+            push_forwarded(&mut first, facts);
+            Known {
+                client,
+                host: facts.host.as_bytes().into(),
+                secure: facts.secure,
+                lines: first.lines.into_boxed_slice(),
+            }
         });
         if known.client == client && known.secure == facts.secure && *known.host == *facts.host.as_bytes() {
-            known.written.clone()
+            fields.lines.extend_from_slice(&known.lines);
         } else {
-            fresh()
+            push_forwarded(fields, facts);
         }
     }
 }
+
+/// Enough for nearly every request.
+const USUAL_BYTES: usize = 512;
 
 /// Read by `identify::forwarded` for trusted peers, then written anew.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -99,50 +171,33 @@ mod tests {
         let id = HeaderValue::from_static("id");
         let chain = [ClientAddress::from_resolved("192.0.2.1".parse().unwrap())];
         let facts = Facts { host: &host, secure: true, chain: &chain, id: &id, client_address_to: None };
-        let (mut headers, remembered) = (HeaderMap::new(), Remembered::default());
-        set(&mut headers, &facts, &remembered);
-        drop((headers, host));
+        let remembered = Remembered::default();
+        let _ = fields(&facts, &remembered);
+        drop(host);
         assert!(head.is_unique());
     }
 
     #[test]
-    fn what_the_client_sent_is_replaced() {
-        let mut headers = HeaderMap::new();
-        for name in [
-            "x-real-ip",
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "forwarded",
-            "x-request-id",
-        ] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil"));
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static("evil2"));
-        }
+    fn everything_that_the_site_may_trust_is_written() {
         let client = ClientAddress::from_resolved("2001:db8::1".parse().unwrap());
-        set(
-            &mut headers,
-            &Facts {
-                host: &HeaderValue::from_static("kz.example"),
-                secure: true,
-                chain: &[client],
-                id: &HeaderValue::from_static("id"),
-                client_address_to: Some(&HeaderName::from_static("x-real-ip")),
-            },
-            &Remembered::default(),
-        );
-        let all: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
-        assert_eq!(
-            all,
-            [
-                "x-real-ip: 2001:db8::1",
-                "x-forwarded-for: 2001:db8::1",
-                "x-forwarded-proto: https",
-                "x-forwarded-host: kz.example",
-                "forwarded: for=\"[2001:db8::1]\";host=kz.example;proto=https",
-                "x-request-id: id",
-            ]
-        );
+        let facts = Facts {
+            host: &HeaderValue::from_static("kz.example"),
+            secure: true,
+            chain: &[client],
+            id: &HeaderValue::from_static("id"),
+            client_address_to: Some(&HeaderName::from_static("x-real-ip")),
+        };
+        let mut written = fields(&facts, &Remembered::default());
+        written.push(&HeaderName::from_static("kelisim-consent"), &HeaderValue::from_static(""));
+        let expected = "x-forwarded-for: 2001:db8::1\r\nx-forwarded-proto: https\r\n\
+                        x-forwarded-host: kz.example\r\n\
+                        forwarded: for=\"[2001:db8::1]\";host=kz.example;proto=https\r\n\
+                        x-real-ip: 2001:db8::1\r\nx-request-id: id\r\nkelisim-consent: \r\n";
+        assert_eq!(String::from_utf8_lossy(written.lines()), expected);
+        let one_by_one: String =
+            written.iter().map(|(n, v)| format!("{n}: {}\r\n", v.to_str().unwrap())).collect();
+        assert_eq!(one_by_one, expected);
+        assert!(!format!("{written:?}").contains("2001"));
     }
 
     #[test]
@@ -152,11 +207,11 @@ mod tests {
             .map(|ip| ClientAddress::from_resolved(ip.parse().unwrap()));
         let (a, b) = (HeaderValue::from_static("a.example"), HeaderValue::from_static("b.example"));
         let told = |host, secure, chain: &[ClientAddress]| {
-            let mut headers = HeaderMap::new();
             let id = HeaderValue::from_static("id");
             let facts = Facts { host, secure, chain, id: &id, client_address_to: None };
-            set(&mut headers, &facts, &remembered);
-            headers[header::FORWARDED].to_str().unwrap().to_owned()
+            let written = fields(&facts, &remembered);
+            let forwarded = written.iter().find(|(name, _)| *name == header::FORWARDED).unwrap().1;
+            forwarded.to_str().unwrap().to_owned()
         };
         for _ in 0..2 {
             assert_eq!(told(&a, true, &chain[..1]), "for=203.0.113.7;host=a.example;proto=https");

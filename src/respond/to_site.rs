@@ -15,7 +15,12 @@ use crate::record::decisions::Note;
 use crate::risk::{self, Action};
 
 /// Makes the head final.
-pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, normalised: &Normalised) {
+pub fn to_site(
+    exchange: &mut Exchange,
+    parts: &mut Parts,
+    cookies: Output,
+    normalised: &mut Normalised,
+) {
     let headers = &mut parts.headers;
     match cookies {
         Output::Unchanged => {}
@@ -33,7 +38,7 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
         }
     }
     if let Some(decision) = &exchange.consent {
-        headers.insert(CONSENT, exchange.worker.consent_field(decision));
+        normalised.own.push(&CONSENT, &exchange.worker.consent_field(decision));
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);
@@ -51,10 +56,8 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
             exchange.done.note_if(removed.campaign, Note::Campaign);
         }
     }
-    let headers = &mut parts.headers;
-    // Without an assessment to tell there is nothing to remove: what is normalised has no field of our names left.
     if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
-        risk::headers::set(headers, &risk.assessment);
+        risk::headers::push(&mut normalised.own, &risk.assessment);
     }
 }
 

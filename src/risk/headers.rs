@@ -3,21 +3,17 @@
 //! [`crate::ingress`] removes what the client sent in their names, on every request. Never tell a place. Bound: one short
 //! value each.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::score::Assessment;
 use super::signal::Signals;
+use crate::ingress::outgoing::Fields;
 
-/// Sets both headers from an assessment whose action is `tag` or stronger. Without signals there is no second one.
-pub fn set(headers: &mut HeaderMap, assessment: &Assessment) {
-    headers.insert(RISK, risk(assessment));
-    match signals(&assessment.signals) {
-        Some(value) => {
-            headers.insert(SIGNALS, value);
-        }
-        None => {
-            headers.remove(SIGNALS);
-        }
+/// Adds both from an assessment whose action is `tag` or stronger. Without signals there is no second one.
+pub fn push(fields: &mut Fields, assessment: &Assessment) {
+    fields.push(&RISK, &risk(assessment));
+    if let Some(value) = signals(&assessment.signals) {
+        fields.push(&SIGNALS, &value);
     }
 }
 
@@ -51,31 +47,22 @@ mod tests {
     use super::*;
     use crate::risk::{Level, SignalName};
 
-    fn forged() -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.append(RISK, HeaderValue::from_static("none;score=0"));
-        headers.append(RISK, HeaderValue::from_static("none"));
-        headers.append(SIGNALS, HeaderValue::from_static("forged"));
-        headers
-    }
-
     #[test]
     fn values_are_structured_fields() {
         let mut list = Signals::default();
         list.raise(SignalName::Velocity, Level::High);
         list.raise(SignalName::CountryHop, Level::Low);
         let assessment = Assessment { level: Level::Medium, score: 45, signals: list };
-        let mut headers = forged();
-        set(&mut headers, &assessment);
-        assert_eq!(headers.get_all(RISK).iter().collect::<Vec<_>>(), ["medium;score=45"]);
-        assert_eq!(headers.get_all(SIGNALS).iter().collect::<Vec<_>>(), ["country-hop, velocity"]);
+        let mut fields = Fields::NONE;
+        push(&mut fields, &assessment);
+        let expected = "kelisim-risk: medium;score=45\r\nkelisim-signals: country-hop, velocity\r\n";
+        assert_eq!(String::from_utf8_lossy(fields.lines()), expected);
     }
 
     #[test]
-    fn what_the_client_sent_never_stays() {
-        let mut headers = forged();
-        set(&mut headers, &Assessment::default());
-        assert_eq!(headers.get(RISK).unwrap(), "none;score=0");
-        assert!(headers.get(SIGNALS).is_none());
+    fn without_signals_there_is_no_second_field() {
+        let mut fields = Fields::NONE;
+        push(&mut fields, &Assessment::default());
+        assert_eq!(fields.lines(), b"kelisim-risk: none;score=0\r\n");
     }
 }

@@ -26,6 +26,7 @@ use crate::forward;
 use crate::gateway::{self, Step};
 use crate::identify::visitor;
 use crate::ingress::headers::Rules;
+use crate::ingress::outgoing::Fields;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
 use crate::record::emit;
@@ -105,7 +106,7 @@ async fn on_site(
     let prefix = &state.consent[exchange.admitted.served.site].prefix;
     let is_own = own::path(parts.uri.path(), prefix).is_some();
     match gateway::steps(&mut exchange, parts, &mut body).await {
-        Ok(Step::Forward { .. }) => forwarded(stage, exchange, parts, body, came).await,
+        Ok(Step::Forward { own, .. }) => forwarded(stage, exchange, parts, (body, own), came).await,
         Ok(Step::Own(response)) if is_own => answered(stage, exchange, "own", OWN, *response, came).await,
         Ok(Step::Own(response)) => {
             let why = "the path needs acceptance of the policy in force, and the visitor has not accepted it";
@@ -134,7 +135,7 @@ async fn forwarded(
     stage: &Stage,
     mut exchange: Box<Exchange>,
     parts: &mut Parts,
-    body: Incoming,
+    (body, own): (Incoming, Fields),
     came: &Came,
 ) -> Report {
     let state = Rc::clone(&exchange.state);
@@ -144,7 +145,7 @@ async fn forwarded(
     let mut fields = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
     answer::complete(&mut exchange, StatusCode::OK, &mut fields);
     let pools = &state.upstreams[exchange.admitted.served.site];
-    let sent = forward::head(gateway::to_be_sent(parts, pools.request_body(body))).await;
+    let sent = forward::head(gateway::to_be_sent(parts, pools.request_body(body, own))).await;
     exchange.recorded = true;
 
     let why = "it is unambiguous, its host is a site's, and no policy stands against it".to_owned();

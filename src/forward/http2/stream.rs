@@ -314,6 +314,7 @@ fn head(request: &Request<RequestBody>, secure: bool) -> Result<Request<()>, Ref
             fields.append(name.clone(), value.clone());
         }
     }
+    fields.extend(request.body().own().iter());
     Ok(head)
 }
 

@@ -68,10 +68,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire<T> for Hyper<T> {
     async fn exchange(&mut self, request: &mut Request<RequestBody>) -> Result<Response<()>, Failure> {
         self.heard.store(false, Ordering::Relaxed);
         self.body = None;
+        let own: Vec<_> = request.body().own().iter().collect();
         let mut sent = Request::new(mem::replace(request.body_mut(), RequestBody::empty()));
         *sent.method_mut() = request.method().clone();
         *sent.uri_mut() = request.uri().clone();
         *sent.headers_mut() = request.headers().clone();
+        sent.headers_mut().extend(own);
         match self.sender.try_send_request(sent).await {
             Ok(mut response) => {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -212,6 +212,7 @@ impl Sending {
         self.body = None;
         self.out.extend_from_slice(b"0\r\n");
         write_fields(&mut self.out, fields);
+        self.out.extend_from_slice(b"\r\n");
         Ok(())
     }
 
@@ -263,9 +264,10 @@ fn head(out: &mut Vec<u8>, request: &Request<RequestBody>) {
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_fields(out, request.headers());
+    out.extend_from_slice(request.body().own().lines());
+    out.extend_from_slice(b"\r\n");
 }
 
-/// The fields and the empty line.
 fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
         out.extend_from_slice(name.as_str().as_bytes());
@@ -273,7 +275,6 @@ fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn internal(error: io::Error) -> Refusal {
