@@ -30,12 +30,12 @@ impl RingReader {
         self.0.slots()
     }
 
-    /// Moves whole records of together at most `limit` bytes behind `out`, at least one if there is one.
-    pub(super) fn drain(&mut self, limit: usize, out: &mut Vec<u8>) {
-        let Ok(chunk) = self.0.read_chunk(self.0.slots()) else { return };
+    /// Moves whole records of together at most `limit` bytes behind `out`, at least one if there is one; how many.
+    pub(super) fn drain(&mut self, limit: usize, out: &mut Vec<u8>) -> u64 {
+        let Ok(chunk) = self.0.read_chunk(self.0.slots()) else { return 0 };
         let (first, second) = chunk.as_slices();
         let byte = |at: usize| first.get(at).or_else(|| second.get(at - first.len())).copied().unwrap_or(0);
-        let mut end = 0;
+        let (mut end, mut records) = (0, 0);
         while end < first.len() + second.len() {
             let len = u32::from_le_bytes([byte(end), byte(end + 1), byte(end + 2), byte(end + 3)]);
             let next = end + 4 + len as usize;
@@ -43,12 +43,14 @@ impl RingReader {
                 break;
             }
             end = next;
+            records += 1;
         }
         let end = end.min(first.len() + second.len());
         let cut = end.min(first.len());
         out.extend_from_slice(&first[..cut]);
         out.extend_from_slice(&second[..end - cut]);
         chunk.commit(end);
+        records
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
         assert!(writer.push(&record(2)));
         assert_eq!(reader.fill(), 20);
         let mut out = Vec::new();
-        reader.drain(1000, &mut out);
+        assert_eq!(reader.drain(1000, &mut out), 2);
         assert_eq!(out, [record(10), record(2)].concat());
     }
 
@@ -81,18 +83,19 @@ mod tests {
         fn records_come_out_whole_and_in_order(lens: Vec<u8>, limit in 1usize..600) {
             let (mut writer, mut reader) = ring(300);
             let (mut out, mut sent) = (Vec::new(), Vec::new());
+            let (records, mut taken) = (lens.len() as u64, 0);
             for len in lens {
                 while !writer.push(&record(len)) {
                     let before = out.len();
-                    reader.drain(limit, &mut out);
+                    taken += reader.drain(limit, &mut out);
                     prop_assert!(out.len() > before);
                 }
                 sent.extend(record(len));
             }
             while reader.fill() > 0 {
-                reader.drain(limit, &mut out);
+                taken += reader.drain(limit, &mut out);
             }
-            prop_assert_eq!(out, sent);
+            prop_assert_eq!((out, taken), (sent, records));
         }
     }
 }

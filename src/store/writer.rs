@@ -11,7 +11,7 @@ use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
 use super::enrich::Enriched;
-use super::frame::{FrameBuilder, Mark};
+use super::frame::{Added, FrameBuilder, Mark};
 use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
 use super::ring::RingReader;
@@ -171,14 +171,7 @@ impl Writer {
             return;
         }
         for (ring, taken) in self.rings.iter_mut().zip(&mut self.taken) {
-            let from = self.batch.len();
-            ring.drain(share, &mut self.batch);
-            let mut left = &self.batch[from..];
-            while let Some((record, rest)) = skip(left) {
-                debug_assert!(!record.is_empty());
-                *taken += 1;
-                left = rest;
-            }
+            *taken += ring.drain(share, &mut self.batch);
         }
     }
 
@@ -227,7 +220,7 @@ impl Writer {
         let mut left = &self.batch[..];
         self.enriched.begin(&self.shared.stats, Day::of(ts));
         while let Some((record, rest)) = Encoded::take(left) {
-            self.builder.push(&self.enriched.record(&record));
+            self.builder.push(&record, self.enriched.added(&record));
             counts[record.kind as usize] += 1;
             urgent |= wants_sync(record.kind);
             left = rest;
@@ -399,12 +392,6 @@ impl Writer {
     }
 }
 
-/// One record's bytes and what follows.
-fn skip(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
-}
-
 fn put_gap(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, gap: &Gap) {
     put(
         builder,
@@ -441,7 +428,7 @@ fn put(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, event: &Event<'_>) {
     scratch.clear();
     event.encode(scratch);
     if let Some((record, _)) = Encoded::take(scratch) {
-        builder.push(&record);
+        builder.push(&record, &Added::default());
     }
 }
 
