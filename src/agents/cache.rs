@@ -28,13 +28,22 @@ struct Generation {
 }
 
 impl Cache {
-    /// What was put in for the text. What is found among the old becomes young again.
-    pub(super) fn get(&mut self, text: &[u8]) -> Option<&[u8]> {
-        if !self.young.found.contains_key(text) {
-            let (known, value) = self.old.found.remove_entry(text)?;
-            self.put(known, value);
+    /// Appends what was put in for the text; `false` when that is not known. What is found among the old becomes young
+    /// again.
+    pub(super) fn append(&mut self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        if let Some(value) = self.young.found.get(text) {
+            out.extend_from_slice(value);
+            return true;
         }
-        self.young.found.get(text).map(|value| &**value)
+        let Some((known, value)) = self.old.found.remove_entry(text) else { return false };
+        out.extend_from_slice(&value);
+        self.put(known, value);
+        true
+    }
+
+    /// Whether something was put in for the text.
+    pub(super) fn knows(&self, text: &[u8]) -> bool {
+        self.young.found.contains_key(text) || self.old.found.contains_key(text)
     }
 
     /// Puts a value in.

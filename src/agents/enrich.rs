@@ -17,8 +17,8 @@ use super::live::AgentData;
 use super::patterns::Scratch;
 use crate::clock::monotonic;
 use crate::record::event::Encoded;
-use crate::record::{Class, Column, Event, Row, Value, field_of};
-use crate::store::{Complete, Enrich};
+use crate::record::{Class, Column, Event, Row, Value};
+use crate::store::{Complete, Enrich, Facts};
 
 /// Most time that one batch may spend on texts that are not in the cache.
 pub const BUDGET: Duration = Duration::from_millis(2);
@@ -30,6 +30,8 @@ pub struct Agents {
     live: Arc<AgentData>,
     data: Arc<Data>,
     cache: Cache,
+    /// The fields that a row lacks.
+    missing: Vec<u8>,
     scratch: Scratch,
     clock: fn() -> Instant,
     spent: Duration,
@@ -51,6 +53,7 @@ impl Agents {
             data: live.in_force(),
             live,
             cache: Cache::default(),
+            missing: Vec::new(),
             scratch: Scratch::default(),
             clock: monotonic,
             spent: Duration::ZERO,
@@ -68,8 +71,8 @@ impl Agents {
         count(&self.live.figures.evicted, self.cache.take_forgotten());
     }
 
-    /// Puts the fields of a text into the cache, within `budget`; whether it could.
-    fn learn(&mut self, text: &[u8], budget: Duration) -> bool {
+    /// Appends the fields of a text and puts them into the cache, within `budget`; whether it could.
+    fn learn(&mut self, text: &[u8], budget: Duration, out: &mut Vec<u8>) -> bool {
         count(&self.live.figures.misses, 1);
         let begun = (self.clock)();
         let mut go_on = || (self.clock)().saturating_duration_since(begun) < budget;
@@ -79,6 +82,7 @@ impl Agents {
             count(&self.live.figures.given_up, 1);
             return false;
         };
+        out.extend_from_slice(&fields);
         self.cache.put(text.into(), fields);
         true
     }
@@ -111,7 +115,7 @@ impl Enrich for Agents {
     fn begin(&mut self) -> u64 {
         self.follow();
         for learned in self.live.take_learned() {
-            if Arc::ptr_eq(&learned.data, &self.data) && self.cache.get(&learned.text).is_none() {
+            if Arc::ptr_eq(&learned.data, &self.data) && !self.cache.knows(&learned.text) {
                 self.cache.put(learned.text, learned.fields);
             }
         }
@@ -119,17 +123,14 @@ impl Enrich for Agents {
         std::mem::take(&mut self.skipped)
     }
 
-    fn fields(&mut self, record: &Encoded<'_>) -> &[u8] {
-        let Some(text) = field_of(record.sections[Class::Diag as usize], USER_AGENT) else { return &[] };
-        // Asked twice: a value that is returned at once would be borrowed for the whole function.
-        if self.cache.get(text).is_some() {
+    fn fields(&mut self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        let Some(text) = facts.agent else { return };
+        if self.cache.append(text, out) {
             count(&self.live.figures.hits, 1);
-        } else if self.spent >= BUDGET || !self.learn(text, BUDGET.saturating_sub(self.spent)) {
+        } else if self.spent >= BUDGET || !self.learn(text, BUDGET.saturating_sub(self.spent), out) {
             self.skipped += 1;
             self.live.ask(text);
-            return &[];
         }
-        self.cache.get(text).unwrap_or_default()
     }
 }
 
@@ -141,11 +142,13 @@ impl Complete for Agents {
     fn missing(&mut self, row: &Row<'_>) -> &[u8] {
         let value = |id| Column::by_id(id).and_then(|column| row.get(column));
         let (None, Some(Value::Text(text))) = (value(DATA_VERSION), value(USER_AGENT)) else { return &[] };
-        if self.cache.get(text).is_none() && !self.learn(text, COMPLETE_BUDGET) {
-            return &[];
+        let mut missing = std::mem::take(&mut self.missing);
+        missing.clear();
+        if self.cache.append(text, &mut missing) || self.learn(text, COMPLETE_BUDGET, &mut missing) {
+            count(&self.live.figures.completed, 1);
         }
-        count(&self.live.figures.completed, 1);
-        self.cache.get(text).unwrap_or_default()
+        self.missing = missing;
+        &self.missing
     }
 }
 
@@ -191,10 +194,14 @@ mod tests {
     use crate::record::{Column, Purpose, Value};
     use crate::store::query::testing::Stored;
 
+    fn added(agents: &mut Agents, agent: Option<&[u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        agents.fields(&Facts { agent, ..Facts::default() }, &mut out);
+        out
+    }
+
     fn length(agents: &mut Agents, text: &[u8]) -> usize {
-        let mut bytes = Vec::new();
-        Event { user_agent: Some(text), ..Event::default() }.encode(&mut bytes);
-        agents.fields(&Encoded::take(&bytes).expect("whole").0).len()
+        added(agents, Some(text)).len()
     }
 
     #[test]
@@ -203,8 +210,7 @@ mod tests {
         let mut bytes = Vec::new();
         let text = b"Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)";
         Event { user_agent: Some(text), status: Some(200), ..Event::default() }.encode(&mut bytes);
-        let (record, _) = Encoded::take(&bytes).expect("whole");
-        let added = agents.fields(&record).to_vec();
+        let added = added(&mut agents, Some(text));
         let row = Stored::with_clear(&bytes, &added);
         let row = row.row(Purpose::Support, 1, crate::clock::Timestamp::default());
         let get = |name| match row.get(Column::by_name(name).expect(name)) {
@@ -267,8 +273,6 @@ mod tests {
 
     #[test]
     fn a_record_without_the_text_gets_nothing() {
-        let mut bytes = Vec::new();
-        Event { path: Some(b"/"), ..Event::default() }.encode(&mut bytes);
-        assert!(Agents::built_in().fields(&Encoded::take(&bytes).expect("whole").0).is_empty());
+        assert!(added(&mut Agents::built_in(), None).is_empty());
     }
 }

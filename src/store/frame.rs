@@ -44,6 +44,24 @@ impl Mark {
     }
 }
 
+/// What the journal's writer adds to the own fields of a record, encoded.
+#[derive(Default)]
+pub struct Added {
+    /// For the class `clear`, before its fields.
+    pub(super) marks: Vec<u8>,
+    /// For the class `clear`, behind its fields.
+    pub(super) clear: Vec<u8>,
+    /// For the class `sec`, behind its fields.
+    pub(super) sec: Vec<u8>,
+}
+
+impl Added {
+    /// Nothing, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        [&mut self.marks, &mut self.clear, &mut self.sec].into_iter().for_each(Vec::clear);
+    }
+}
+
 /// Gathers the records of one batch; reused for the next.
 #[derive(Default)]
 pub struct FrameBuilder {
@@ -53,21 +71,38 @@ pub struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// Appends a record. A class that it lacks becomes an empty item.
-    pub fn push(&mut self, record: &Encoded<'_>) {
-        for (section, fields) in self.sections.iter_mut().zip(record.sections) {
-            if fields.is_empty() && section.is_empty() {
-                continue;
+    /// Appends a record with what is added to it.
+    pub(super) fn push(&mut self, record: &Encoded<'_>, added: &Added) {
+        for (class, fields) in Class::ALL.into_iter().zip(record.sections) {
+            match class {
+                Class::Clear => {
+                    let (kind, fields) = fields.split_at(fields.len().min(1));
+                    self.item(class, [kind, &added.marks, fields, &added.clear]);
+                }
+                Class::Sec => self.item(class, [fields, &added.sec]),
+                Class::Fraud | Class::Diag | Class::Ads => self.item(class, [fields]),
             }
-            if section.is_empty() {
-                // The records before this one did not have the class.
-                section.resize(self.count, 0);
-            }
-            put_varint(section, fields.len() as u64);
-            section.extend_from_slice(fields);
         }
         self.count += 1;
         self.earliest = Some(self.earliest.map_or(record.start_ts, |e| e.min(record.start_ts)));
+    }
+
+    /// Appends the fields of one class. A class that a record lacks becomes an empty item.
+    #[inline]
+    fn item<const N: usize>(&mut self, class: Class, parts: [&[u8]; N]) {
+        let section = &mut self.sections[class as usize];
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if section.is_empty() {
+            if bytes == 0 {
+                return;
+            }
+            // The records before this one did not have the class.
+            section.resize(self.count, 0);
+        }
+        put_varint(section, bytes as u64);
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            section.extend_from_slice(part);
+        }
     }
 
     /// A frame of so many records whose sections have these bytes, whatever they are.

@@ -36,7 +36,7 @@ pub mod terms;
 mod visit;
 mod writer;
 
-pub use enrich::{Complete, Enrich};
+pub use enrich::{Complete, Enrich, Facts};
 pub use follow::{Came, Follower};
 pub use journal::{Journal, JournalOptions, StartError};
 pub use reader::{Reader, Scanned, TimeRange};

@@ -9,12 +9,15 @@ use rtrb::{Consumer, Producer, RingBuffer};
 pub(super) struct RingWriter(Producer<u8>);
 
 /// The journal writer's end.
-pub(super) struct RingReader(Consumer<u8>);
+pub(super) struct RingReader {
+    ring: Consumer<u8>,
+    whole: Vec<u8>,
+}
 
 /// A ring of so many bytes.
 pub(super) fn ring(bytes: usize) -> (RingWriter, RingReader) {
     let (producer, consumer) = RingBuffer::new(bytes);
-    (RingWriter(producer), RingReader(consumer))
+    (RingWriter(producer), RingReader { ring: consumer, whole: Vec::new() })
 }
 
 impl RingWriter {
@@ -27,30 +30,50 @@ impl RingWriter {
 impl RingReader {
     /// Bytes that wait.
     pub(super) fn fill(&self) -> usize {
-        self.0.slots()
+        self.ring.slots()
     }
 
-    /// Moves whole records of together at most `limit` bytes behind `out`, at least one if there is one.
-    pub(super) fn drain(&mut self, limit: usize, out: &mut Vec<u8>) {
-        let Ok(chunk) = self.0.read_chunk(self.0.slots()) else { return };
+    /// Takes whole records out, together at most `limit` bytes but at least one if there is one, and shows each of them.
+    pub(super) fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) {
+        let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) else { return };
         let (first, second) = chunk.as_slices();
-        let byte = |at: usize| first.get(at).or_else(|| second.get(at - first.len())).copied().unwrap_or(0);
         let mut end = 0;
         while end < first.len() + second.len() {
-            let len = u32::from_le_bytes([byte(end), byte(end + 1), byte(end + 2), byte(end + 3)]);
-            let next = end + 4 + len as usize;
-            if next > limit && end > 0 {
+            let record = record_at(first, second, end, &mut self.whole);
+            if end + record.len() > limit && end > 0 {
                 break;
             }
-            end = next;
+            each(record);
+            end += record.len();
         }
-        let end = end.min(first.len() + second.len());
-        let cut = end.min(first.len());
-        out.extend_from_slice(&first[..cut]);
-        out.extend_from_slice(&second[..end - cut]);
         chunk.commit(end);
     }
 }
+
+/// The record that begins at `from`. One that lies in both pieces is put together in `whole`.
+fn record_at<'r>(first: &'r [u8], second: &'r [u8], from: usize, whole: &'r mut Vec<u8>) -> &'r [u8] {
+    let (head, tail) = match first.get(from..) {
+        Some(head) if !head.is_empty() => (head, second),
+        _ => (&second[from - first.len()..], &[][..]),
+    };
+    if let Some(record) = bytes_of(head).and_then(|bytes| head.get(..bytes)) {
+        return record;
+    }
+    let both = || head.iter().chain(tail);
+    whole.clear();
+    whole.extend(both().take(LEN_BYTES));
+    let bytes = bytes_of(whole).unwrap_or(LEN_BYTES);
+    whole.extend(both().take(bytes).skip(LEN_BYTES));
+    whole
+}
+
+/// How many bytes the record has that begins here.
+fn bytes_of(record: &[u8]) -> Option<usize> {
+    record.first_chunk().map(|len| LEN_BYTES + u32::from_le_bytes(*len) as usize)
+}
+
+/// Bytes of the length before a record.
+const LEN_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -72,8 +95,8 @@ mod tests {
         assert!(writer.push(&record(2)));
         assert_eq!(reader.fill(), 20);
         let mut out = Vec::new();
-        reader.drain(1000, &mut out);
-        assert_eq!(out, [record(10), record(2)].concat());
+        reader.drain(1000, |bytes| out.push(bytes.to_vec()));
+        assert_eq!(out, [record(10), record(2)]);
     }
 
     proptest! {
@@ -84,13 +107,13 @@ mod tests {
             for len in lens {
                 while !writer.push(&record(len)) {
                     let before = out.len();
-                    reader.drain(limit, &mut out);
+                    reader.drain(limit, |bytes| out.push(bytes.to_vec()));
                     prop_assert!(out.len() > before);
                 }
-                sent.extend(record(len));
+                sent.push(record(len));
             }
             while reader.fill() > 0 {
-                reader.drain(limit, &mut out);
+                reader.drain(limit, |bytes| out.push(bytes.to_vec()));
             }
             prop_assert_eq!(out, sent);
         }

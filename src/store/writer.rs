@@ -11,7 +11,7 @@ use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
 use super::enrich::Enriched;
-use super::frame::{FrameBuilder, Mark};
+use super::frame::{Added, FrameBuilder, Mark};
 use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
 use super::ring::RingReader;
@@ -73,7 +73,6 @@ pub(super) struct Writer {
     enriched: Enriched,
     /// Files with lower numbers are not written any more.
     left: u64,
-    batch: Vec<u8>,
     frame: Vec<u8>,
 }
 
@@ -117,7 +116,6 @@ impl Writer {
             builder: FrameBuilder::default(),
             enriched,
             left: 0,
-            batch: Vec::new(),
             frame: Vec::new(),
         }
     }
@@ -128,8 +126,8 @@ impl Writer {
             // Before the rings are looked at: what comes in after it was set is refused.
             let closed = self.shared.closed.load(SeqCst);
             self.adopt();
-            self.drain();
-            if self.batch.is_empty() && !self.has_gaps() {
+            let nothing = self.waiting_bytes() == 0;
+            if nothing && !self.has_gaps() {
                 if closed {
                     return self.finish();
                 }
@@ -137,7 +135,7 @@ impl Writer {
                 self.sleep();
             } else {
                 let written = self.write_batch();
-                if !written && self.batch.is_empty() {
+                if !written && nothing {
                     if closed {
                         return self.finish();
                     }
@@ -158,28 +156,11 @@ impl Writer {
         self.shared.board.saw(version, self.left);
     }
 
-    /// Moves records from the rings into the batch, a fair part of each.
-    fn drain(&mut self) {
-        self.batch.clear();
-        let share = (BATCH_BYTES / self.rings.len().max(1)).max(RECORD_BYTES);
-        let mut fill = 0;
-        for ring in &mut self.rings {
-            fill += ring.fill();
-        }
+    /// What lies in all rings, in bytes.
+    fn waiting_bytes(&self) -> usize {
+        let fill = self.rings.iter().map(RingReader::fill).sum();
         self.shared.stats.ring_bytes.store(fill as u64, Relaxed);
-        if fill == 0 {
-            return;
-        }
-        for (ring, taken) in self.rings.iter_mut().zip(&mut self.taken) {
-            let from = self.batch.len();
-            ring.drain(share, &mut self.batch);
-            let mut left = &self.batch[from..];
-            while let Some((record, rest)) = skip(left) {
-                debug_assert!(!record.is_empty());
-                *taken += 1;
-                left = rest;
-            }
-        }
+        fill
     }
 
     fn has_gaps(&self) -> bool {
@@ -213,8 +194,7 @@ impl Writer {
     /// Builds the frame: gaps first, then the records.
     fn build(&mut self) -> Batch {
         let ts = (self.shared.now)().max(self.last_ts);
-        let mut urgent = self.shared.durability == Durability::Fsync;
-        let mut counts = KindCounts::default();
+        let urgent = self.shared.durability == Durability::Fsync;
         let gaps: Vec<Gap> = self.reported.open(&self.shared.stats).collect();
         self.builder.clear();
         let mut scratch = Vec::new();
@@ -224,15 +204,24 @@ impl Writer {
         for note in &self.notes {
             put_note(&mut self.builder, &mut scratch, note);
         }
-        let mut left = &self.batch[..];
+        let mut batch = Batch { ts, counts: KindCounts::default(), gaps, urgent };
         self.enriched.begin(&self.shared.stats, Day::of(ts));
-        while let Some((record, rest)) = Encoded::take(left) {
-            self.builder.push(&self.enriched.record(&record));
-            counts[record.kind as usize] += 1;
-            urgent |= wants_sync(record.kind);
-            left = rest;
+        self.drain(&mut batch);
+        batch
+    }
+
+    /// Moves records from the rings into the frame, a fair part of each.
+    fn drain(&mut self, batch: &mut Batch) {
+        let share = (BATCH_BYTES / self.rings.len().max(1)).max(RECORD_BYTES);
+        for (ring, taken) in self.rings.iter_mut().zip(&mut self.taken) {
+            ring.drain(share, |bytes| {
+                *taken += 1;
+                let Some((record, _)) = Encoded::take(bytes) else { return };
+                self.builder.push(&record, self.enriched.added(&record));
+                batch.counts[record.kind as usize] += 1;
+                batch.urgent |= wants_sync(record.kind);
+            });
         }
-        Batch { ts, counts, gaps, urgent }
     }
 
     /// Tries the current file, then a new one, then waits a little and tries again, for `hold`.
@@ -399,12 +388,6 @@ impl Writer {
     }
 }
 
-/// One record's bytes and what follows.
-fn skip(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
-}
-
 fn put_gap(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, gap: &Gap) {
     put(
         builder,
@@ -441,7 +424,7 @@ fn put(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, event: &Event<'_>) {
     scratch.clear();
     event.encode(scratch);
     if let Some((record, _)) = Encoded::take(scratch) {
-        builder.push(&record);
+        builder.push(&record, &Added::default());
     }
 }
 

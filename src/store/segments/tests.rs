@@ -426,9 +426,7 @@ fn what_the_writer_had_no_time_for_is_completed_on_the_way_into_a_segment() {
         fn begin(&mut self) -> u64 {
             0
         }
-        fn fields(&mut self, _: &crate::record::event::Encoded<'_>) -> &[u8] {
-            &[]
-        }
+        fn fields(&mut self, _: &crate::store::Facts<'_>, _: &mut Vec<u8>) {}
     }
     let dir = tempfile::tempdir().expect("a folder");
     let options = JournalOptions {

@@ -14,12 +14,14 @@ use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 
 use super::book::Book;
+use super::index::TAG_COLUMNS;
 use super::sealing::TagSeal;
-use super::tag::{Identifier, Tag, Tagger};
-use crate::record::event::{Encoded, MARK, SUBJECT_ACCOUNT, SUBJECT_VISITOR};
-use crate::record::wire::{address, octets, put_varint};
-use crate::record::{Class, field_of};
+use super::tag::{Kind, Tag, Tagger, text};
+use crate::record::event::MARK;
+use crate::record::wire::put_varint;
 use crate::seal::{KeyError, KeyProvider};
+use crate::store::enrich::Facts;
+use crate::store::frame::Added;
 use crate::store::recent::Recent;
 
 /// The tags of the blocked, as the writer needs them.
@@ -90,17 +92,17 @@ impl Board {
 /// The writer's part.
 pub(in crate::store) struct Linking {
     tagger: Tagger,
-    recent: Recent<Option<Tag>>,
+    recent: Recent<Option<Linked>>,
+    /// What is hashed.
+    text: Vec<u8>,
     board: Arc<Board>,
     listed: Arc<Listed>,
-    clear: Vec<u8>,
-    sec: Vec<u8>,
 }
 
 impl Linking {
     pub(in crate::store) fn new(tagger: Tagger, board: Arc<Board>) -> Self {
         let listed = board.listed.load_full();
-        Self { tagger, recent: Recent::new(), board, listed, clear: Vec::new(), sec: Vec::new() }
+        Self { tagger, recent: Recent::new(), text: Vec::new(), board, listed }
     }
 
     /// Takes the newest list; `Some` when it is another one, with whether an erasure was begun.
@@ -114,58 +116,52 @@ impl Linking {
         Some((self.listed.version, erases))
     }
 
-    /// The record with its tags, and with marks if it is of somebody who is blocked; `more` are further clear fields.
-    pub(in crate::store) fn record<'a>(&'a mut self, record: &Encoded<'a>, more: &[u8]) -> Encoded<'a> {
-        let tags = self.tags(record);
+    /// Adds the tags of a record's person, and marks if it is somebody who is blocked.
+    pub(in crate::store) fn fields(&mut self, facts: &Facts<'_>, added: &mut Added) {
+        // In the order of the columns.
+        let identifiers =
+            [(Kind::Address, facts.address), (Kind::Visitor, facts.visitor), (Kind::Account, facts.account)];
         let mut marks: SmallVec<[u32; 4]> = SmallVec::new();
-        let mut record = *record;
-        self.sec.clear();
-        self.sec.extend_from_slice(record.sections[Class::Sec as usize]);
-        for (column, tag) in super::index::TAG_COLUMNS.into_iter().zip(tags) {
-            let Some(tag) = tag else { continue };
-            // The length is put where it belongs when it is known; it is below 128.
-            self.sec.extend_from_slice(&[column, 0]);
-            let from = self.sec.len();
-            tag.push(&mut self.sec);
-            self.sec[from - 1] = (self.sec.len() - from) as u8;
-            marks.extend(self.listed.tags.get(&tag).into_iter().flatten().copied());
-        }
-        record.sections[Class::Sec as usize] = &self.sec;
-        if !marks.is_empty() || !more.is_empty() {
-            let clear = record.sections[Class::Clear as usize];
-            let (kind, fields) = clear.split_at(clear.len().min(1));
-            self.clear.clear();
-            self.clear.extend_from_slice(kind);
-            marks.sort_unstable();
-            marks.dedup();
-            for mark in &marks {
-                self.clear.push(MARK);
-                put_varint(&mut self.clear, u64::from(*mark));
+        for (column, (kind, identifier)) in TAG_COLUMNS.into_iter().zip(identifiers) {
+            let text = identifier.and_then(|identifier| text(kind, identifier, &mut self.text));
+            let Some(text) = text else { continue };
+            let linked = self.recent.tag(text, || Some(Linked::by(column, self.tagger.tag_of(text)?)));
+            let Some(linked) = linked else { continue };
+            added.sec.extend_from_slice(&linked.field);
+            if let Some(ids) = self.listed.tags.get(&linked.tag) {
+                marks.extend_from_slice(ids);
             }
-            self.clear.extend_from_slice(fields);
-            self.clear.extend_from_slice(more);
-            record.sections[Class::Clear as usize] = &self.clear;
-            self.board.marked.fetch_add(u64::from(!marks.is_empty()), SeqCst);
         }
-        record.passing = &[];
-        record
+        if !marks.is_empty() {
+            self.mark(&mut marks, added);
+        }
     }
 
-    /// In the order of the columns.
-    fn tags(&mut self, record: &Encoded<'_>) -> [Option<Tag>; 3] {
-        let address = field_of(record.sections[Class::Sec as usize], CLIENT_ADDRESS).and_then(address);
-        let visitor = field_of(record.passing, SUBJECT_VISITOR).and_then(|id| id.try_into().ok());
-        let account = field_of(record.passing, SUBJECT_ACCOUNT);
-        let (tagger, recent) = (&self.tagger, &mut self.recent);
-        let mut tag =
-            |kind: &[u8], bytes: &[u8], identifier| recent.tag(&[kind, bytes], || tagger.tag(&identifier));
-        [
-            address.and_then(|ip| tag(b"a", &octets(ip.to_canonical()), Identifier::Address(ip))),
-            visitor.and_then(|id: [u8; 16]| tag(b"v", &id, Identifier::Visitor(id))),
-            account.and_then(|account| tag(b"c", account, Identifier::Account(account))),
-        ]
+    #[cold]
+    fn mark(&self, marks: &mut SmallVec<[u32; 4]>, added: &mut Added) {
+        marks.sort_unstable();
+        marks.dedup();
+        for mark in marks {
+            added.marks.push(MARK);
+            put_varint(&mut added.marks, u64::from(*mark));
+        }
+        self.board.marked.fetch_add(1, SeqCst);
     }
 }
 
-/// The id of `client.address`.
-const CLIENT_ADDRESS: u8 = 180;
+/// A tag, and the field that records get by it.
+struct Linked {
+    tag: Tag,
+    field: SmallVec<[u8; 30]>,
+}
+
+impl Linked {
+    fn by(column: u8, tag: Tag) -> Self {
+        let mut text = Vec::new();
+        tag.push(&mut text);
+        // At most 27 bytes.
+        let mut field = SmallVec::from_slice(&[column, text.len() as u8]);
+        field.extend_from_slice(&text);
+        Self { tag, field }
+    }
+}

@@ -39,6 +39,26 @@ pub enum Identifier<'a> {
     Account(&'a [u8]),
 }
 
+impl Identifier<'_> {
+    /// What is hashed: its kind and its bytes, in `room`; `None` for an account that is empty or too long.
+    pub(super) fn text<'r>(&self, room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+        match self {
+            Self::Address(ip) => text(Kind::Address, &octets(ip.to_canonical()), room),
+            Self::Visitor(id) => text(Kind::Visitor, id, room),
+            Self::Account(account) => text(Kind::Account, account, room),
+        }
+    }
+}
+
+/// The first byte of what is hashed, so that kinds do not meet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Address = b'a',
+    Visitor = b'v',
+    Account = b'c',
+}
+
 /// Redacted: it is a person's.
 impl fmt::Debug for Identifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,16 +95,22 @@ impl Tagger {
     /// The tag that new records get; `None` for an account that is empty or too long.
     #[must_use]
     pub fn tag(&self, identifier: &Identifier<'_>) -> Option<Tag> {
+        self.tag_of(identifier.text(&mut Vec::new())?)
+    }
+
+    /// The same, given the [text] of the identifier.
+    pub(super) fn tag_of(&self, text: &[u8]) -> Option<Tag> {
         let (version, key) = self.keys.last()?;
-        hash(key, identifier).map(|hash| Tag { version: *version, hash })
+        hash(key, text).map(|hash| Tag { version: *version, hash })
     }
 
     /// The tags that records may have, one for each version of the key.
     #[must_use]
     pub fn every(&self, identifier: &Identifier<'_>) -> Vec<Tag> {
-        let tag = |(version, key): &(u32, hmac::Key)| {
-            hash(key, identifier).map(|hash| Tag { version: *version, hash })
-        };
+        let mut room = Vec::new();
+        let Some(text) = identifier.text(&mut room) else { return Vec::new() };
+        let tag =
+            |(version, key): &(u32, hmac::Key)| hash(key, text).map(|hash| Tag { version: *version, hash });
         self.keys.iter().filter_map(tag).collect()
     }
 }
@@ -119,21 +145,21 @@ impl fmt::Debug for Tagger {
     }
 }
 
-fn hash(key: &hmac::Key, identifier: &Identifier<'_>) -> Option<[u8; HASH_BYTES]> {
-    let mut text = [0; 1 + ACCOUNT_BYTES];
-    let mut put = |kind: u8, bytes: &[u8]| {
-        text[0] = kind;
-        text.get_mut(1..=bytes.len())?.copy_from_slice(bytes);
-        Some(1 + bytes.len())
-    };
-    let len = match identifier {
-        Identifier::Address(ip) => put(b'a', &octets(ip.to_canonical())),
-        Identifier::Visitor(id) => put(b'v', id),
-        Identifier::Account(account) => {
-            Some(account.trim_ascii()).filter(|account| !account.is_empty()).and_then(|a| put(b'c', a))
-        }
-    }?;
-    hmac::sign(key, text.get(..len)?).as_ref().first_chunk().copied()
+/// What is hashed of an identifier, in `room`; `None` for an account that is empty or too long. An address is 16 bytes, IPv4
+/// as mapped.
+pub(super) fn text<'r>(kind: Kind, identifier: &[u8], room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+    let identifier = if kind == Kind::Account { identifier.trim_ascii() } else { identifier };
+    if !(1..=ACCOUNT_BYTES).contains(&identifier.len()) {
+        return None;
+    }
+    room.clear();
+    room.push(kind as u8);
+    room.extend_from_slice(identifier);
+    Some(room)
+}
+
+fn hash(key: &hmac::Key, text: &[u8]) -> Option<[u8; HASH_BYTES]> {
+    hmac::sign(key, text).as_ref().first_chunk().copied()
 }
 
 impl fmt::Display for Tag {
