@@ -1,7 +1,8 @@
 //! Tags that were made a moment ago: a visitor's next record costs no HMAC.
 //!
 //! A tag is found by 128 bits of two hashes whose keys are random for each process. So no identifier is held, and nobody can
-//! choose two that meet. Never decides what a tag is. Bound: [`SLOTS`] tags; a newer one takes the place of an older.
+//! choose two that meet. Never decides what a tag is. Bound: [`SLOTS`] tags; a newer one takes the place of an older,
+//! and is counted.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -9,12 +10,21 @@ use std::hash::{BuildHasher as _, RandomState};
 pub(super) struct Recent<T> {
     hashers: [RandomState; 2],
     slots: Vec<Option<([u64; 2], T)>>,
+    found: Found,
+}
+
+/// How often a tag was known, made, and made in the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) hits: u64,
+    pub(super) misses: u64,
+    pub(super) evicted: u64,
 }
 
 impl<T: Copy> Recent<T> {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self { hashers: Default::default(), slots: vec![None; SLOTS] }
+        Self { hashers: Default::default(), slots: vec![None; SLOTS], found: Found::default() }
     }
 
     /// The tag for these parts of an identifier; made if it is not known.
@@ -22,9 +32,21 @@ impl<T: Copy> Recent<T> {
         let name = self.hashers.each_ref().map(|hasher| hasher.hash_one(parts));
         let slot = &mut self.slots[name[0] as usize % SLOTS];
         match slot {
-            Some((known, tag)) if *known == name => *tag,
-            slot => slot.insert((name, make())).1,
+            Some((known, tag)) if *known == name => {
+                self.found.hits += 1;
+                *tag
+            }
+            slot => {
+                self.found.misses += 1;
+                self.found.evicted += u64::from(slot.is_some());
+                slot.insert((name, make())).1
+            }
         }
+    }
+
+    /// What was counted since this was asked before.
+    pub(super) fn take_found(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 
     /// Forgets all: the key of the tags is another one.
@@ -48,6 +70,8 @@ mod tests {
         assert_eq!(recent.tag(&[b"ab", b"c"], || 3), 3, "the same bytes in other parts");
         recent.clear();
         assert_eq!(recent.tag(&[b"a", b"bc"], || 4), 4);
+        assert_eq!(recent.take_found(), Found { hits: 1, misses: 3, evicted: 0 });
+        assert_eq!(recent.take_found(), Found::default(), "told once");
     }
 
     #[test]
@@ -59,5 +83,14 @@ mod tests {
             }
         }
         assert_eq!(recent.slots.len(), SLOTS);
+        let held = recent.slots.iter().flatten().count() as u64;
+        let found = recent.take_found();
+        assert_eq!(found.hits + found.misses, 8 * SLOTS as u64);
+        assert_eq!(
+            found.misses - found.evicted,
+            held,
+            "every tag that was made is held or gave its place up"
+        );
+        assert!(found.evicted >= 3 * SLOTS as u64, "{found:?}");
     }
 }

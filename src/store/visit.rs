@@ -18,7 +18,7 @@ use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
 
 use super::disk;
-use super::recent::Recent;
+use super::recent::{Found, Recent};
 use crate::clock::monotonic;
 use crate::record::event::Encoded;
 use crate::record::{Class, field_of};
@@ -64,6 +64,11 @@ impl VisitTags {
         if self.key.take_if(|(day, _)| *day != today).is_some() {
             self.recent.clear();
         }
+    }
+
+    /// How often a tag was known, since this was asked before.
+    pub(super) fn take_found(&mut self) -> Found {
+        self.recent.take_found()
     }
 
     /// The encoded field of a record; empty without a tag.

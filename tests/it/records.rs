@@ -275,30 +275,6 @@ fn every_level_of_durability_keeps_records_over_a_clean_end() {
 }
 
 #[test]
-fn on_chosen_paths_the_record_comes_before_the_request() {
-    let (known, knows) = std::sync::mpsc::channel::<std::path::PathBuf>();
-    let knows = std::sync::Mutex::new(knows);
-    let origin = Origin::start(move |seen| {
-        let data = knows.lock().unwrap().recv().expect("the folder");
-        let open = cli::records(&data, &["kind=open"]);
-        let found =
-            open.iter().filter(|r| r["url.path"] == "/pay" && r["request.id"] == seen_id(seen)).count();
-        Answer::text(found.to_string())
-    });
-    let gateway = Gateway::build(&[&origin]).key("records.record_before_forward", "[\"/pay\"]").start();
-    known.send(gateway.data()).unwrap();
-    assert_eq!(gateway.client().fetch(&ask("POST", "/pay").body("1")).text(), "1", "the site saw its record");
-    known.send(gateway.data()).unwrap();
-    assert_eq!(gateway.client().get("/else").text(), "0");
-    let access = gateway.record("/pay");
-    assert_eq!(access["record.kind"], "access");
-}
-
-fn seen_id(seen: &crate::support::Seen) -> &str {
-    seen.headers.one("x-request-id").unwrap_or_default()
-}
-
-#[test]
 fn a_full_limit_of_bytes_removes_the_oldest_and_says_so() {
     let origin = Origin::pages();
     let limits = Gateway::build(&[&origin]).key("records.max_bytes", "\"4MiB\"");

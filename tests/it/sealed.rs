@@ -1,11 +1,9 @@
-//! What the gateway leaves on the disk: nothing of a visitor in the clear, nothing that opens without its key; and what
-//! it does when the disk is full.
+//! What the gateway leaves on the disk: nothing of a visitor in the clear, nothing that opens without its key.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{Gateway, HOST, Origin, ask, cli, missing, wait_for};
+use crate::support::{Gateway, HOST, Origin, ask, cli};
 
 const ADDRESS: &str = "127.0.0.1";
 const AGENT: &str = "SecretAgent/8.0 (never on the disk)";
@@ -166,64 +164,4 @@ fn a_data_folder_that_others_can_look_into_is_told() {
     // What is ours alone is narrowed; the folder itself is the operator's.
     assert_eq!((mode(&data.join("journal")), mode(&data.join("keys"))), (0o700, 0o700));
     assert_eq!(mode(&data), 0o755);
-}
-
-/// A file system of its own, gone with the test.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "kelisim-test"])
-            .arg(at)
-            .output();
-        mounted.is_ok_and(|said| said.status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Lazily: the gateway may still be ending.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-#[test]
-fn a_full_disk_costs_counted_records_and_no_answer() {
-    let origin = Origin::pages();
-    let builder = Gateway::build(&[&origin]).key("records.file_bytes", "\"1MiB\"");
-    let Some(small) = Small::mount(&builder.folder().join("records"), "8m") else {
-        return missing("a tmpfs that may be mounted");
-    };
-    let gateway = builder.start();
-    gateway.client().get("/before");
-    gateway.record("/before");
-    let ballast = small.0.join("ballast");
-    let fill = || {
-        let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
-        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-    };
-    let dropped = || {
-        let labels = ["kind=\"access\"", "reason=\"disk_full\""];
-        gateway.metric("kelisim_journal_dropped_records_total", &labels) as u64
-    };
-    let long = "x".repeat(4000);
-    wait_for("the disk to be full", || {
-        fill();
-        for n in 0..20 {
-            assert_eq!(gateway.client().get(&format!("/full/{n}/{long}")).status, 200);
-        }
-        (dropped() > 0).then_some(())
-    });
-    std::fs::remove_file(&ballast).unwrap();
-    wait_for("records again", || {
-        gateway.client().get("/after");
-        gateway.records().iter().any(|record| record["url.path"] == "/after").then_some(())
-    });
-    let lost = dropped();
-    let gaps = cli::records(&gateway.data(), &["kind=gap"]);
-    let told = gaps.iter().filter(|gap| gap["gap.reason"] == "disk_full" && gap["gap.kind"] == "access");
-    assert_eq!(told.filter_map(|gap| gap["gap.count"].as_u64()).sum::<u64>(), lost, "{gaps:?}");
-    gateway.finish();
 }

@@ -20,7 +20,7 @@ use crate::record::event::{Encoded, MARK, SUBJECT_ACCOUNT, SUBJECT_VISITOR};
 use crate::record::wire::{address, octets, put_varint};
 use crate::record::{Class, field_of};
 use crate::seal::{KeyError, KeyProvider};
-use crate::store::recent::Recent;
+use crate::store::recent::{Found, Recent};
 
 /// The tags of the blocked, as the writer needs them.
 #[derive(Debug, Default)]
@@ -149,6 +149,11 @@ impl Linking {
         }
         record.passing = &[];
         record
+    }
+
+    /// How often a tag was known, since this was asked before.
+    pub(in crate::store) fn take_found(&mut self) -> Found {
+        self.recent.take_found()
     }
 
     /// In the order of the columns.

@@ -1,5 +1,7 @@
 //! After an erasure no file of the data folder holds the person, and nobody else's records change.
 
+use memchr::memmem;
+
 use super::*;
 
 /// Every file below a folder, by its path there.
@@ -60,10 +62,19 @@ fn assert_no_old_files(data: &Path) {
     assert_eq!(files(&data.join("journal/quarantine")), Vec::<PathBuf>::new());
 }
 
+/// Whether a file of the folder has Anna's name in its bytes: what is not sealed lies there as it is.
+fn shows_anna(data: &Path) -> bool {
+    let shows = |bytes: &[u8]| {
+        [&b"/anna/"[..], b"AnnasAgent"].iter().any(|trace| memmem::find(bytes, trace).is_some())
+    };
+    files(data).iter().any(|file| shows(&std::fs::read(file).unwrap_or_default()))
+}
+
 fn assert_erased(gateway: &Gateway, before: &BTreeMap<String, String>) {
     let data = gateway.data();
     assert!(!holds_anna(&data));
     assert_no_old_files(&data);
+    assert!(!shows_anna(&data));
     assert_eq!(&bolats(&data), before, "others' records are as they were");
     let verified = kelisim(&["logs", "verify", "--data", data.to_str().unwrap()]);
     assert_eq!(verified.code, 0, "{verified:?}");
@@ -85,6 +96,7 @@ fn an_erasure_takes_the_persons_records_out_of_the_folder_and_nobody_elses() {
     (6..12).for_each(|n| drop(anna.open(&format!("/anna/{n}"))));
     gateway.record("/anna/11");
     let before = bolats(&data);
+    assert!(shows_anna(&data), "the path is a fact without a person, readable in a segment");
     let rehearsal = subject(&data, "erase", &["--cookie", &who]);
     assert_eq!((rehearsal.code, holds_anna(&data)), (0, true), "{rehearsal:?}");
     assert!(rehearsal.out.contains("nothing was erased"), "{rehearsal:?}");

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`gateway`] | one process of the real binary with its own folder, configuration and ports |
 //! | [`builder`] | what it is started with |
+//! | [`gate`] | a disk whose fsyncs wait or fail |
 //! | [`process`] | signals, and commands run to their end |
 //! | [`origin`] | the site behind it: records every request, answers as told, and suspects every header |
 //! | [`site`] | the site over TLS, Unix sockets and HTTP/2 |
@@ -26,6 +27,7 @@ pub mod builder;
 pub mod cli;
 pub mod client;
 pub mod frames;
+pub mod gate;
 pub mod gateway;
 pub mod h2;
 pub mod one_stream;
