@@ -40,6 +40,8 @@ pub struct Records {
     pub bot_data: Option<PathBuf>,
     /// Query keys whose values may be recorded.
     pub query_values: Vec<String>,
+    /// Cookies whose values may be recorded, by name.
+    pub cookie_values: Vec<String>,
     /// Path prefixes whose requests are recorded durably before the upstream sees them.
     pub record_before_forward: Vec<String>,
     /// Field of the site's answers that names the account, for a keyed hash in the records.
