@@ -117,7 +117,10 @@ fn an_erasure_takes_the_persons_records_out_of_the_folder_and_nobody_elses() {
     // What was sent afterwards is recorded anew; once more there is only that to erase.
     anna.open("/anna-later");
     gateway.record("/anna-later");
-    assert_eq!(gateway.metric("kelisim_subject_tombstones", &["state=\"erased\""]), 1.0);
+    // The gateway looks at the book from time to time.
+    wait_for("the figure", || {
+        (gateway.metric("kelisim_subject_tombstones", &["state=\"erased\""]) == 1.0).then_some(())
+    });
     let gateway = gateway.crash_and_restart();
     assert_erased(&gateway, &before);
     gateway.record("/anna-later");
@@ -253,4 +256,33 @@ fn records_that_come_back_from_a_backup_stay_hidden_and_are_erased_again() {
         wait_for("them to be erased again", || (!holds_anna(&data)).then_some(()));
         gateway.finish();
     }
+}
+
+#[test]
+fn what_a_legal_hold_keeps_is_erased_only_with_a_reason_that_the_certificate_tells() {
+    let origin = site();
+    let hold = "[{ name = \"case 7\", from = 2020-01-01, until = 2120-01-01 }]";
+    let gateway = Gateway::build(&[&origin]).key("records.legal_hold", hold).start();
+    let data = gateway.data();
+    let (anna, _) = two_visitors(&gateway, 3);
+    let who = cookie(&anna);
+    let before = bolats(&data);
+    let rehearsal = subject(&data, "erase", &["--cookie", &who]);
+    assert!(rehearsal.code == 0 && rehearsal.out.contains("kept by legal hold case 7"), "{rehearsal:?}");
+    let refused = subject(&data, "erase", &["--cookie", &who, "--yes"]);
+    assert_eq!((refused.code, &*refused.out), (1, ""), "{refused:?}");
+    assert!(
+        refused.err.contains("legal hold case 7") && refused.err.contains("--despite-hold"),
+        "{refused:?}"
+    );
+    assert!(holds_anna(&data));
+    gateway.record("/anna/0");
+    assert_eq!(subject(&data, "erase", &["--cookie", &who, "--yes", "--despite-hold", " "]).code, 2);
+    let done =
+        subject(&data, "erase", &["--cookie", &who, "--yes", "--despite-hold", "order 12 of the court"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("set aside: order 12 of the court"), "{done:?}");
+    let log = std::fs::read_to_string(data.join("audit/audit.log")).expect("a log");
+    assert!(log.contains("despite a hold: order 12 of the court"));
+    assert_erased(&gateway, &before);
 }

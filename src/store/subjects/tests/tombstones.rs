@@ -99,3 +99,21 @@ fn a_gateway_that_does_not_answer_is_named() {
     drop(mark);
     assert_eq!(wait_until_seen(dir.path(), 1, Duration::from_millis(30)).expect("gone"), []);
 }
+
+#[test]
+fn what_killed_gateways_said_goes_when_the_next_one_starts() {
+    let dir = filled(1);
+    block_now(dir.path(), ANNA);
+    let said = |name: &str| dir.path().join(book::FOLDER).join(name);
+    for name in ["seen-000007", "seen-000008.new"] {
+        std::fs::write(said(name), "1 0\n").expect("written");
+    }
+    let (journal, _handle) = start(dir.path());
+    let deadline = clock::monotonic() + Duration::from_secs(30);
+    let there = |name: &str| said(name).exists();
+    while there("seen-000007") || there("seen-000008.new") || !there("seen-000002") {
+        assert!(clock::monotonic() < deadline, "they are still there, or the living one says nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(journal.stop());
+}
