@@ -327,7 +327,7 @@ fn cookie_values(records: &View<'_>, mistakes: &mut Mistakes) {
         let Value::Text(name) = value else { continue };
         let class = catalogue.classify(name.as_bytes());
         let lower = name.to_ascii_lowercase();
-        let fault = if name.is_empty() || name.bytes().any(|b| !b.is_ascii_graphic() || b";=".contains(&b)) {
+        let fault = if name.bytes().any(|b| !b.is_ascii_graphic() || b";=".contains(&b)) {
             Fault::new("no cookie has such a name").hint("the name as the browser sends it, such as \"lang\"")
         } else if class.protected
             || lower.starts_with("kelisim_")

@@ -380,7 +380,7 @@ mod tests {
         let there = address("8.8.8.8");
         let (found, asked) = cache.locate(&databases, &purpose, there);
         assert!(asked);
-        assert_eq!(&*found.databases, "country=2026-06-18");
+        assert_eq!(&*found.databases, "country=2026-06-17");
         assert!(!cache.locate(&databases, &purpose, there).1);
         let (found, asked) = cache.locate(&swapped, &purpose, there);
         assert!(asked);

@@ -188,7 +188,7 @@ fn strings_finds_no_address_no_user_agent_and_no_cookie_of_a_visitor_in_any_file
     run(&["subject", "block", "--account", bolat.account]);
     run(&["subject", "erase", "--address", anna.address, "--yes", "--certificate", &out("certificate.txt")]);
     secrets.extend(bolat.visit(&gateway, Protocol::Http1, "fifth"));
-    gateway.finish();
+    let _folder = gateway.finish_and_keep();
     for person in &PERSONS {
         let packed: IpAddr = person.address.parse().unwrap();
         let mapped = match packed {

@@ -352,7 +352,7 @@ fn no_cookie_of_a_login_and_none_of_advertising_can_be_recorded_with_its_value()
     for name in ["_fbp", "_gcl_au"] {
         assert!(listed(name).is_some_and(|said| said.contains("advertising")), "{name}");
     }
-    for name in ["", "a b", "a;b", "a=b"] {
+    for name in ["a b", "a;b", "a=b"] {
         assert!(listed(name).is_some_and(|said| said.contains("no cookie has such a name")), "{name:?}");
     }
     for name in ["lang", "theme", "residence", "_ga"] {
