@@ -103,7 +103,7 @@ fn read(data: &Path, purpose: &str, words: &[&str], form: Form, filter: &[&str])
         Form::Text | Form::Named | Form::People => said.out,
         Form::Parquet => {
             let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).expect("a table"));
-            text(reader.and_then(|reader| reader.build()).expect("Parquet"))
+            text(reader.expect("Parquet").build().expect("Parquet"))
         }
         Form::Arrow => {
             let reader = arrow_ipc::reader::FileReader::try_new(File::open(&file).expect("a table"), None);
