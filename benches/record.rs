@@ -1,7 +1,8 @@
 //! What a record costs: encoding, the way through the journal and back, and reading.
 //!
 //! `encode` must stay below 1.5 µs; the run fails otherwise. `round_trip` is one worker with so many requests waiting
-//! at once at level `group`, all costs of worker, writer and disk cache included.
+//! at once at level `group`, all costs of worker, writer and disk cache included. `agent` is what a user agent says, for
+//! one that is new and for one that is known.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use kelisim::agents::{Agents, parse};
 use kelisim::audit::AuditLog;
 use kelisim::clock::{self, Timestamp};
 use kelisim::config::Durability;
 use kelisim::record::{Column, Event, ListBuf, Projection, Purpose};
 use kelisim::seal::{Keyring, LocalKeys};
 use kelisim::store::query::{Ask, Filter, open_read};
-use kelisim::store::{Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
+use kelisim::store::{Enrich as _, Facts, Journal, JournalOptions, Outcome, Reader, Recorder, TimeRange};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -161,6 +163,38 @@ fn round_trip(c: &mut Criterion) {
     group.finish();
 }
 
+fn agent(c: &mut Criterion) {
+    let text = |n: u32| {
+        format!(
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36"
+        )
+    };
+    let mut group = c.benchmark_group("agent");
+    let mut n = 0;
+    group.bench_function("new", |b| {
+        b.iter_batched_ref(
+            || {
+                n += 1;
+                text(n)
+            },
+            |text| black_box(parse(text.as_bytes())),
+            BatchSize::SmallInput,
+        );
+    });
+    let (mut agents, known, mut fields) = (Agents::built_in(), text(142), Vec::new());
+    let facts = Facts { agent: Some(known.as_bytes()), ..Facts::default() };
+    agents.fields(&facts, &mut fields);
+    assert!(!fields.is_empty());
+    group.bench_function("known", |b| {
+        b.iter(|| {
+            fields.clear();
+            agents.fields(&facts, &mut fields);
+            black_box(fields.len())
+        });
+    });
+    group.finish();
+}
+
 /// Processor time of the writer thread so far; zero where the system does not tell.
 fn writer_cpu() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
@@ -217,5 +251,5 @@ fn scan(c: &mut Criterion) {
 const BUDGET: Duration = Duration::from_nanos(1500);
 const ROWS: u64 = 200_000;
 
-criterion_group!(benches, encode, round_trip, scan);
+criterion_group!(benches, encode, round_trip, agent, scan);
 criterion_main!(benches);

@@ -1,8 +1,8 @@
 //! What is known of one request, from admission to its record.
 //!
 //! An [`Exchange`] begins when the site is known and ends with exactly one record, whether the answer was completed,
-//! refused or given up. Each step adds its own facts. Never holds a body, a cookie's value or a credential. Bound: a
-//! head's worth of text.
+//! refused or given up. Each step adds its own facts. Never holds a body, a credential, or the value of a cookie that the
+//! operator did not list. Bound: a head's worth of text.
 
 mod cookies;
 
@@ -188,7 +188,7 @@ impl Exchange {
         if carried.is_empty() {
             return;
         }
-        self.cookies = CookieFacts::of(carried, filtered);
+        self.cookies = CookieFacts::of(carried, filtered, &self.state.config.records.cookie_values);
         if filtered.oversize {
             self.worker.metrics.cookies_oversize();
         }

@@ -60,6 +60,9 @@ impl Source for JournalSource {
         }
         out.gauge(table::JOURNAL_UNSYNCED, [], stats.unsynced_age(clock::now()).as_secs_f64());
         out.counter(table::JOURNAL_AGENTS_SKIPPED, [], stats.agents_skipped.load(Relaxed));
+        for (tag, result, count) in stats.tags() {
+            out.counter(table::JOURNAL_TAGS, [tag, result], count);
+        }
         out.counter(table::JOURNAL_TORN, [], stats.torn_bytes.load(Relaxed));
         out.gauge(table::JOURNAL_FILES, [], stats.files.load(Relaxed) as f64);
         out.gauge(table::JOURNAL_SIZE, [], stats.journal_bytes.load(Relaxed) as f64);

@@ -117,6 +117,8 @@ families! {
         = "Keys that seal records: those that live, and those that were destroyed.";
     JOURNAL_AGENTS_SKIPPED: Counter "kelisim_journal_agents_skipped_total" []
         = "Records whose user agent was not parsed because the batch's time for it was used up.";
+    JOURNAL_TAGS: Counter "kelisim_journal_tags_total" ["tag", "result"]
+        = "Tags of visits and of persons that a record needed: hit (known), miss (made), evicted (made in the place of another).";
     AGENT_CACHE: Counter "kelisim_agent_cache_total" ["result"]
         = "User agents looked up in the caches of what they say: hit, miss, evicted, given_up (took too long), learned (parsed beside the writer).";
     AGENT_COMPLETED: Counter "kelisim_agent_completed_records_total" []

@@ -70,6 +70,7 @@ impl Source for JournalAndGeo {
         out.counter(JOURNAL_ERRORS, ["fsync"], 0);
         out.gauge(RECORD_KEYS, ["sec", "live"], 30.0);
         out.counter(JOURNAL_AGENTS_SKIPPED, [], 0);
+        out.counter(JOURNAL_TAGS, ["visit", "hit"], 7);
         out.counter(AGENT_CACHE, ["hit"], 1);
         out.counter(AGENT_COMPLETED, [], 0);
         out.counter(AGENT_DATA_LOADS, ["bot", "ok"], 1);

@@ -331,30 +331,3 @@ const CRAWLERS_SEEN: u64 = 95;
 const SAME_CATEGORY: u64 = 92;
 /// Of a thousand browsers, how many have the family, its version, the system, its version, and are no bots.
 const BROWSERS_AGREE: [u64; 5] = [970, 970, 980, 980, 990];
-
-#[test]
-#[ignore = "a measurement: run it in a release build"]
-fn measure() {
-    use crate::store::{Enrich as _, Facts};
-    let text = |n: u32| {
-        format!(
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{n}.0.0.0 Safari/537.36"
-        )
-    };
-    let begun = std::time::Instant::now();
-    (0..100_000).for_each(|n| {
-        std::hint::black_box(parse(text(n).as_bytes()));
-    });
-    eprintln!("uncached: {} ns", begun.elapsed().as_nanos() / 100_000);
-    let mut agents = super::super::Agents::built_in();
-    let text = text(142);
-    let facts = Facts { agent: Some(text.as_bytes()), ..Facts::default() };
-    let mut out = Vec::new();
-    let begun = std::time::Instant::now();
-    (0..1_000_000).for_each(|_| {
-        out.clear();
-        agents.fields(&facts, &mut out);
-        std::hint::black_box(out.len());
-    });
-    eprintln!("cached: {} ns", begun.elapsed().as_nanos() / 1_000_000);
-}

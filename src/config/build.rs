@@ -264,6 +264,7 @@ fn records(table: &View<'_>) -> Result<Records, Missing> {
         user_agent_data: table.maybe("user_agent_data"),
         bot_data: table.maybe("bot_data"),
         query_values: table.all("query_values"),
+        cookie_values: table.all("cookie_values"),
         record_before_forward: table.all("record_before_forward"),
         account_header: table.maybe("account_header"),
         node: table.take("node")?,

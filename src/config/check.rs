@@ -17,6 +17,8 @@ use super::syntax::{show_duration, show_size};
 use super::value::Value;
 use super::walk::{Entry, Values, View};
 use super::{Endpoint, ListenAddress, consent};
+use crate::cookies::Category;
+use crate::cookies::catalogue::Catalogue;
 use crate::record::route::MOST_ROUTES;
 
 /// Texts of files, by path.
@@ -278,6 +280,7 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
             .hint("let the site send a field of its own, such as x-account");
         mistakes.add(&entry.place, records.path_of("account_header"), fault);
     }
+    cookie_values(records, mistakes);
     let retention = records.table("retention");
     let minimum = records.table("minimum");
     // What is longer holds, and is where a mistake is told.
@@ -312,6 +315,52 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
         }
     }
 }
+
+/// Whoever reads such a value could take somebody's place, or follow them without consent.
+fn cookie_values(records: &View<'_>, mistakes: &mut Mistakes) {
+    let listed = records.list("cookie_values");
+    if listed.is_empty() {
+        return;
+    }
+    let catalogue = Catalogue::builtin();
+    for (i, (value, place)) in listed.iter().enumerate() {
+        let Value::Text(name) = value else { continue };
+        let class = catalogue.classify(name.as_bytes());
+        let lower = name.to_ascii_lowercase();
+        let fault = if name.bytes().any(|b| !b.is_ascii_graphic() || b";=".contains(&b)) {
+            Fault::new("no cookie has such a name").hint("the name as the browser sends it, such as \"lang\"")
+        } else if class.protected
+            || lower.starts_with("kelisim_")
+            || lower.ends_with("sid")
+            || OF_LOGINS.iter().any(|word| lower.contains(word))
+        {
+            Fault::new(format!("`{}` is a cookie of logins, carts or protection", shown(name)))
+                .hint("its value is never recorded: whoever read it could take the visitor's place")
+        } else if class.category == Category::Advertising {
+            Fault::new(format!("`{}` is an advertising cookie", shown(name)))
+                .hint("its value is never recorded: it would follow the visitor")
+        } else {
+            continue;
+        };
+        mistakes.add(place, format!("{}[{i}]", records.path_of("cookie_values")), fault);
+    }
+}
+
+/// Parts of the names of cookies that stand for a login.
+const OF_LOGINS: [&str; 12] = [
+    "sess",
+    "auth",
+    "token",
+    "jwt",
+    "csrf",
+    "xsrf",
+    "login",
+    "logon",
+    "passw",
+    "secret",
+    "remember",
+    "credential",
+];
 
 fn legal_hold(hold: &View<'_>, mistakes: &mut Mistakes) {
     let day = |name| match hold.entry(name).map(|entry| (&entry.value, &entry.place)) {

@@ -532,6 +532,8 @@ pub static KEYS: &[Key] = &[
         list(&SEALED), Value("[]"),
         "Which sealed fields; empty for all. Facts without a person are held in any case."),
     key("records.query_values", list(&Kind::Text), Value("[]"), "Query keys whose values may be recorded."),
+    key("records.cookie_values", list(&Kind::Text), Value("[]"),
+        "Cookies whose values are recorded, sealed with class security, where they went to the site; none that log in, and none of advertising."),
     key("records.record_before_forward", list(&Kind::Prefix), Value("[]"),
         "Path prefixes whose requests are recorded durably before the site sees them."),
     key("records.account_header", Kind::Id(b"-"), Unset("none"),

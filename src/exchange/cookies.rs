@@ -1,6 +1,6 @@
-//! What the cookie steps leave for the record and for the answer: names and categories, never a value.
+//! What the cookie steps leave for the record and for the answer: names and categories, and values of listed cookies only.
 //!
-//! All lists of a request lie in one buffer. Decides nothing. Bound: five lists of [`crate::record::wire::TEXT_BYTES`].
+//! All lists of a request lie in one buffer. Decides nothing. Bound: six lists of [`crate::record::wire::TEXT_BYTES`].
 
 use crate::cookies::Category;
 use crate::cookies::parse::{Cookie, RequestCookies};
@@ -16,6 +16,7 @@ pub struct CookieFacts {
     stripped: ListSpan,
     expire: ListSpan,
     passed: ListSpan,
+    values: ListSpan,
     /// Names that the site was not allowed to set.
     pub blocked: ListBuf,
     /// Bytes of the browser's `Cookie` fields.
@@ -23,9 +24,9 @@ pub struct CookieFacts {
 }
 
 impl CookieFacts {
-    /// What is noted of the cookies of a request and of what became of them.
+    /// What is noted of the cookies of a request and of what became of them. `listed` are the names whose values are.
     #[must_use]
-    pub fn of(carried: &RequestCookies<'_>, filtered: &Outcome) -> Self {
+    pub fn of(carried: &RequestCookies<'_>, filtered: &Outcome, listed: &[String]) -> Self {
         let mut lists = Lists::default();
         let names = lists.gather(carried.iter().map(recorded_name));
         let categories = lists.gather_words(carried.iter().map(|cookie| word(cookie.class.category)));
@@ -37,8 +38,18 @@ impl CookieFacts {
         } else {
             ListSpan::default()
         };
+        let values = if listed.is_empty() {
+            ListSpan::default()
+        } else {
+            let went = |index| !filtered.stripped().any(|stripped| stripped == index);
+            let kept = carried
+                .iter()
+                .enumerate()
+                .filter(|(index, cookie)| is_listed(cookie, listed) && went(*index));
+            lists.gather(kept.map(|(_, cookie)| cookie.raw))
+        };
         let bytes = carried.bytes() as u64;
-        Self { lists, names, categories, stripped, expire, passed, blocked: ListBuf::new(), bytes }
+        Self { lists, names, categories, stripped, expire, passed, values, blocked: ListBuf::new(), bytes }
     }
 
     /// Names that the browser sent.
@@ -59,6 +70,12 @@ impl CookieFacts {
         self.lists.get(self.stripped)
     }
 
+    /// Listed cookies that went to the site, with their values.
+    #[must_use]
+    pub fn values(&self) -> List<'_> {
+        self.lists.get(self.values)
+    }
+
     /// Names of advertising cookies that the request carried and that the browser should not hold.
     #[must_use]
     pub fn expire(&self) -> List<'_> {
@@ -75,6 +92,13 @@ impl CookieFacts {
 /// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.
 fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
     if cookie.is_named() { cookie.name } else { b"" }
+}
+
+/// Whether the value of a cookie may be recorded. The configuration's check has refused bad names; the operator's rules
+/// may say more than the built-in ones did.
+fn is_listed(cookie: &Cookie<'_>, listed: &[String]) -> bool {
+    let bad = cookie.class.protected || cookie.class.category == Category::Advertising;
+    !bad && cookie.is_named() && listed.iter().any(|name| name.as_bytes() == cookie.name)
 }
 
 fn is_advertising(cookie: &Cookie<'_>) -> bool {

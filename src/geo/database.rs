@@ -171,8 +171,13 @@ impl Database {
         self.ask(ip, |found| country_in(found, self.shape))
     }
 
-    pub(super) fn asn(&self, ip: IpAddr) -> Looked<u32> {
-        self.ask(ip, asn_in)
+    /// The autonomous system, and its organisation if the file tells it.
+    pub(super) fn asn(&self, ip: IpAddr) -> Looked<(u32, Option<&str>)> {
+        self.ask(ip, |found| {
+            let Some(asn) = asn_in(found)? else { return Ok(None) };
+            // A text for people: one that cannot be read costs no number.
+            Ok(Some((asn, found.decode_path(&ASN_ORGANISATION).unwrap_or_default())))
+        })
     }
 
     /// The network of the file that an address lies in, for an operator's look-up.
@@ -325,6 +330,7 @@ const REGISTERED_COUNTRY: [PathElement<'static>; 2] =
     [PathElement::Key("registered_country"), PathElement::Key("iso_code")];
 const FLAT_COUNTRY: [PathElement<'static>; 1] = [PathElement::Key("country_code")];
 const ASN: [PathElement<'static>; 1] = [PathElement::Key("autonomous_system_number")];
+const ASN_ORGANISATION: [PathElement<'static>; 1] = [PathElement::Key("autonomous_system_organization")];
 const DAY: u64 = 86_400;
 
 const SHIPPED: &[u8] = include_bytes!("../../geoip/country.mmdb");

@@ -115,8 +115,8 @@ fn text(text: &str) -> Vec<u8> {
 fn networks_are_numbered() {
     let Some(corpus) = corpus() else { return };
     let database = Database::open(Role::Asn, &corpus.join("test-data/GeoLite2-ASN-Test.mmdb")).unwrap();
-    assert!(database.asn(ip("1.0.0.1")) == Looked::Hit(15169));
-    assert!(database.asn(ip("1.128.0.1")) == Looked::Hit(1221));
+    assert!(database.asn(ip("1.0.0.1")) == Looked::Hit((15169, Some("Google Inc."))));
+    assert!(database.asn(ip("1.128.0.1")) == Looked::Hit((1221, Some("Telstra Pty Ltd"))));
     assert_eq!(database.network(ip("1.0.0.1")).unwrap().to_string(), "1.0.0.0/24");
 }
 

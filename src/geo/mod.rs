@@ -11,6 +11,7 @@ pub mod watch;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::config::{CountryDatabase, Geoip};
 use crate::identify::address::ClientAddress;
 use crate::risk::SecurityPurpose;
+use crate::seal::Day;
 
 use database::{Database, OpenError};
 use network::HostingAsns;
@@ -55,6 +57,8 @@ pub struct Databases {
     country: Option<Arc<Database>>,
     asn: Option<Arc<Database>>,
     hosting: Arc<HostingAsns>,
+    /// What records name the set by.
+    version: String,
     /// Unique in the process, so that a cache entry of an older set can never be taken for one of this set.
     generation: u64,
 }
@@ -136,12 +140,9 @@ impl Databases {
         let warnings =
             country.iter().chain(asn.iter()).flat_map(|database| warnings_of(database, now)).collect();
         let hosting = Arc::new(HostingAsns::shipped());
-        let databases = Self {
-            country: country.map(Arc::new),
-            asn: asn.map(Arc::new),
-            hosting,
-            generation: next_generation(),
-        };
+        let (country, asn) = (country.map(Arc::new), asn.map(Arc::new));
+        let version = version(country.as_deref(), asn.as_deref());
+        let databases = Self { country, asn, hosting, version, generation: next_generation() };
         Ok((databases, warnings))
     }
 
@@ -152,6 +153,7 @@ impl Databases {
             country: None,
             asn: None,
             hosting: Arc::new(HostingAsns::shipped()),
+            version: String::new(),
             generation: next_generation(),
         }
     }
@@ -159,16 +161,27 @@ impl Databases {
     /// Where an address is. About 1,100 instructions; never fails: a miss, an error and a missing database all give
     /// an unknown place, told apart by [`Place::country_lookup`] for the counters.
     #[must_use]
-    pub fn locate(&self, _purpose: &SecurityPurpose, address: ClientAddress) -> Place {
+    pub fn locate(&self, purpose: &SecurityPurpose, address: ClientAddress) -> Place {
+        self.locate_whole(purpose, address).0
+    }
+
+    /// The same, with the organisation of the network as far as the database tells it.
+    fn locate_whole(&self, _purpose: &SecurityPurpose, address: ClientAddress) -> (Place, Option<&str>) {
         let ip = address.ip();
         let country = self.country.as_ref().map_or(Looked::Off, |database| database.country(ip));
         let asn = self.asn.as_ref().map_or(Looked::Off, |database| database.asn(ip));
+        let (asn, organisation) = match asn {
+            Looked::Hit((asn, organisation)) => (Looked::Hit(asn), organisation),
+            Looked::Miss => (Looked::Miss, None),
+            Looked::Error => (Looked::Error, None),
+            Looked::Off => (Looked::Off, None),
+        };
         let category = match asn {
             Looked::Hit(asn) if self.hosting.contains(asn) => NetworkCategory::Hosting,
             Looked::Hit(_) => NetworkCategory::Isp,
             Looked::Miss | Looked::Error | Looked::Off => NetworkCategory::Unknown,
         };
-        Place::new(country, asn, category)
+        (Place::new(country, asn, category), organisation)
     }
 
     /// The database that answers for a role.
@@ -189,13 +202,37 @@ impl Databases {
             Role::Country => next.country = Some(Arc::new(database)),
             Role::Asn => next.asn = Some(Arc::new(database)),
         }
+        next.version = version(next.country.as_deref(), next.asn.as_deref());
         next
     }
 }
 
+/// A place, and who says so.
+#[derive(Clone)]
+pub struct Found {
+    /// Where it is.
+    pub place: Place,
+    /// Organisation of the network.
+    pub(crate) organisation: Option<Rc<str>>,
+    /// The databases, by the days on which they were built; empty when there is none.
+    pub(crate) databases: Rc<str>,
+}
+
+/// What a set of databases is called in records.
+fn version(country: Option<&Database>, asn: Option<&Database>) -> String {
+    let day =
+        |database: &Database| Day::of(Timestamp::from_secs(i64::try_from(database.built()).unwrap_or(0)));
+    let all = country.into_iter().chain(asn).map(|d| format!("{}={}", d.role(), day(d)));
+    all.collect::<Vec<_>>().join(" ")
+}
+
 /// The place of the address last asked for on one connection. It forgets by itself when the databases are swapped.
-#[derive(Debug, Default)]
-pub struct LookupCache(Option<(ClientAddress, u64, Place)>);
+#[derive(Default)]
+pub struct LookupCache {
+    last: Option<(ClientAddress, u64, Found)>,
+    /// The name of the databases, in memory that only this thread counts the users of.
+    named: Option<(u64, Rc<str>)>,
+}
 
 impl LookupCache {
     /// Like [`Databases::locate`]; `true` beside the place when the databases were really asked.
@@ -204,16 +241,42 @@ impl LookupCache {
         databases: &Databases,
         purpose: &SecurityPurpose,
         address: ClientAddress,
-    ) -> (Place, bool) {
-        if let Some((cached, generation, place)) = self.0
-            && cached == address
-            && generation == databases.generation
+    ) -> (Found, bool) {
+        if let Some((cached, generation, found)) = &self.last
+            && *cached == address
+            && *generation == databases.generation
         {
-            return (place, false);
+            return (found.clone(), false);
         }
-        let place = databases.locate(purpose, address);
-        self.0 = Some((address, databases.generation, place));
-        (place, true)
+        let (place, organisation) = databases.locate_whole(purpose, address);
+        let found =
+            Found { place, organisation: organisation.map(Rc::from), databases: self.name(databases) };
+        self.last = Some((address, databases.generation, found.clone()));
+        (found, true)
+    }
+
+    fn name(&mut self, databases: &Databases) -> Rc<str> {
+        match &self.named {
+            Some((generation, name)) if *generation == databases.generation => Rc::clone(name),
+            _ => {
+                let name = Rc::from(&*databases.version);
+                Rc::clone(&self.named.insert((databases.generation, name)).1)
+            }
+        }
+    }
+}
+
+/// Redacted: it is about a person.
+impl fmt::Debug for LookupCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LookupCache(..)")
+    }
+}
+
+/// Redacted: it is about a person.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Found(..)")
     }
 }
 
@@ -315,11 +378,13 @@ mod tests {
         let mut cache = LookupCache::default();
         let purpose = risk::test_purpose();
         let there = address("8.8.8.8");
-        assert!(cache.locate(&databases, &purpose, there).1);
-        assert!(!cache.locate(&databases, &purpose, there).1);
-        let (place, asked) = cache.locate(&swapped, &purpose, there);
+        let (found, asked) = cache.locate(&databases, &purpose, there);
         assert!(asked);
-        assert_eq!(place.country(&purpose), None);
+        assert_eq!(&*found.databases, "country=2026-06-17");
+        assert!(!cache.locate(&databases, &purpose, there).1);
+        let (found, asked) = cache.locate(&swapped, &purpose, there);
+        assert!(asked);
+        assert_eq!((found.place.country(&purpose), &*found.databases), (None, ""));
         assert!(cache.locate(&databases, &purpose, address("1.1.1.1")).1, "another address");
     }
 }

@@ -145,6 +145,7 @@ fn with_event<T>(
         cookie_bytes: (exchange.cookies.bytes > 0).then_some(exchange.cookies.bytes),
         cookies_stripped: exchange.cookies.stripped(),
         set_cookie_blocked: exchange.cookies.blocked.as_list(),
+        cookie_values: exchange.cookies.values(),
         decisions: list(decisions),
         risk_action: exchange.risk.as_ref().map(|risk| risk.applied.action.label().as_bytes()),
         client_address: Some(exchange.admitted.client.ip()),
@@ -180,6 +181,9 @@ fn with_event<T>(
     if let Some(risk) = &exchange.risk {
         let (purpose, place) = risk.located.evidence();
         let mut fraud = Fraud::new(purpose);
+        fraud.as_org = risk.located.organisation(purpose).map(str::as_bytes);
+        fraud.geo_data = risk.located.databases().map(str::as_bytes);
+        event.geo_precision = fraud.geo_data.map(|_| &b"full"[..]);
         fraud.country = place.country(purpose).map(str::as_bytes);
         fraud.asn = place.asn(purpose).map(u64::from);
         let category = place.category(purpose);

@@ -2,7 +2,8 @@
 //!
 //! The table makes [`COLUMNS`], the structs [`Event`], [`Fraud`] and [`Ads`], and the encoder: a field that is not in
 //! it cannot be recorded. Location and risk can be filled only with a [`SecurityPurpose`], campaign data only with a
-//! permit. Never holds a body, a credential or a cookie's value. Bound: [`RECORD_BYTES`].
+//! permit. Never holds a body, a credential, or the value of a cookie that the operator did not list. Bound:
+//! [`RECORD_BYTES`].
 
 use super::list::List;
 use super::wire::{self, Field as _, Writer};
@@ -408,12 +409,16 @@ columns! {
             forwarded_chain: List = 182 "client.forwarded_chain";
             /// Network of the visitor: /24 or /48.
             client_net: Text = 183 "client.net";
+            /// How much of the address the location was looked up by: `full`; absent when there was no look-up.
+            geo_precision: Text = 189 "geo.precision";
             /// Keyed hash of the visitor's address, by which a person's records are found.
             subject_tag: Text = 185 "subject_tag";
         }
         "1.1.2 cookie data", "security, finding a person's records" => {
             /// Keyed hash of the visitor cookie.
             visitor_tag: Text = 184 "visitor.tag";
+            /// Cookies that the configuration lists (`records.cookie_values`), as `name=value`, if they went to the site.
+            cookie_values: List = 188 "cookie.values";
             /// Keyed hash of the visitor cookie's id, which does not change with the cookie's key.
             subject_visitor: Text = 186 "subject_tag.visitor";
         }
@@ -428,6 +433,10 @@ columns! {
             country: Text = 200 "geo.country.iso_code";
             /// Number of the autonomous system.
             asn: U64 = 80 "as.number";
+            /// Organisation of the autonomous system; absent when the database does not tell it.
+            as_org: Text = 205 "as.org";
+            /// The databases that were asked, by the day on which each was built: `country=2026-06-27 asn=2026-07-01`.
+            geo_data: Text = 204 "geo.db_version";
             /// Sort of network: `isp`, `hosting`; absent when not known.
             ip_class: Text = 203 "ip.class";
         }

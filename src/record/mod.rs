@@ -1,8 +1,8 @@
 //! What is written down about a request: one typed event, its columns and how they are read back.
 //!
 //! [`event`] holds the one table of columns; a field that is not in it cannot be recorded. [`row`] reads a record and
-//! shows only the classes that a [`Purpose`] opens. Never keeps a body, a credential or a cookie's value, never
-//! touches the disk. Bound: [`event::RECORD_BYTES`] per record, [`wire::TEXT_BYTES`] per field.
+//! shows only the classes that a [`Purpose`] opens. Never keeps a body, a credential, or the value of a cookie that the
+//! operator did not list; never touches the disk. Bound: [`event::RECORD_BYTES`] per record, [`wire::TEXT_BYTES`] per field.
 
 pub mod access_log;
 pub mod decisions;

@@ -83,8 +83,9 @@ impl Assessor {
         cache: &mut LookupCache,
         visit: &Visit<'_>,
     ) -> Assessed {
-        let (place, asked) = cache.locate(databases, &self.purpose, visit.address);
-        let located = Located::new(place, SecurityPurpose(()));
+        let (found, asked) = cache.locate(databases, &self.purpose, visit.address);
+        let place = found.place;
+        let located = Located::new(found, SecurityPurpose(()));
         let facts = Facts {
             address: self.address_key(visit),
             subject: self.subject_key(visit),

@@ -24,8 +24,8 @@ mod velocity;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::geo::Databases;
 use crate::geo::place::Place;
+use crate::geo::{Databases, Found, LookupCache};
 use crate::identify::address::ClientAddress;
 
 pub use action::{Action, Actions, Applied, decide_action};
@@ -41,25 +41,37 @@ pub struct SecurityPurpose(());
 /// A place together with the purpose it was looked up for. Its only reader besides this module is the encoder of the
 /// record's `fraud` section; nothing can be serialised or printed from it without taking it apart on purpose.
 pub struct Located {
-    place: Place,
+    found: Found,
     purpose: SecurityPurpose,
 }
 
 impl Located {
-    const fn new(place: Place, purpose: SecurityPurpose) -> Self {
-        Self { place, purpose }
+    const fn new(found: Found, purpose: SecurityPurpose) -> Self {
+        Self { found, purpose }
     }
 
     /// What the record's `fraud` section needs to be written.
     #[must_use]
     pub const fn evidence(&self) -> (&SecurityPurpose, &Place) {
-        (&self.purpose, &self.place)
+        (&self.purpose, &self.found.place)
     }
 
     /// The place, which tells nothing without a purpose.
     #[must_use]
     pub const fn place(&self) -> &Place {
-        &self.place
+        &self.found.place
+    }
+
+    /// The organisation of the network, as far as a database tells it. Purpose: security, fraud prevention.
+    #[must_use]
+    pub fn organisation(&self, _purpose: &SecurityPurpose) -> Option<&str> {
+        self.found.organisation.as_deref()
+    }
+
+    /// The databases that were asked, by the days on which they were built; `None` when there is none.
+    #[must_use]
+    pub fn databases(&self) -> Option<&str> {
+        Some(&*self.found.databases).filter(|name| !name.is_empty())
     }
 }
 
@@ -74,7 +86,8 @@ impl fmt::Debug for Located {
 #[must_use]
 pub fn operator_lookup(databases: &Databases, ip: IpAddr) -> Located {
     let purpose = SecurityPurpose(());
-    Located::new(databases.locate(&purpose, ClientAddress::from_resolved(ip)), purpose)
+    let (found, _) = LookupCache::default().locate(databases, &purpose, ClientAddress::from_resolved(ip));
+    Located::new(found, purpose)
 }
 
 #[cfg(test)]

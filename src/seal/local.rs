@@ -3,7 +3,8 @@
 //!
 //! Folders are 0700, files 0600; a wider folder is narrowed and the log says so. Everything that makes or destroys a
 //! key holds a lock on the folder, so two processes agree; reading needs none, since a key appears whole, by its name.
-//! A destroyed key is renamed to `.gone`, then wiped: the empty file that stays keeps its name from being given again.
+//! A destroyed key is renamed to `.gone`, then wiped: the empty file that stays keeps its name from being given again,
+//! until nothing can need it any more.
 //! Honest limit: whoever owns the folder can open everything, and wiped bytes can linger on flash and copy-on-write
 //! disks. Never shares a folder with a backup of the records. Bound: one file per class, day and generation.
 
@@ -222,6 +223,16 @@ impl KeyProvider for LocalKeys {
 
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         self.listed_all(GONE)
+    }
+
+    fn forget(&self, key: &KeyId) -> Result<bool, KeyError> {
+        let _lock = self.lock()?;
+        let gone = self.path(key, GONE);
+        match std::fs::remove_file(&gone).and_then(|()| disk::sync_folder(&gone)) {
+            Ok(()) => Ok(true),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(cause) => Err(failed(&gone, cause)),
+        }
     }
 
     fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError> {

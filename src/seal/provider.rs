@@ -40,7 +40,7 @@ pub trait KeyProvider: fmt::Debug + Send + Sync {
     fn rotate(&self, class: KeyClass, day: Day) -> Result<KeyId, KeyError>;
 
     /// Destroys a key, and with it everything that it wraps; `false` when there was nothing left to destroy. Its name is
-    /// remembered and never given again.
+    /// remembered, and never given again while it is.
     ///
     /// # Errors
     /// When it cannot be destroyed for certain; then it must be tried again.
@@ -66,6 +66,12 @@ pub trait KeyProvider: fmt::Debug + Send + Sync {
     /// # Errors
     /// When they cannot be listed.
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError>;
+
+    /// Forgets the name of a destroyed key: nothing that it wrapped is left. `false` when it was not remembered.
+    ///
+    /// # Errors
+    /// When it cannot be forgotten.
+    fn forget(&self, key: &KeyId) -> Result<bool, KeyError>;
 
     /// The versions of a lasting key, the newest last; the first one is made when there is none.
     ///

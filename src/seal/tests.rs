@@ -85,6 +85,9 @@ fn a_destroyed_key_is_gone_and_its_name_with_it() {
     let next = keys.current(KeyClass::Diag, day()).expect("a key");
     assert_eq!(next.generation, 1, "the destroyed key's name was given again");
     assert!(ring.unwrap(&id, &wrapped).expect("no error").is_none());
+    assert!(keys.forget(&id).expect("forgotten") && !keys.forget(&id).expect("nothing there"));
+    assert!(!keys.forget(&next).expect("it lives"));
+    assert_eq!((keys.list().expect("a list"), keys.destroyed().expect("a list")), (vec![next], vec![]));
     let never = KeyId { generation: 7, ..id };
     assert!(!keys.destroy(&never).expect("nothing there"));
     assert!(matches!(ring.unwrap(&never, &wrapped), Err(KeyError::Missing(k)) if k == never));

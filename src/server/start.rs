@@ -36,6 +36,7 @@ use crate::listen::tls::{CertificateError, Store};
 use crate::record::access_log::{self, AccessLog};
 use crate::risk::{self, Assessor};
 use crate::snapshot::{Shared, Snapshot};
+use crate::store::holds::Holds;
 use crate::store::lent;
 use crate::store::segments::{Compactor, CompactorOptions};
 use crate::store::{self, Journal, JournalOptions, Terms};
@@ -337,9 +338,13 @@ fn compactor(config: &Config, journal: &Journal, agents: &Arc<AgentData>) -> Res
     if let Err(error) = lent::sweep(&config.records.dir.join(lent::FOLDER)) {
         tracing::warn!(%error, "what an earlier `kelisim logs sql` left could not be removed");
     }
+    let terms = Terms::from_config(&config.records);
+    // Commands that erase read no configuration.
+    let told = Holds::of(&terms).write(&config.records.dir);
+    told.map_err(|source| StartError::Data { path: config.records.dir.clone(), source })?;
     let options = CompactorOptions {
         dir: config.records.dir.clone(),
-        terms: Terms::from_config(&config.records),
+        terms,
         max_bytes: config.records.max_bytes,
         segments: config.records.segments,
     };

@@ -78,6 +78,8 @@ impl Enriched {
     /// Records of that day come next.
     pub(super) fn begin(&mut self, stats: &Stats, day: Day) {
         stats.agents_skipped.fetch_add(self.by.begin(), Relaxed);
+        // Of the batch before.
+        stats.count_tags([self.visits.take_found(), self.linking.take_found()]);
         self.visits.begin(day);
     }
 

@@ -16,6 +16,7 @@ pub mod files;
 pub mod follow;
 pub mod frame;
 pub mod head;
+pub mod holds;
 pub mod journal;
 pub mod lent;
 mod lock;

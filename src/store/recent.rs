@@ -4,7 +4,7 @@
 //! 1999; RFC 4418), twice, with keys one block apart: whatever two texts are, their names are the same for at most one in
 //! 2¹²⁶ of all keys. The keys are random for each process and no name leaves this file, so nobody can choose two
 //! identifiers that meet. Never decides what a tag is. Bound: [`SLOTS`] tags; a newer one takes the place of an older, one
-//! of the [`WAYS`] where it may be.
+//! of the [`WAYS`] where it may be, and is counted.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,12 +12,22 @@ use std::hash::{BuildHasher as _, RandomState};
 pub(super) struct Recent<T> {
     names: Names,
     slots: Vec<Option<(Name, T)>>,
+    found: Found,
+}
+
+/// How often a tag was known, made, and made in the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) hits: u64,
+    pub(super) misses: u64,
+    pub(super) evicted: u64,
 }
 
 impl<T> Recent<T> {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self { names: Names::new(), slots: std::iter::repeat_with(|| None).take(SLOTS).collect() }
+        let slots = std::iter::repeat_with(|| None).take(SLOTS).collect();
+        Self { names: Names::new(), slots, found: Found::default() }
     }
 
     /// The tag for the text of an identifier; made if it is not known.
@@ -27,10 +37,19 @@ impl<T> Recent<T> {
         let set = (name[0] >> 64) as usize % (SLOTS / WAYS) * WAYS;
         let set = &mut self.slots[set..set + WAYS];
         let known = set.iter().position(|slot| slot.as_ref().is_some_and(|(known, _)| *known == name));
+        self.found.hits += u64::from(known.is_some());
+        self.found.misses += u64::from(known.is_none());
         let free = || set.iter().position(Option::is_none);
         let at = known.or_else(free).unwrap_or((name[1] >> 64) as usize % WAYS);
-        set[at].take_if(|(known, _)| *known != name);
+        if set[at].take_if(|(known, _)| *known != name).is_some() {
+            self.found.evicted += 1;
+        }
         &set[at].get_or_insert_with(|| (name, make())).1
+    }
+
+    /// What was counted since this was asked before.
+    pub(super) fn take_found(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 
     /// Forgets all: the key of the tags is another one.
@@ -105,6 +124,8 @@ mod tests {
         assert_eq!(*recent.tag(b"a\0", || 3), 3);
         recent.clear();
         assert_eq!(*recent.tag(b"a", || 4), 4);
+        assert_eq!(recent.take_found(), Found { hits: 1, misses: 3, evicted: 0 });
+        assert_eq!(recent.take_found(), Found::default(), "told once");
     }
 
     #[test]
@@ -116,6 +137,15 @@ mod tests {
             }
         }
         assert_eq!(recent.slots.len(), SLOTS);
+        let held = recent.slots.iter().flatten().count() as u64;
+        let found = recent.take_found();
+        assert_eq!(found.hits + found.misses, 8 * SLOTS as u64);
+        assert_eq!(
+            found.misses - found.evicted,
+            held,
+            "every tag that was made is held or gave its place up"
+        );
+        assert!(found.evicted >= 3 * SLOTS as u64, "{found:?}");
     }
 
     #[test]

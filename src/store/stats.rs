@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::recent::Found;
 use crate::admin::cells::DurationHistogram;
 use crate::admin::metrics::{JOURNAL_FSYNC_SECONDS, JOURNAL_WRITE_SECONDS};
 use crate::clock::Timestamp;
@@ -86,6 +87,8 @@ pub struct Stats {
     oldest_unsynced: AtomicI64,
     /// Records whose user agent was not looked at, because the batch's time for it was used up.
     pub agents_skipped: AtomicU64,
+    /// Tags of visits and of persons: known, made, made in the place of another.
+    tags: [[AtomicU64; 3]; 2],
     /// Bytes cut off by recovery.
     pub torn_bytes: AtomicU64,
     /// Gauge: bytes of all journal files of the folder.
@@ -121,6 +124,7 @@ impl Default for Stats {
             file_errors: Default::default(),
             oldest_unsynced: Default::default(),
             agents_skipped: Default::default(),
+            tags: Default::default(),
             torn_bytes: Default::default(),
             journal_bytes: Default::default(),
             files: Default::default(),
@@ -174,6 +178,23 @@ impl Stats {
         match self.oldest_unsynced.load(Relaxed) {
             0 => Duration::ZERO,
             at => now.since(Timestamp::from_micros(at)),
+        }
+    }
+
+    /// How often the writer knew a tag of visits or of persons (`visit`, `subject`): by tag and result.
+    pub fn tags(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let tags = ["visit", "subject"].into_iter().zip(&self.tags);
+        tags.flat_map(|(of, counters)| {
+            let counts = ["hit", "miss", "evicted"].into_iter().zip(counters);
+            counts.map(move |(result, counter)| (of, result, counter.load(Relaxed)))
+        })
+    }
+
+    pub(super) fn count_tags(&self, found: [Found; 2]) {
+        for (counters, Found { hits, misses, evicted }) in self.tags.iter().zip(found) {
+            for (counter, n) in counters.iter().zip([hits, misses, evicted]) {
+                counter.fetch_add(n, Relaxed);
+            }
         }
     }
 

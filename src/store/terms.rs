@@ -86,6 +86,12 @@ impl Terms {
         self.kept.iter().chain(&self.least).copied().max().unwrap_or_default()
     }
 
+    /// Days for which a law demands that a record stays; 0 for none.
+    #[must_use]
+    pub const fn least(&self) -> u32 {
+        self.least[Class::Clear as usize]
+    }
+
     /// The named holds.
     #[must_use]
     pub fn holds(&self) -> &[Hold] {

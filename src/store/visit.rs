@@ -19,7 +19,7 @@ use ring::hmac;
 
 use super::disk;
 use super::enrich::Facts;
-use super::recent::Recent;
+use super::recent::{Found, Recent};
 use crate::clock::monotonic;
 use crate::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring};
 
@@ -64,6 +64,11 @@ impl VisitTags {
         if self.key.take_if(|(day, _)| *day != today).is_some() {
             self.recent.clear();
         }
+    }
+
+    /// How often a tag was known, since this was asked before.
+    pub(super) fn take_found(&mut self) -> Found {
+        self.recent.take_found()
     }
 
     /// Appends the encoded field of a record; nothing without a tag.

@@ -14,7 +14,7 @@ use crate::support::wire::End;
 use crate::support::{Answer, Gateway, Origin, missing};
 
 /// A folder of the collections, or `None` with a line that says what is skipped.
-fn corpus(name: &str) -> Option<PathBuf> {
+pub fn corpus(name: &str) -> Option<PathBuf> {
     let root =
         std::env::var_os("KELISIM_CORPORA").map_or_else(|| PathBuf::from("../shared/corpora"), PathBuf::from);
     let folder = root.join(name);

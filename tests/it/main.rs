@@ -28,8 +28,9 @@
 //! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
 //! | [`sql`] | what does DuckDB answer over the permitted rows, and what can it not reach? |
 //! | [`subject`] | one person: found, given out, blocked, erased, and nobody else touched |
-//! | [`crash`] | does every answer that arrived have its record, after `kill -9`? |
-//! | [`sealed`] | what lies on the disk, and which key opens it; a full disk |
+//! | [`promises`] | the five sentences of what is promised of records: `kill -9`, power, `fsync`, first recorded, counted |
+//! | [`crash`] | what a killed gateway leaves: told, cut, in nobody's way |
+//! | [`sealed`] | what lies on the disk, and which key opens it |
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
 //! | [`lifecycle`] | upgrades without a lost request, systemd |
@@ -71,6 +72,7 @@ mod life;
 mod lifecycle;
 mod limits;
 mod policy;
+mod promises;
 mod real_app;
 mod receipts;
 mod records;

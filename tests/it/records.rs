@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::corpora::corpus;
 use crate::support::{Answer, Gateway, Origin, Protocol, SESSION, Visitor, ask, cli, wait_for};
 
 const ADDRESS: &str = "127.0.0.1";
@@ -151,6 +152,63 @@ fn values_of_query_keys_are_recorded_only_where_the_operator_says_so() {
 }
 
 #[test]
+fn values_of_cookies_are_recorded_only_where_the_operator_says_so_and_opened_by_security_only() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("records.cookie_values", "[\"lang\", \"_ga\", \"ab\"]")
+        .key("cookies.actions.analytics", "\"strip\"")
+        .start();
+    let mut visitor = Visitor::with_ads(&gateway, Protocol::Http1);
+    for (name, value) in
+        [("lang", "kk"), ("theme", "secret-theme"), ("_ga", "secret-statistics"), ("ab", "7;")]
+    {
+        visitor.hold(name, value.trim_end_matches(';'));
+    }
+    visitor.open("/list");
+    gateway.record("/list");
+    let security = cli::records_for(&gateway.data(), "security");
+    assert_eq!(
+        security[0]["cookie.values"],
+        json!(["lang=kk", "ab=7"]),
+        "what was stripped did not go to the site"
+    );
+    assert!(!everything(&security).contains("secret"));
+    for purpose in ["support", "fraud", "diagnostics", "advertising"] {
+        let seen = cli::records_for(&gateway.data(), purpose);
+        assert_eq!(seen[0]["cookie.values"], Value::Null, "{purpose}");
+        assert!(!everything(&seen).contains("lang=kk"), "{purpose}");
+    }
+}
+
+#[test]
+fn the_network_is_told_by_name_and_every_location_by_the_database_it_is_from() {
+    let Some(corpus) = corpus("maxmind-db") else { return };
+    let origin = Origin::pages();
+    let file = corpus.canonicalize().expect("a folder").join("test-data/GeoLite2-ASN-Test.mmdb");
+    let gateway = Gateway::build(&[&origin])
+        .key("geoip.asn", &format!("{file:?}"))
+        .site("trusted_proxies = [\"127.0.0.0/8\"]")
+        .start();
+    for (page, address) in [("/known", "1.128.0.1"), ("/unknown", "192.0.2.1")] {
+        Visitor::new(&gateway, Protocol::Http1).always("x-forwarded-for", address).open(page);
+        gateway.record(page);
+    }
+    let fraud = cli::records_for(&gateway.data(), "fraud");
+    assert_eq!([&fraud[0]["as.number"], &fraud[0]["as.org"]], [&json!(1221), &json!("Telstra Pty Ltd")]);
+    assert_eq!([&fraud[1]["as.number"], &fraud[1]["as.org"]], [&Value::Null, &Value::Null]);
+    for record in &fraud {
+        let databases = record["geo.db_version"].as_str().expect("databases");
+        let days: Vec<_> = databases.split(' ').filter_map(|database| database.split_once('=')).collect();
+        assert_eq!([days[0].0, days[1].0], ["country", "asn"], "{databases}");
+        assert!(days.iter().all(|(_, day)| day.len() == 10), "{databases}");
+        assert_eq!(record["geo.precision"], Value::Null);
+    }
+    let security = cli::records_for(&gateway.data(), "security");
+    assert_eq!([&security[0]["geo.precision"], &security[0]["as.org"]], [&json!("full"), &Value::Null]);
+    assert!(!everything(&gateway.records()).contains("Telstra"));
+}
+
+#[test]
 fn a_tail_shows_requests_as_they_come() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
@@ -272,30 +330,6 @@ fn every_level_of_durability_keeps_records_over_a_clean_end() {
         assert_eq!(records.len(), 20, "{level}");
         drop(keep);
     }
-}
-
-#[test]
-fn on_chosen_paths_the_record_comes_before_the_request() {
-    let (known, knows) = std::sync::mpsc::channel::<std::path::PathBuf>();
-    let knows = std::sync::Mutex::new(knows);
-    let origin = Origin::start(move |seen| {
-        let data = knows.lock().unwrap().recv().expect("the folder");
-        let open = cli::records(&data, &["kind=open"]);
-        let found =
-            open.iter().filter(|r| r["url.path"] == "/pay" && r["request.id"] == seen_id(seen)).count();
-        Answer::text(found.to_string())
-    });
-    let gateway = Gateway::build(&[&origin]).key("records.record_before_forward", "[\"/pay\"]").start();
-    known.send(gateway.data()).unwrap();
-    assert_eq!(gateway.client().fetch(&ask("POST", "/pay").body("1")).text(), "1", "the site saw its record");
-    known.send(gateway.data()).unwrap();
-    assert_eq!(gateway.client().get("/else").text(), "0");
-    let access = gateway.record("/pay");
-    assert_eq!(access["record.kind"], "access");
-}
-
-fn seen_id(seen: &crate::support::Seen) -> &str {
-    seen.headers.one("x-request-id").unwrap_or_default()
 }
 
 #[test]

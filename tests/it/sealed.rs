@@ -1,11 +1,13 @@
-//! What the gateway leaves on the disk: nothing of a visitor in the clear, nothing that opens without its key; and what
-//! it does when the disk is full.
+//! What the gateway leaves on the disk: nothing of a visitor in the clear, nothing that opens without its key.
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{Gateway, HOST, Origin, ask, cli, missing, wait_for};
+use memchr::memmem;
+
+use crate::sql::duckdb;
+use crate::support::{Answer, Gateway, HOST, Origin, Protocol, Visitor, ask, cli, wait_for};
 
 const ADDRESS: &str = "127.0.0.1";
 const AGENT: &str = "SecretAgent/8.0 (never on the disk)";
@@ -88,6 +90,135 @@ fn nothing_of_a_visitor_lies_on_the_disk_in_the_clear() {
     assert!(seen.iter().any(|record| record["client.address"] == ADDRESS));
 }
 
+/// What `strings` must find of two visitors in no file of the data folder.
+const PERSONS: [Person; 2] = [
+    Person {
+        address: "2001:db8:77:1::1234",
+        net: "2001:db8:77:",
+        agent: "SecretAgent/8.1 (Anna)",
+        session: "session-of-anna",
+        account: "anna-4711",
+    },
+    Person {
+        address: "203.0.113.77",
+        net: "203.0.113.",
+        agent: "SecretAgent/8.2 (Bolat)",
+        session: "session-of-bolat",
+        account: "bolat-4712",
+    },
+];
+
+struct Person {
+    address: &'static str,
+    net: &'static str,
+    agent: &'static str,
+    session: &'static str,
+    account: &'static str,
+}
+
+impl Person {
+    /// Opens pages with and without consent; the cookies that they had at any time.
+    fn visit(&self, gateway: &Gateway, protocol: Protocol, page: &str) -> Vec<String> {
+        let mut visitor = Visitor::with_ads(gateway, protocol)
+            .always("user-agent", self.agent)
+            .always("x-forwarded-for", self.address)
+            .always("x-test-account", self.account);
+        visitor.hold("sessionid", self.session);
+        visitor.hold("theme", &format!("theme-of-{}", self.account));
+        let mut had = vec![visitor.cookies()];
+        visitor.open(&format!("/{page}/{}?email=mail-of-{}", self.account.len(), self.account));
+        had.push(visitor.cookies());
+        visitor.grant();
+        visitor.open(&format!("/{page}/granted"));
+        had.push(visitor.cookies());
+        visitor.withdraw();
+        had.push(visitor.cookies());
+        let pairs = had.iter().flat_map(|cookies| cookies.split("; "));
+        let values = pairs.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+        values.filter(|value| value.len() > 5).collect()
+    }
+}
+
+#[test]
+fn strings_finds_no_address_no_user_agent_and_no_cookie_of_a_visitor_in_any_file_of_the_data_folder() {
+    let origin = Origin::start(|seen| {
+        let account = seen.headers.one("x-test-account").unwrap_or_default();
+        Answer::page().header("X-Account", account).header("Set-Cookie", "cart=cart-value-of-somebody")
+    });
+    origin.grant_advertising(true);
+    origin.tolerate("x-test-account");
+    // Everything that writes is on; the access log is off, as it is unless somebody wants it.
+    let gateway = Gateway::build(&[&origin])
+        .key("records.account_header", "\"X-Account\"")
+        .key("records.record_before_forward", "[\"/first\"]")
+        .key("records.cookie_values", "[\"theme\"]")
+        .site("trusted_proxies = [\"127.0.0.0/8\"]")
+        .start();
+    let data = gateway.data();
+    let [anna, bolat] = &PERSONS;
+    let mut secrets = anna.visit(&gateway, Protocol::Http1, "first");
+    secrets.extend(bolat.visit(&gateway, Protocol::Http2, "second"));
+    // Into a segment, and more into the journal; the second process is killed.
+    let gateway = gateway.end_and_restart();
+    wait_for("a segment", || (gateway.metric("kelisim_segments", &[]) >= 1.0).then_some(()));
+    secrets.extend(anna.visit(&gateway, Protocol::Http2, "third"));
+    secrets.extend(bolat.visit(&gateway, Protocol::Http1, "fourth"));
+    let gateway = gateway.crash_and_restart();
+    // Every command that leaves something in the folder: the audit log, the register, tombstones, certificates.
+    let place = data.to_str().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let out = |name: &str| outside.path().join(name).display().to_string();
+    let run = |words: &[&str]| {
+        let said = cli::kelisim(&[words, &["--data", place, "--reason", "case 17"]].concat());
+        assert!([0, 1].contains(&said.code), "{words:?}: {said:?}");
+    };
+    let security = ["--purpose", "security"];
+    run(&[&["logs", "query", "ip:2001:db8:77::/48"], &security[..]].concat());
+    run(&[&["logs", "query", &format!("ip={}", bolat.address)], &security[..]].concat());
+    run(&["logs", "query", "--purpose", "diagnostics", "user_agent.original~SecretAgent"]);
+    let export = ["logs", "export", "--basis", "law", "--recipient", "court", "--addresses", "full"];
+    run(&[&export[..], &security, &["-o", &out("export.json")]].concat());
+    if let Some(duckdb) = duckdb() {
+        let statement = format!("SELECT count(*) FROM records WHERE client_address = '{}'", bolat.address);
+        let duckdb = duckdb.display().to_string();
+        run(&[&["logs", "sql", &statement, "--duckdb", &duckdb], &security[..]].concat());
+    }
+    run(&["subject", "find", "--address", anna.address, "--account", anna.account]);
+    run(&["subject", "block", "--address", bolat.address]);
+    run(&["subject", "block", "--account", bolat.account]);
+    run(&["subject", "erase", "--address", anna.address, "--yes", "--certificate", &out("certificate.txt")]);
+    secrets.extend(bolat.visit(&gateway, Protocol::Http1, "fifth"));
+    let _folder = gateway.finish_and_keep();
+    for person in &PERSONS {
+        let packed: IpAddr = person.address.parse().unwrap();
+        let mapped = match packed {
+            IpAddr::V4(four) => four.to_ipv6_mapped(),
+            IpAddr::V6(six) => six,
+        };
+        secrets.extend([person.address, person.net, person.agent, person.account].map(str::to_owned));
+        for (path, bytes) in files(&data) {
+            assert!(memmem::find(&bytes, &mapped.octets()).is_none(), "{} holds an address", path.display());
+        }
+    }
+    secrets.extend(["SecretAgent", "mail-of-", "theme-of-", "cart-value-of"].map(str::to_owned));
+    let all = files(&data);
+    for (path, bytes) in &all {
+        for secret in &secrets {
+            let found = memmem::find(bytes, secret.as_bytes());
+            assert!(found.is_none(), "{} holds {secret}", path.display());
+        }
+    }
+    // They were all looked at, and the export shows that there was something to find.
+    for part in ["journal/", "segments/", "keys/", "audit/", "subjects/", "receipts/", "visit/"] {
+        let inside = |path: &Path| path.strip_prefix(&data).is_ok_and(|path| path.starts_with(part));
+        assert!(all.iter().any(|(path, _)| inside(path)), "no file in {part}");
+    }
+    let export = std::fs::read_to_string(out("export.json")).unwrap();
+    for secret in [anna.address, bolat.address, "theme-of-anna"] {
+        assert!(export.contains(secret), "{secret}");
+    }
+}
+
 #[test]
 fn keys_lie_where_the_configuration_says_and_only_they_open_the_records() {
     let origin = Origin::pages();
@@ -166,64 +297,4 @@ fn a_data_folder_that_others_can_look_into_is_told() {
     // What is ours alone is narrowed; the folder itself is the operator's.
     assert_eq!((mode(&data.join("journal")), mode(&data.join("keys"))), (0o700, 0o700));
     assert_eq!(mode(&data), 0o755);
-}
-
-/// A file system of its own, gone with the test.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "kelisim-test"])
-            .arg(at)
-            .output();
-        mounted.is_ok_and(|said| said.status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Lazily: the gateway may still be ending.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-#[test]
-fn a_full_disk_costs_counted_records_and_no_answer() {
-    let origin = Origin::pages();
-    let builder = Gateway::build(&[&origin]).key("records.file_bytes", "\"1MiB\"");
-    let Some(small) = Small::mount(&builder.folder().join("records"), "8m") else {
-        return missing("a tmpfs that may be mounted");
-    };
-    let gateway = builder.start();
-    gateway.client().get("/before");
-    gateway.record("/before");
-    let ballast = small.0.join("ballast");
-    let fill = || {
-        let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
-        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-    };
-    let dropped = || {
-        let labels = ["kind=\"access\"", "reason=\"disk_full\""];
-        gateway.metric("kelisim_journal_dropped_records_total", &labels) as u64
-    };
-    let long = "x".repeat(4000);
-    wait_for("the disk to be full", || {
-        fill();
-        for n in 0..20 {
-            assert_eq!(gateway.client().get(&format!("/full/{n}/{long}")).status, 200);
-        }
-        (dropped() > 0).then_some(())
-    });
-    std::fs::remove_file(&ballast).unwrap();
-    wait_for("records again", || {
-        gateway.client().get("/after");
-        gateway.records().iter().any(|record| record["url.path"] == "/after").then_some(())
-    });
-    let lost = dropped();
-    let gaps = cli::records(&gateway.data(), &["kind=gap"]);
-    let told = gaps.iter().filter(|gap| gap["gap.reason"] == "disk_full" && gap["gap.kind"] == "access");
-    assert_eq!(told.filter_map(|gap| gap["gap.count"].as_u64()).sum::<u64>(), lost, "{gaps:?}");
-    gateway.finish();
 }

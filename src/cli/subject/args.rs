@@ -112,6 +112,10 @@ pub struct EraseArgs {
     /// these days can be opened any more
     #[arg(long)]
     pub rotate_day: bool,
+    /// Erase also what a legal hold or the minimum term keeps, for this reason: it goes into the audit log and the
+    /// certificate
+    #[arg(long, value_name = "TEXT")]
+    pub despite_hold: Option<String>,
     /// A new file for the certificate, readable for its owner only; default: standard output
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,

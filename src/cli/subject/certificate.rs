@@ -17,6 +17,8 @@ pub(super) struct Facts<'a> {
     pub(super) whose: &'a str,
     /// Why.
     pub(super) reason: &'a str,
+    /// Why although something kept the records.
+    pub(super) despite: Option<&'a str>,
     /// When it was ordered; records up to then were erased.
     pub(super) ordered: Timestamp,
     /// When it was done.
@@ -33,7 +35,7 @@ pub(super) struct Facts<'a> {
 
 /// The certificate as text.
 pub(super) fn certificate(facts: &Facts<'_>) -> String {
-    let Facts { id, whose, reason, ordered, finished, audit, folder, rotated, done } = facts;
+    let Facts { id, whose, reason, despite, ordered, finished, audit, folder, rotated, done } = facts;
     let records = total(&done.days).records;
     let mut text = String::from("CERTIFICATE OF ERASURE\n\n");
     let mut put = |title: &str, words: &str| {
@@ -49,6 +51,9 @@ pub(super) fn certificate(facts: &Facts<'_>) -> String {
     put("", &format!("{} torn pieces of journal files removed; the old files removed;", done.torn));
     put("", "afterwards every segment and journal file was searched: none is left");
     put("reason", &reason.escape_debug().to_string());
+    if let Some(why) = despite {
+        put("holds", &format!("legal holds and the minimum term were set aside: {}", why.escape_debug()));
+    }
     put("ordered", &ordered.to_string());
     put("done", &finished.to_string());
     put("system", &format!("kelisim {}, data folder {folder}", env!("CARGO_PKG_VERSION")));
@@ -80,6 +85,7 @@ mod tests {
             id: 4,
             whose: "1-Zm9vYmFyYmF6cXV4,1-YWJjZGVmZ2hpamts",
             reason: "request 17",
+            despite: rotated.then_some("order of the court"),
             ordered: Timestamp::from_secs(1_795_341_600),
             finished: Timestamp::from_secs(1_795_341_605),
             audit: 12,

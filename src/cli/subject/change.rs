@@ -13,7 +13,8 @@ use super::certificate::{Facts, certificate};
 use super::find::{counted, counts_table, total};
 use super::who::{Subject, ended};
 use crate::clock;
-use crate::store::subjects::{self, Erased};
+use crate::store::holds::Holds;
+use crate::store::subjects::{self, Erased, How};
 
 /// `subject block`.
 pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
@@ -61,21 +62,32 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
         }
         None => None,
     };
-    let grant = subject.grant("subject erase", &args.who.reason)?;
+    let why = match args.despite_hold.as_deref().map(str::trim) {
+        Some("") => return Err(Failure::Usage("--despite-hold must say why".to_owned())),
+        why => why,
+    };
+    let reason = args.who.reason.trim();
+    let entered = why.map_or_else(|| reason.to_owned(), |why| format!("{reason}; despite a hold: {why}"));
+    let grant = subject.grant("subject erase", &entered)?;
     let audit = grant.number();
     let done = subjects::erase(
         (subject.folder.as_path(), &subject.keys),
-        (&subject.person, args.rotate_day),
+        (&subject.person, How { rotate: args.rotate_day, despite_holds: why.is_some() }),
         clock::now,
         &|_| Ok(()),
         &mut |progress| eprintln!("{progress}"),
     );
+    if let (Err(_), Some(path)) = (&done, &args.certificate) {
+        // Nothing to certify: the name is free for the next try.
+        std::fs::remove_file(path).map_err(Failure::Output)?;
+    }
     let records = done.as_ref().map_or(0, |erased| total(&erased.done.days).records);
     let Erased { id, ordered, finished, done } = ended(grant, records, done.map_err(Failure::from))?;
     let text = certificate(&Facts {
         id,
         whose: &subject.tags,
-        reason: args.who.reason.trim(),
+        reason,
+        despite: why,
         ordered,
         finished,
         audit,
@@ -97,8 +109,12 @@ fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<
     let found = counted(subject, &grant);
     let records = found.as_ref().map_or(0, |days| total(days).records);
     let days = ended(grant, records, found)?;
+    let holds = Holds::read(&subject.folder).map_err(subjects::SubjectError::from)?;
+    let held = subjects::held_days(&holds, days.keys(), clock::now());
+    let held: String =
+        held.iter().map(|day| format!("{day}: --despite-hold must say why it goes all the same\n")).collect();
     let text = format!(
-        "{}\n{}nothing was erased; repeat with --yes to erase these records for good\n",
+        "{}\n{}{held}nothing was erased; repeat with --yes to erase these records for good\n",
         subject.tags,
         counts_table(&days)
     );

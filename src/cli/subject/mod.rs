@@ -43,7 +43,7 @@ impl From<SubjectError> for Failure {
     }
 }
 
-/// Runs a command and returns the process's exit code: 0 fine, 1 nobody was found, 2 wrong usage, 70 our own fault.
+/// Runs a command and returns the process's exit code: 0 fine, 1 nobody was found or something keeps the records, 2 wrong usage, 70 our own fault.
 #[must_use]
 pub fn run(args: &SubjectArgs) -> u8 {
     let mut out = io::stdout().lock();
@@ -74,6 +74,10 @@ fn told(failure: &Failure) -> u8 {
             eprintln!("error: {cause}\n  hint: without an entry in the audit log nothing is done");
         }
         Failure::Keys(cause) => eprintln!("error: {}", chain(cause)),
+        Failure::Subject(cause) if matches!(**cause, SubjectError::Held(_)) => {
+            eprintln!("error: {cause}\n  hint: --despite-hold says why they go all the same");
+            return 1;
+        }
         Failure::Subject(cause) => eprintln!("error: {}", chain(&**cause)),
         Failure::Output(cause) => eprintln!("error: the output cannot be written: {cause}"),
     }

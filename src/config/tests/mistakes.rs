@@ -336,3 +336,26 @@ fn an_array_of_tables_has_a_limit() {
     let told = one(&format!("[site.policy]\nversions = [{versions}]"));
     assert_eq!(told, "2:12 site[0].policy.versions: 1025 tables; at most 1024 are read");
 }
+
+#[test]
+fn no_cookie_of_a_login_and_none_of_advertising_can_be_recorded_with_its_value() {
+    let listed = |name: &str| {
+        let text = format!("{FINE}[records]\ncookie_values = [{name:?}]\n");
+        parse_pure(text.as_bytes()).err().map(|problems| problems.list()[0].message.clone())
+    };
+    for name in
+        ["PHPSESSID", "sid", "my_session", "__Host-user", "Auth", "csrftoken", "remember_me", "kelisim_vid"]
+    {
+        let said = listed(name);
+        assert!(said.is_some_and(|said| said.contains("logins, carts or protection")), "{name}");
+    }
+    for name in ["_fbp", "_gcl_au"] {
+        assert!(listed(name).is_some_and(|said| said.contains("advertising")), "{name}");
+    }
+    for name in ["a b", "a;b", "a=b"] {
+        assert!(listed(name).is_some_and(|said| said.contains("no cookie has such a name")), "{name:?}");
+    }
+    for name in ["lang", "theme", "residence", "_ga"] {
+        assert_eq!(listed(name), None, "{name}");
+    }
+}

@@ -114,6 +114,7 @@ impl Work {
         for task in run.due()? {
             run.carry_out(&task)?;
         }
+        run.forget_keys()?;
         journal.count_keys(&*self.keys);
         self.stats.retention_runs.fetch_add(1, Relaxed);
         self.stats.retention_is_done(now);
@@ -275,6 +276,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Forgets the names of keys whose days are over for so long that nothing of them can be there, nor come back.
+    fn forget_keys(&self) -> Result<(), SegmentError> {
+        let old =
+            |day: Day| self.today.number() - day.number() > i64::from(self.terms.longest()) + REMEMBERED;
+        let gone: Vec<KeyId> = self.work.keys.destroyed()?.into_iter().filter(|key| old(key.day)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // What a hold kept, or another process could not remove.
+        let mut needed: BTreeSet<Day> = self.journaled()?.iter().map(|file| file.day).collect();
+        needed.extend(self.manifest.entries().iter().filter_map(|entry| rewrite::day(&entry.file)));
+        needed.extend(self.work.keys.list()?.iter().map(|key| key.day));
+        for key in gone.iter().filter(|key| !needed.contains(&key.day)) {
+            self.work.keys.forget(key)?;
+        }
+        Ok(())
+    }
+
     fn remove_segments(&mut self, day: Day) -> Result<(), SegmentError> {
         let of_day = |e: &&Entry| rewrite::day(&e.file) == Some(day);
         let files: Vec<_> = self.manifest.entries().iter().filter(of_day).map(|e| e.file.clone()).collect();
@@ -363,5 +382,8 @@ fn remove(path: &std::path::Path) -> io::Result<()> {
     }
 }
 
+/// Days after the last term for which the name of a destroyed key is remembered: a backup that is read meanwhile says that
+/// the key was destroyed, not that it is missing.
+const REMEMBERED: i64 = 400;
 /// How often keys and files are looked at although the day is the same.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -23,8 +23,9 @@ use super::live::wait_until_seen;
 use super::person::{Person, SubjectError};
 use super::sealing::TagSeal;
 use crate::clock::Timestamp;
-use crate::seal::KeyProvider;
+use crate::seal::{Day, KeyProvider};
 use crate::store::disk::OsDisk;
+use crate::store::holds::Holds;
 use crate::store::journal::{FOLDER as JOURNAL, Journal, JournalOptions};
 use crate::store::segments::Erasing;
 use crate::store::terms::Terms;
@@ -46,6 +47,15 @@ pub struct Erased {
     pub done: Erasure,
 }
 
+/// How an erasure is carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Whether the days get new keys and lose the old ones.
+    pub rotate: bool,
+    /// Whether it takes days that something keeps as well.
+    pub despite_holds: bool,
+}
+
 /// How far an erasure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -64,26 +74,33 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Erases a person's records that were recorded until now. Repeating it after an interruption finishes what was begun.
+/// Erases a person's records that were recorded until now. Repeating it after an interruption finishes what was begun:
+/// whether something is held is asked before the order, not again.
 ///
 /// # Errors
-/// When the book or a file cannot be written, a running gateway does not take it up, or records are left. What was found
-/// stays hidden.
+/// [`SubjectError::Held`] when a legal hold or the minimum term keeps any of them: then nothing was done. When the book or
+/// a file cannot be written, a running gateway does not take it up, or records are left: what was found stays hidden.
 pub fn erase(
     (dir, keys): (&Path, &Arc<dyn KeyProvider>),
-    (person, rotate): (&Person, bool),
+    (person, how): (&Person, How),
     now: fn() -> Timestamp,
     stop: Stop<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Erased, SubjectError> {
     let seal = TagSeal::new(&**keys)?;
-    let (id, version) = {
-        let mut editor = Editor::open(dir)?;
-        let begun = editor
-            .book()
+    let rotate = how.rotate;
+    let begun = |book: &Book| {
+        let begun = book
             .tombstones()
             .filter(|t| matches!(t.state, State::Erasing | State::Resolved) && t.rotate == rotate);
-        let id = match find(begun, person, &seal)? {
+        find(begun, person, &seal)
+    };
+    if !how.despite_holds && begun(&Book::read(dir)?)?.is_none() {
+        refuse_held(dir, keys, person, now())?;
+    }
+    let (id, version) = {
+        let mut editor = Editor::open(dir)?;
+        let id = match begun(editor.book())? {
             Some(id) => id,
             None => editor.erase((person.tags(), rotate), &seal, now())?,
         };
@@ -106,6 +123,32 @@ pub fn erase(
         finished: tombstone.since,
         done: tombstone.done.clone().unwrap_or_default(),
     })
+}
+
+/// Refuses what would take records that something keeps.
+fn refuse_held(
+    dir: &Path,
+    keys: &Arc<dyn KeyProvider>,
+    person: &Person,
+    now: Timestamp,
+) -> Result<(), SubjectError> {
+    let holds = Holds::read(dir)?;
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let (_, found) = person.numbers(dir, keys, Some(now))?;
+    let held = held_days(&holds, found.days.keys(), now);
+    if held.is_empty() { Ok(()) } else { Err(SubjectError::Held(held)) }
+}
+
+/// The days among these that something keeps, and what.
+pub fn held_days<'d>(
+    holds: &Holds,
+    days: impl IntoIterator<Item = &'d String>,
+    now: Timestamp,
+) -> Vec<String> {
+    let by = |day: &'d String| Some(format!("{day} is kept by {}", holds.on(day, Day::of(now))?));
+    days.into_iter().filter_map(by).collect()
 }
 
 /// Finds the records of an erasure and hides them; how many there are. Every gateway has taken up the order.

@@ -22,7 +22,7 @@ use crate::record::wire::put_varint;
 use crate::seal::{KeyError, KeyProvider};
 use crate::store::enrich::Facts;
 use crate::store::frame::Added;
-use crate::store::recent::Recent;
+use crate::store::recent::{Found, Recent};
 
 /// The tags of the blocked, as the writer needs them.
 #[derive(Debug, Default)]
@@ -135,6 +135,11 @@ impl Linking {
         if !marks.is_empty() {
             self.mark(&mut marks, added);
         }
+    }
+
+    /// How often a tag was known, since this was asked before.
+    pub(in crate::store) fn take_found(&mut self) -> Found {
+        self.recent.take_found()
     }
 
     #[cold]

@@ -30,7 +30,7 @@ mod watch;
 pub use block::{Blocked, PATIENCE, Stop, block, unblock};
 pub use book::{Book, BookError, Counts, Erasure, State, Tombstone};
 pub use editor::Editor;
-pub use erase::{Erased, Progress, erase};
+pub use erase::{Erased, How, Progress, erase, held_days};
 pub(in crate::store) use erase::{finish_pending, tidy};
 pub use hidden::{Audience, Hidden, HiddenRows};
 pub(in crate::store) use index::{ENDING as INDEX_ENDING, IndexBuilder, path_of as index_of};

@@ -69,6 +69,9 @@ pub enum SubjectError {
         "{0} records could not be erased: a journal file is damaged and kept as it is (see the log); they stay hidden"
     )]
     Left(u64),
+    /// Something keeps the records of some days.
+    #[error("nothing was erased: {}", .0.join(", "))]
+    Held(Vec<String>),
     /// Keys are still needed.
     #[error(
         "key {0} is still needed by a file and was not destroyed; the records are erased, repeat the command for the keys"

@@ -14,6 +14,8 @@ use std::time::Duration;
 use super::book::{self, Book, FOLDER, State};
 use super::linking::{Board, Listed};
 use crate::seal::KeyProvider;
+use crate::store::journal::FOLDER as JOURNAL;
+use crate::store::lock;
 use crate::store::recorder::Shared;
 use crate::store::sync::SyncQueue;
 
@@ -100,6 +102,9 @@ impl Watch {
     /// Works until the journal is closed.
     pub(in crate::store) fn run(mut self) -> bool {
         let mut said = None;
+        if let Err(error) = forget_the_dead(&self.watched.dir) {
+            tracing::warn!(%error, "what killed processes said of blocks could not be removed");
+        }
         while !self.shared.finished.load(SeqCst) && !self.shared.closed.load(SeqCst) {
             if let Some(listed) = self.watched.look() {
                 // First: a file that is begun with the new list must not have the old keys.
@@ -149,7 +154,28 @@ impl Watch {
     }
 }
 
+/// Removes what processes said that were killed: nobody asks them, and their numbers are not given again.
+fn forget_the_dead(dir: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(dir.join(FOLDER)) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(cause),
+    };
+    let living = lock::living(&dir.join(JOURNAL))?;
+    for entry in entries {
+        let path = entry?.path();
+        let number = |path: &Path| path.file_stem()?.to_str()?.strip_prefix(SEEN)?.parse::<u32>().ok();
+        if number(&path).is_some_and(|instance| !living.contains(&instance)) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Where a process says what it has seen.
 pub(super) fn seen_path(dir: &Path, instance: u32) -> PathBuf {
-    dir.join(FOLDER).join(format!("seen-{instance:06}"))
+    dir.join(FOLDER).join(format!("{SEEN}{instance:06}"))
 }
+
+/// How the names of those files begin.
+const SEEN: &str = "seen-";

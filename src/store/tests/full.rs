@@ -7,7 +7,7 @@ use crate::record::Kind;
 use crate::store::{Full, LossReason, Outcome};
 
 #[test]
-fn a_full_ring_sheds_after_the_hold_and_the_gap_is_exact() {
+fn promise_5_a_full_ring_sheds_after_the_hold_and_the_gap_is_exact() {
     let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
     let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
     let stats = journal.stats();
@@ -67,7 +67,7 @@ async fn polled_once(submission: &mut crate::store::recorder::Submission) -> std
 }
 
 #[test]
-fn what_is_recorded_before_the_site_is_asked_is_synced_at_every_level() {
+fn promise_4_what_cannot_be_synced_is_told_before_the_site_is_asked_at_every_level() {
     for durability in [crate::config::Durability::Memory, crate::config::Durability::Group] {
         let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
         let options = crate::store::JournalOptions { durability, ..options(dir.path()) };
@@ -110,7 +110,7 @@ fn room_that_comes_within_the_hold_loses_nothing() {
 }
 
 #[test]
-fn a_full_disk_loses_records_exactly_and_tells_when_there_is_room_again() {
+fn promise_5_a_full_disk_loses_records_exactly_and_tells_when_there_is_room_again() {
     let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
     let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
     let stats = journal.stats();
@@ -149,7 +149,7 @@ fn a_short_write_leaves_no_torn_frame() {
 }
 
 #[test]
-fn a_failed_fsync_gives_the_file_up_and_counts_what_it_held() {
+fn promise_5_a_failed_fsync_gives_the_file_up_and_counts_what_it_held() {
     let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
     let durability = crate::config::Durability::Fsync;
     let options = crate::store::JournalOptions { durability, ..options(dir.path()) };

@@ -317,13 +317,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_synced_survives_loss_of_power(at: prop::sample::Index, seed: u64) {
+    fn promise_2_what_was_synced_survives_loss_of_power_at_any_point(at: prop::sample::Index, seed: u64) {
         let run = run_at(Durability::Group);
         lose_power(run, Durability::Group, at.index(run.ops.len() + 1), seed)?;
     }
 
     #[test]
-    fn what_was_acknowledged_at_level_fsync_survives_loss_of_power(at: prop::sample::Index, seed: u64) {
+    fn promise_3_what_was_acknowledged_at_level_fsync_survives_loss_of_power_at_any_point(at: prop::sample::Index, seed: u64) {
         let run = run_at(Durability::Fsync);
         lose_power(run, Durability::Fsync, at.index(run.ops.len() + 1), seed)?;
     }

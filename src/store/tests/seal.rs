@@ -370,6 +370,9 @@ impl KeyProvider for Failing {
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         self.ask()?.destroyed()
     }
+    fn forget(&self, key: &KeyId) -> Result<bool, KeyError> {
+        self.ask()?.forget(key)
+    }
     fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError> {
         self.ask()?.lasting(which)
     }

@@ -2,48 +2,26 @@
 //!
 //! The ports are those that the process tells in its log. When it ends the log must hold no panic, however it ended.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use super::builder::{Builder, HOST};
+use super::builder::{Start, with_address};
 use super::client::{Client, Reply};
 use super::h2::Http2;
 use super::origin::Origin;
+use super::process::send;
+pub use super::process::{go_on, interrupt, run, stop};
 use super::{PATIENCE, cli, wait_for};
-
-/// The host that tests ask for unless they say otherwise.
-pub const HOST: &str = "kz.example";
-
-/// What a gateway is started with.
-pub struct Builder {
-    folder: Arc<TempDir>,
-    keys: BTreeMap<String, String>,
-    listeners: Vec<String>,
-    site: Vec<String>,
-    tables: String,
-    first: Option<SocketAddr>,
-    start: Start,
-}
-
-/// How the process is started, besides its configuration.
-#[derive(Default)]
-struct Start {
-    environment: Vec<(String, String)>,
-    /// Another program, with its arguments, that starts the gateway.
-    starter: Vec<String>,
-    stdin: Option<OwnedFd>,
-}
 
 /// A running gateway. Dropping it kills it and looks for panics.
 pub struct Gateway {
@@ -63,96 +41,6 @@ struct Log {
     more: Condvar,
 }
 
-impl Builder {
-    /// Sets a key by its dotted name; the value is TOML.
-    pub fn key(mut self, name: &str, value: &str) -> Self {
-        self.keys.insert(name.into(), value.into());
-        self
-    }
-
-    /// A line of the `[[site]]` table.
-    pub fn site(mut self, line: &str) -> Self {
-        self.site.push(line.into());
-        self
-    }
-
-    /// Other hosts than the usual ones.
-    pub fn hosts(mut self, hosts: &[&str]) -> Self {
-        self.site[0] = format!("hosts = {hosts:?}");
-        self
-    }
-
-    /// Further tables, at the end of the file.
-    pub fn tables(mut self, toml: &str) -> Self {
-        self.tables.push_str(toml);
-        self
-    }
-
-    /// One more listener, on a port of its own; `lines` are added to its table.
-    pub fn listener(mut self, lines: &str) -> Self {
-        self.listeners.push(lines.into());
-        self
-    }
-
-    /// Another address for the first listener than a port of the kernel's choice.
-    pub fn at(mut self, address: SocketAddr) -> Self {
-        self.first = Some(address);
-        self
-    }
-
-    /// A variable of the process's environment.
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.start.environment.push((name.into(), value.into()));
-        self
-    }
-
-    /// Has the gateway started by another program, which gets the gateway's command after its own arguments.
-    pub fn started_by(mut self, starter: &[&str]) -> Self {
-        self.start.starter = starter.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    /// What the process gets as standard input.
-    pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Self {
-        self.start.stdin = Some(stdin.into());
-        self
-    }
-
-    /// Where files that the configuration names can be put.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Writes a file into the folder; relative paths in the configuration begin there.
-    pub fn file(self, name: &str, text: &str) -> Self {
-        std::fs::write(self.folder.path().join(name), text).expect("a file");
-        self
-    }
-
-    /// The configuration as TOML.
-    pub fn toml(&self) -> String {
-        let mut out = String::new();
-        for (name, value) in &self.keys {
-            writeln!(out, "{name} = {value}").unwrap();
-        }
-        for lines in &self.listeners {
-            writeln!(out, "[[listen]]\naddress = \"127.0.0.1:0\"\n{lines}").unwrap();
-        }
-        writeln!(out, "[[site]]\n{}\n{}", self.site.join("\n"), self.tables).unwrap();
-        match self.first {
-            Some(address) => with_address(&out, address),
-            None => out,
-        }
-    }
-
-    /// Starts the gateway and waits until it tells its ports.
-    pub fn start(self) -> Gateway {
-        let listeners = self.listeners.len();
-        std::fs::write(self.folder.path().join("kelisim.toml"), self.toml()).expect("a configuration");
-        Gateway::launch(self.folder, listeners, self.start)
-    }
-}
-
 impl Gateway {
     /// A gateway before one site.
     pub fn of(origin: &Origin) -> Self {
@@ -167,24 +55,7 @@ impl Gateway {
 
     /// The same, for servers that are no [`Origin`].
     pub fn build_for(urls: &[String]) -> Builder {
-        let folder = Arc::new(TempDir::new().expect("a folder"));
-        let records = folder.path().join("records");
-        let keys = [
-            ("workers", "2".to_owned()),
-            ("admin.address", "\"127.0.0.1:0\"".to_owned()),
-            ("records.dir", format!("{records:?}")),
-            // The preallocated files of many gateways at once are worth keeping small.
-            ("records.file_bytes", "\"1MiB\"".to_owned()),
-        ];
-        Builder {
-            folder,
-            keys: keys.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-            listeners: vec![String::new()],
-            site: vec![format!("hosts = [{HOST:?}, \"www.kz.example\"]"), format!("upstream = {urls:?}")],
-            tables: String::new(),
-            first: None,
-            start: Start::default(),
-        }
+        Builder::of(urls)
     }
 
     /// A gateway with one listener on a folder that has a configuration.
@@ -192,7 +63,7 @@ impl Gateway {
         Self::launch(folder, 1, Start::default())
     }
 
-    fn launch(folder: Arc<TempDir>, listeners: usize, start: Start) -> Self {
+    pub(super) fn launch(folder: Arc<TempDir>, listeners: usize, start: Start) -> Self {
         let mut process = cli::command_through(&start.starter)
             .args(["run", "--config"])
             .arg(folder.path().join("kelisim.toml"))
@@ -491,52 +362,6 @@ impl Drop for Gateway {
             let panics: Vec<String> =
                 self.log_lines().into_iter().filter(|l| l.contains("panicked")).collect();
             assert!(panics.is_empty(), "the gateway panicked:\n{}", panics.join("\n"));
-        }
-    }
-}
-
-/// The configuration with this address for the first listener that has none yet.
-fn with_address(toml: &str, address: SocketAddr) -> String {
-    toml.replacen("[[listen]]\naddress = \"127.0.0.1:0\"", &format!("[[listen]]\naddress = \"{address}\""), 1)
-}
-
-/// Sends a process what Ctrl-C sends.
-pub fn interrupt(process: &Child) {
-    send(process, Signal::INT);
-}
-
-/// Makes a process stand still.
-pub fn stop(process: &Child) {
-    send(process, Signal::STOP);
-}
-
-/// Lets a process that stands still go on.
-pub fn go_on(process: &Child) {
-    send(process, Signal::CONT);
-}
-
-fn send(process: &Child, signal: Signal) {
-    // It has not been waited for, so the id is still its own.
-    kill_process(id_of(process), signal).expect("a signal sent");
-}
-
-fn id_of(process: &Child) -> Pid {
-    i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id")
-}
-
-/// Runs a command to its end, which must come within [`PATIENCE`].
-pub fn run(command: &mut Command) -> Output {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let id = id_of(&child);
-    let (ended, end) = mpsc::channel();
-    std::thread::spawn(move || ended.send(child.wait_with_output()));
-    match end.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("its output"),
-        Err(_) => {
-            // Nobody has waited for it yet, so the id is still its own.
-            let _ = kill_process(id, Signal::KILL);
-            panic!("{command:?} did not end: {:?}", end.recv());
         }
     }
 }

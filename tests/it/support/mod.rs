@@ -3,6 +3,9 @@
 //! | part | its job |
 //! |---|---|
 //! | [`gateway`] | one process of the real binary with its own folder, configuration and ports |
+//! | [`builder`] | what it is started with |
+//! | [`gate`] | a disk whose fsyncs wait or fail |
+//! | [`process`] | signals, and commands run to their end |
 //! | [`origin`] | the site behind it: records every request, answers as told, and suspects every header |
 //! | [`site`] | the site over TLS, Unix sockets and HTTP/2 |
 //! | [`wire`] | HTTP/1.1 as bytes, for origin and client |
@@ -20,13 +23,16 @@
 //! [`PATIENCE`] and say what they waited for; no test measures time.
 
 pub mod browser;
+pub mod builder;
 pub mod cli;
 pub mod client;
 pub mod frames;
+pub mod gate;
 pub mod gateway;
 pub mod h2;
 pub mod one_stream;
 pub mod origin;
+pub mod process;
 pub mod real_origin;
 pub mod server;
 pub mod site;

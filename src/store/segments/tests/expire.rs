@@ -349,6 +349,10 @@ impl KeyProvider for Remembered {
         Ok(self.0.lock().expect("one at a time").1.iter().copied().collect())
     }
 
+    fn forget(&self, key: &KeyId) -> Result<bool, KeyError> {
+        Ok(self.0.lock().expect("one at a time").1.remove(key))
+    }
+
     fn lasting(&self, _: Lasting) -> Result<Vec<Version>, KeyError> {
         Err(KeyError::Cipher)
     }
@@ -428,17 +432,16 @@ fn over_three_years_every_key_and_folder_exists_exactly_as_long_as_the_terms_say
             };
             today - day <= days || HELD.contains(&day) && today < FIRST + 730
         };
-        let mut wanted: Vec<KeyId> = (FIRST..=today)
-            .flat_map(|day| {
-                KeyClass::ALL
-                    .into_iter()
-                    .filter(move |class| stays(*class, day))
-                    .map(move |class| (class, day))
-            })
-            .map(|(class, day)| KeyId { class, day: Day::of(on(day)), generation: 0 })
-            .collect();
-        wanted.sort_unstable();
-        assert_eq!(keys.list().expect("keys"), wanted, "day {}", today - FIRST);
+        let all = (FIRST..=today).flat_map(|day| KeyClass::ALL.map(|class| (class, day)));
+        let (live, gone): (Vec<_>, Vec<_>) = all.partition(|(class, day)| stays(*class, *day));
+        let sorted = |keys: Vec<(KeyClass, i64)>| {
+            let key = |(class, day)| KeyId { class, day: Day::of(on(day)), generation: 0 };
+            keys.into_iter().map(key).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(keys.list().expect("keys"), sorted(live), "day {}", today - FIRST);
+        // The names of those that were destroyed are remembered for 400 days after the last term.
+        let gone = gone.into_iter().filter(|(_, day)| today - day <= 90 + 400).collect();
+        assert_eq!(keys.destroyed().expect("keys"), sorted(gone), "day {}", today - FIRST);
         let days: BTreeSet<String> = (FIRST..=today)
             .filter(|day| stays(KeyClass::Clear, *day))
             .map(|day| format!("dt={}", Day::of(on(day))))

@@ -1,6 +1,7 @@
 //! What an erasure promises, one test per sentence.
 
 use super::*;
+use crate::store::holds::Holds;
 
 /// Every record in every file, with all keys and without tombstones, that is of one of Anna's pages.
 fn left_of_anna(dir: &Path) -> usize {
@@ -26,7 +27,33 @@ fn copy(from: &Path, to: &Path) {
 
 fn erase_now(dir: &Path, visitor: [u8; 16], rotate: bool, stop: Stop<'_>) -> Result<Erased, SubjectError> {
     let person = person(dir, visitor);
-    erase((dir, &keys(dir)), (&person, rotate), clock::now, stop, &mut |_| ())
+    let how = How { rotate, ..How::default() };
+    erase((dir, &keys(dir)), (&person, how), clock::now, stop, &mut |_| ())
+}
+
+#[test]
+fn what_is_held_is_erased_only_by_who_says_so() {
+    let dir = filled(4);
+    let today = crate::seal::Day::of(clock::now());
+    let hold = crate::store::Hold { name: "case 7".into(), from: today, until: today, classes: Vec::new() };
+    let terms = Terms::new([90; 5], [0; 5], vec![hold]);
+    Holds::of(&terms).write(dir.path()).expect("written");
+    let before = everything(dir.path());
+    let error = erase_now(dir.path(), ANNA, false, &|_| Ok(())).expect_err("held");
+    assert!(matches!(&error, SubjectError::Held(days) if days.len() == 1), "{error}");
+    assert!(error.to_string().contains("legal hold case 7"), "{error}");
+    assert_eq!(everything(dir.path()), before, "neither erased nor hidden");
+    assert_eq!(Book::read(dir.path()).expect("a book").tombstones().count(), 0);
+    // Somebody of whom nothing is held is not kept.
+    erase_now(dir.path(), [9; 16], false, &|_| Ok(())).expect("nothing to keep");
+    let how = How { despite_holds: true, ..How::default() };
+    let whose = person(dir.path(), ANNA);
+    let die = |at: &str| if at == "resolved" { Err(io::Error::other("died")) } else { Ok(()) };
+    erase((dir.path(), &keys(dir.path())), (&whose, how), clock::now, &die, &mut |_| ()).expect_err("died");
+    // What was ordered is finished: by whoever repeats it, as by the next gateway.
+    let erased = erase_now(dir.path(), ANNA, false, &|_| Ok(())).expect("finished");
+    assert_eq!(erased.done.days.values().map(|day| day.records).sum::<u64>(), 4);
+    assert_eq!(left_of_anna(dir.path()), 0);
 }
 
 #[test]
