@@ -11,6 +11,7 @@ use super::Failure;
 use super::args::{ChangeArgs, EraseArgs};
 use super::certificate::{Facts, certificate};
 use super::find::{counted, counts_table, total};
+use super::receipts::kept;
 use super::who::{Subject, ended};
 use crate::clock;
 use crate::store::subjects::{self, Erased};
@@ -63,15 +64,19 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
     };
     let grant = subject.grant("subject erase", &args.who.reason)?;
     let audit = grant.number();
-    let done = subjects::erase(
-        (subject.folder.as_path(), &subject.keys),
-        (&subject.person, args.rotate_day),
-        clock::now,
-        &|_| Ok(()),
-        &mut |progress| eprintln!("{progress}"),
-    );
-    let records = done.as_ref().map_or(0, |erased| total(&erased.done.days).records);
-    let Erased { id, ordered, finished, done } = ended(grant, records, done.map_err(Failure::from))?;
+    // Before: records lead to receipts.
+    let done = counted(&subject, &grant).and_then(|(_, receipts)| {
+        let erased = subjects::erase(
+            (subject.folder.as_path(), &subject.keys),
+            (&subject.person, args.rotate_day),
+            clock::now,
+            &|_| Ok(()),
+            &mut |progress| eprintln!("{progress}"),
+        )?;
+        Ok((erased, kept(&receipts)))
+    });
+    let records = done.as_ref().map_or(0, |(erased, _)| total(&erased.done.days).records);
+    let (Erased { id, ordered, finished, done }, kept) = ended(grant, records, done)?;
     let text = certificate(&Facts {
         id,
         whose: &subject.tags,
@@ -82,6 +87,7 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
         folder: &subject.folder.display().to_string(),
         rotated: args.rotate_day,
         done: &done,
+        kept: &kept,
     });
     match &mut file {
         Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
@@ -95,13 +101,15 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
 fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<bool, Failure> {
     let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
     let found = counted(subject, &grant);
-    let records = found.as_ref().map_or(0, |days| total(days).records);
-    let days = ended(grant, records, found)?;
-    let text = format!(
-        "{}\n{}nothing was erased; repeat with --yes to erase these records for good\n",
-        subject.tags,
-        counts_table(&days)
-    );
+    let records = found.as_ref().map_or(0, |(days, _)| total(days).records);
+    let (days, receipts) = ended(grant, records, found)?;
+    let mut text = format!("{}\n{}", subject.tags, counts_table(&days));
+    for (i, line) in kept(&receipts).iter().enumerate() {
+        text.push_str(if i == 0 { "kept: " } else { "      " });
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("nothing was erased; repeat with --yes to erase these records for good\n");
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
     Ok(records > 0)
 }

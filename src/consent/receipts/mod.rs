@@ -16,7 +16,9 @@ mod entry;
 mod find;
 mod thread;
 
-pub use client::{Client, ClientKeys};
+pub use client::{Client, ClientKeys, ClientReader, Seen};
+pub use find::line_of;
+pub use thread::CLASS;
 pub(in crate::consent) use entry::PURPOSES;
 pub use entry::{Controller, Details, Found, Kind, PurposeState, Receipt, Sealed, Shown, State};
 pub use thread::{Filing, PATIENCE, QUEUE, Receipts, Stats, Unfiled};
