@@ -234,7 +234,7 @@ mod tests {
     /// A configuration file with these tables.
     fn configuration(folder: &Path, tables: &str) -> PathBuf {
         let path = folder.join("kelisim.toml");
-        let site = "[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:3000\"]\n";
+        let site = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:3000\"]\n";
         std::fs::write(&path, format!("{tables}{site}")).expect("written");
         path
     }
@@ -315,7 +315,11 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(&json).expect("JSON")
             };
             let (with, without) = (said(Some(config.clone())), said(None));
-            assert_eq!((&with["protected"], &with["category"]), (&true.into(), &"necessary".into()), "{name}");
+            assert_eq!(
+                (&with["protected"], &with["category"]),
+                (&true.into(), &"necessary".into()),
+                "{name}"
+            );
             assert_eq!(without["protected"], built_in, "{name}");
             let why = with["why"].as_str().expect("a reason");
             assert!(why.contains(if built_in { "never-strip" } else { "the configuration reads" }), "{why}");

@@ -347,8 +347,7 @@ fn file_of(data: &Path) -> PathBuf {
     data.join("keys").join("consent.key")
 }
 
-const HEADING: &str =
-    "# Signs consent records. Current key first, then those before it with the second in which each was replaced.\n";
+const HEADING: &str = "# Signs consent records. Current key first, then those before it with the second in which each was replaced.\n";
 const SECRET_BYTES: usize = 32;
 /// Most keys in the file.
 pub const MAX_KEYS: usize = 64;

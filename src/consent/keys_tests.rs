@@ -20,8 +20,7 @@ fn an_older_key_verifies_as_long_as_its_records_can_count_and_no_longer() {
     let data = tempfile::tempdir().unwrap();
     let first = ConsentKeys::load_or_create(data.path()).unwrap();
     let signed = first.sign_record("s", b"x");
-    let verifies =
-        |keys: &ConsentKeys| keys.verify_record(first.current_id().as_bytes(), "s", b"x", &signed);
+    let verifies = |keys: &ConsentKeys| keys.verify_record(first.current_id().as_bytes(), "s", b"x", &signed);
     let rotate = |days: u64| {
         let now = NOW.plus(Duration::from_secs(days * 86_400));
         ConsentKeys::rotate(data.path(), Older::For(YEAR), now).unwrap()
@@ -93,17 +92,15 @@ fn a_broken_file_is_never_replaced() {
     let replaced = format!("{key} 17\n");
     let odd = format!("{key}\n{key} soon\n");
     let huge = "#".repeat(usize::try_from(FILE_BYTES).unwrap() + 1);
-    for (text, line) in
-        [
-            ("", 0),
-            ("a b\n", 1),
-            ("# x\nUPPER AAAA\n", 2),
-            (replaced.as_str(), 0),
-            (odd.as_str(), 2),
-            (many.as_str(), MAX_KEYS + 1),
-            (huge.as_str(), 0),
-        ]
-    {
+    for (text, line) in [
+        ("", 0),
+        ("a b\n", 1),
+        ("# x\nUPPER AAAA\n", 2),
+        (replaced.as_str(), 0),
+        (odd.as_str(), 2),
+        (many.as_str(), MAX_KEYS + 1),
+        (huge.as_str(), 0),
+    ] {
         fs::write(&path, text).unwrap();
         match ConsentKeys::load_or_create(data.path()) {
             Err(KeyError::Malformed { line: found, .. }) => assert_eq!(found, line),

@@ -185,7 +185,8 @@ mod tests {
     use crate::consent::receipts::{Controller, Details, Kind, PurposeState, State as Chosen};
 
     fn found(client: State) -> Found {
-        let purpose = |purpose: &str, state| PurposeState { purpose: purpose.into(), category: purpose.into(), state };
+        let purpose =
+            |purpose: &str, state| PurposeState { purpose: purpose.into(), category: purpose.into(), state };
         let details = Details {
             replaces: None,
             controller: Some(Controller { name: "The Shop".into(), contact: "privacy@kz.example".into() }),
@@ -212,7 +213,14 @@ mod tests {
             found: None,
         };
         let verified = Verified { entries: 3, head: "ff".into(), ..Verified::default() };
-        Found { receipt, hash: "cd".into(), ended: None, replaced_by: Some("0190-d".into()), client, verified }
+        Found {
+            receipt,
+            hash: "cd".into(),
+            ended: None,
+            replaced_by: Some("0190-d".into()),
+            client,
+            verified,
+        }
     }
 
     #[test]
@@ -223,10 +231,10 @@ mod tests {
         let address = Seen { address: Some("203.0.113.7".into()), user_agent: None };
         let mut out = table(&found(alive(Purpose::Support, Seen::default())));
         let short = |found: &Found| {
-            table(found).lines().filter(|l| l.contains("agent") || l.contains("address")).fold(
-                String::new(),
-                |text, line| text + line + "\n",
-            )
+            table(found)
+                .lines()
+                .filter(|l| l.contains("agent") || l.contains("address"))
+                .fold(String::new(), |text, line| text + line + "\n")
         };
         for client in [
             alive(Purpose::Security, address),

@@ -103,7 +103,8 @@ fn rotate(folder: &Path, older: Older, reason: Option<&str>, now: Timestamp) -> 
 }
 
 fn told(rotated: &Rotated, older: Older) -> String {
-    let mut text = format!("key {} signs from the gateway's next reload (HUP) or start on\n", rotated.keys.current_id());
+    let mut text =
+        format!("key {} signs from the gateway's next reload (HUP) or start on\n", rotated.keys.current_id());
     for (id, at) in rotated.keys.older() {
         let since = at.map_or_else(|| "unknown".to_owned(), |at| at.to_string()[..10].to_owned());
         let _ = writeln!(text, "key {id} verifies on: replaced {since}");

@@ -135,18 +135,12 @@ fn hash_in(line: &str) -> String {
     entry["hash"].as_str().unwrap_or_default().to_owned()
 }
 
-fn state(
-    sealed: &Sealed,
-    id: &str,
-    folder: &Path,
-    keys: &ClientKeys,
-    grant: &Grant,
-) -> io::Result<State> {
+fn state(sealed: &Sealed, id: &str, folder: &Path, keys: &ClientKeys, grant: &Grant) -> io::Result<State> {
     let month = sealed.key.clone();
     Ok(match ClientReader::new(keys, grant).open(sealed, id)? {
         Some(seen) => {
             State::Alive { until: keys.destroyed_at(&month), month, purpose: grant.purpose(), seen }
-        },
+        }
         None => State::Destroyed { at: destroyed_at(folder, &month)?, month },
     })
 }

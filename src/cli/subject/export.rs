@@ -97,7 +97,10 @@ fn receipts_of(format: ExportFormat, receipts: &[Theirs]) -> String {
                 text.push_str(&format!("\nReceipt of consent {}\n", i + 1));
                 for (name, value) in entry.as_object().into_iter().flatten() {
                     text.push_str(&format!("  {name}: "));
-                    push_text(&mut text, value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_bytes());
+                    push_text(
+                        &mut text,
+                        value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_bytes(),
+                    );
                     text.push('\n');
                 }
             }

@@ -109,12 +109,7 @@ pub(super) fn counts_table(days: &Days) -> String {
     text
 }
 
-fn object(
-    tags: &str,
-    days: &Days,
-    blocks: &[(String, u64)],
-    receipts: &[Theirs],
-) -> serde_json::Value {
+fn object(tags: &str, days: &Days, blocks: &[(String, u64)], receipts: &[Theirs]) -> serde_json::Value {
     let counts = |counts: &Counts| {
         let classes: serde_json::Map<String, serde_json::Value> = Class::ALL
             .into_iter()

@@ -63,7 +63,8 @@ impl Traces {
             return Ok(Vec::new());
         }
         let keys = ClientKeys::at(&subject.keys_folder);
-        let mut search = Search { traces: self, subject, reader: ClientReader::new(&keys, grant), keys: &keys };
+        let mut search =
+            Search { traces: self, subject, reader: ClientReader::new(&keys, grant), keys: &keys };
         let (mut found, mut failed) = (Vec::new(), None);
         let verified = ledger::verify(&log, |entry: &Receipt, _| {
             match search.try_one(entry) {
@@ -152,7 +153,9 @@ pub(super) fn kept(receipts: &[Theirs]) -> Vec<String> {
             "address and user agent in {n} of them: sealed, until the last of their keys is destroyed on {}",
             &at.to_string()[..10]
         ),
-        (n, None) => format!("address and user agent in {n} of them: sealed, until consent.proof_term is over"),
+        (n, None) => {
+            format!("address and user agent in {n} of them: sealed, until consent.proof_term is over")
+        }
     });
     lines.push("what is left after that names no person: numbers, times, texts and choices".to_owned());
     lines
@@ -183,9 +186,15 @@ mod tests {
         let at = |days: i64| Some(Timestamp::from_secs(1_795_341_600 + days * 86_400));
         assert!(kept(&[]).is_empty());
         let text = |receipts: &[Theirs]| kept(receipts).join("\n");
-        let both = text(&[theirs("r1", true, at(0)), theirs("r2", true, at(30)), theirs("r3", false, at(90))]);
-        assert!(both.contains("in 2 of them: sealed, until the last of their keys is destroyed on 2026-12-22"));
-        assert!(both.starts_with("3 receipts") && both.contains("\nr3\n") && !both.contains("203."), "{both}");
+        let both =
+            text(&[theirs("r1", true, at(0)), theirs("r2", true, at(30)), theirs("r3", false, at(90))]);
+        assert!(
+            both.contains("in 2 of them: sealed, until the last of their keys is destroyed on 2026-12-22")
+        );
+        assert!(
+            both.starts_with("3 receipts") && both.contains("\nr3\n") && !both.contains("203."),
+            "{both}"
+        );
         assert!(text(&[theirs("r1", false, at(0))]).contains("their key is destroyed"));
         assert!(text(&[theirs("r1", true, None)]).contains("until consent.proof_term is over"));
     }
