@@ -17,6 +17,7 @@ use http_body_util::Empty;
 use kelisim::admin::metrics::{LabelSpace, Metrics};
 use kelisim::clock::Timestamp;
 use kelisim::config;
+use kelisim::consent::ConsentKeys;
 use kelisim::cookies::CookiePolicy;
 use kelisim::cookies::catalogue::Catalogue;
 use kelisim::ingress::request_id::Ids;
@@ -93,7 +94,9 @@ fn snapshot() -> Snapshot {
     };
     let (metrics, _): (Arc<Metrics>, _) = Metrics::new(&labels, 1).expect("metrics");
     let assessor = Assessor::new(&config.risk, None, Timestamp::from_secs(1_795_341_600));
-    Snapshot::new(config, cookies, assessor, Vec::new(), &metrics)
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = ConsentKeys::load_or_create(folder.path()).expect("keys");
+    Snapshot::new(config, cookies, keys, assessor, Vec::new(), &metrics)
 }
 
 /// Requests of one measurement.

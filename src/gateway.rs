@@ -163,7 +163,7 @@ fn judge(
     // 4: consent, decided for this one request.
     let copies = carried.values_of(consent::COOKIE.as_bytes());
     let fields = exchange.kept.has_consent_signal().then_some(&parts.headers);
-    let mut signals = site.sources.read(copies, fields, &worker.shared.consent_keys, &site.name);
+    let mut signals = site.sources.read(copies, fields, &state.consent_keys, &site.name);
     site.banners.read(&carried, parts.uri.query(), &mut signals);
     let decision = decide(&signals, &site.rules, now);
     worker.count_decision(&decision);

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub config: Config,
     /// What the consent steps need of each site, in the order of the configuration.
     pub consent: Vec<SiteConsent>,
+    /// Keys of the consent record.
+    pub consent_keys: ConsentKeys,
     /// Rules and actions for cookies.
     pub cookies: CookiePolicy,
     /// Judges visits; its memory outlives a reload.
@@ -66,6 +68,7 @@ impl Snapshot {
     pub fn new(
         config: Config,
         cookies: CookiePolicy,
+        consent_keys: ConsentKeys,
         assessor: Assessor,
         upstreams: Vec<Arc<SiteUpstream>>,
         metrics: &Metrics,
@@ -102,6 +105,7 @@ impl Snapshot {
         Self {
             config,
             consent,
+            consent_keys,
             cookies,
             assessor,
             endpoints,
@@ -154,8 +158,6 @@ pub struct Shared {
     pub geo: ArcSwap<Databases>,
     /// How replacing them went, by [`crate::geo::Role`].
     pub geo_reloads: [Reloads; 2],
-    /// Keys of the consent record.
-    pub consent_keys: ConsentKeys,
     /// Proof of every choice.
     pub receipts: Receipts,
     /// Keys of the visitor cookie.

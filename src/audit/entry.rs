@@ -26,7 +26,9 @@ pub enum Kind {
     Destruction,
     /// Records whose time is over are kept.
     Hold,
-    /// The read, disclosure or destruction `of` has ended.
+    /// The keys that sign consent are about to be changed.
+    KeyChange,
+    /// The read, disclosure, destruction or change `of` has ended.
     End,
     /// The bytes before this entry are what a killed writer left, or entries are missing.
     Interrupted,
@@ -97,9 +99,9 @@ pub enum Method {
 /// What is destroyed because its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destruction<'a> {
-    /// The class of fields; `clear` for whole records.
+    /// The class of fields; `clear` for whole records, `receipt` for address and user agent in receipts of consent.
     pub class: &'a str,
-    /// The day of the records, `2026-11-22`.
+    /// The day of the records, `2026-11-22`; of receipts the month.
     pub day: &'a str,
     /// How.
     pub method: Method,
@@ -197,7 +199,7 @@ pub struct Entry {
     /// `destruction`: files that hold such records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// `destruction`: keys.
+    /// `destruction`: keys. `end` of a `key-change`: keys that are gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
     /// `interrupted`: bytes before this entry that are no entry.
@@ -270,6 +272,15 @@ impl Entry {
             class: Some(class.to_owned()),
             day: Some(day.to_owned()),
             ..Self::new(Kind::Hold, who, now)
+        }
+    }
+
+    /// The entry of a change of keys.
+    pub(super) fn key_change(command: &str, reason: Option<&str>, who: &Who, now: Timestamp) -> Self {
+        Self {
+            reason: reason.map(|r| r.trim().to_owned()),
+            command: Some(command.to_owned()),
+            ..Self::new(Kind::KeyChange, who, now)
         }
     }
 

@@ -118,6 +118,38 @@ impl AuditLog {
         self.append(Entry::hold(class, day, by, &self.who, now)).map(drop)
     }
 
+    /// Writes that keys are about to be changed and brings it to the disk; the number of the entry.
+    ///
+    /// # Errors
+    /// When that is not possible: then nothing may be changed.
+    pub fn change_keys(
+        &self,
+        command: &str,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<u64, AuditError> {
+        if reason.is_some_and(|reason| reason.len() > TEXT_BYTES) {
+            return Err(AuditError::TooLong("the reason"));
+        }
+        self.append(Entry::key_change(command, reason, &self.who, now))
+    }
+
+    /// Writes how the change of keys that entry `of` began has ended, and how many keys are gone.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn keys_changed(
+        &self,
+        of: u64,
+        gone: u64,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
+        let entry = Entry::new(Kind::End, &self.who, now);
+        let end = Entry { of: Some(of), keys: Some(gone), outcome: Some(outcome), ..entry };
+        self.append(end).map(drop)
+    }
+
     /// Appends an entry; its number.
     fn append(&self, entry: Entry) -> Result<u64, AuditError> {
         let folder = || self.ledger.folder().to_owned();

@@ -14,7 +14,7 @@ use crate::ledger::{self, Ledger, Problem};
 pub struct Verified {
     /// Whole entries.
     pub entries: u64,
-    /// Reads, disclosures and destructions without an end: still going on, or killed.
+    /// Reads, disclosures, destructions and changes of keys without an end: still going on, or killed.
     pub unended: u64,
     /// Entries that a killed writer left half-written, each told by the entry after it or at the very end.
     pub interrupted: u64,
@@ -34,7 +34,7 @@ pub fn verify(records: &Path, mut each: impl FnMut(&Entry, &str)) -> io::Result<
     let mut unended = 0_u64;
     let found = ledger::verify(&Ledger::at(records, NAME), |entry: &Entry, line| {
         match entry.kind {
-            Kind::Read | Kind::Disclosure | Kind::Destruction => unended += 1,
+            Kind::Read | Kind::Disclosure | Kind::Destruction | Kind::KeyChange => unended += 1,
             Kind::End => unended = unended.saturating_sub(1),
             Kind::Interrupted | Kind::Hold => {}
         }

@@ -1,16 +1,19 @@
 //! `kelisim cookies explain NAME`: which rule decides about a cookie, and why; the rules for `cookies report`.
 //!
-//! Prints the class, the deciding rule, and the rules that match and lost. Reads the operator's rule file, directly or
-//! as the configuration names it. Never judges consent: it says what the name means. Bound: files of 1 MiB.
+//! Prints the class, the deciding rule, and the rules that match and lost. Reads the operator's rule file; with a
+//! configuration it compiles the rules that a gateway with it has, consent cookies included. Never judges consent: it
+//! says what the name means. Bound: a rule file of 1 MiB, or those of the configuration.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::check::is_coloured;
+use crate::config::{self, Problems};
 use crate::cookies::catalogue::{Catalogue, Explanation, Rule, RuleProblem};
 
 /// Arguments of `kelisim cookies explain`.
@@ -19,7 +22,7 @@ pub struct ExplainArgs {
     /// The cookie's name, exactly as the browser sends it
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Take the rule file that this configuration names
+    /// Take the rules and consent cookies of this configuration
     #[arg(long, value_name = "FILE", conflicts_with = "rules")]
     pub config: Option<PathBuf>,
     /// Take this rule file
@@ -56,7 +59,7 @@ pub fn explain(args: &ExplainArgs) -> ExitCode {
 /// Prints the report of [`super::logs`] with the operator's rules. Exit code as there, or 1 if a file cannot be used.
 #[must_use]
 pub fn report(args: &super::logs::ReportArgs) -> ExitCode {
-    match catalogue(args.rules.clone()) {
+    match catalogue(args.rules.as_deref()) {
         Ok(catalogue) => ExitCode::from(super::logs::report(args, &catalogue)),
         Err(failure) => {
             let _ = write!(io::stderr(), "{failure}");
@@ -70,7 +73,7 @@ pub fn report(args: &super::logs::ReportArgs) -> ExitCode {
 enum Failure {
     Read(PathBuf, io::Error),
     TooLarge(PathBuf),
-    Config(PathBuf, toml::de::Error),
+    Config(Box<Problems>),
     Rules(PathBuf, Vec<RuleProblem>),
     Write(io::Error),
 }
@@ -80,7 +83,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Read(path, error) => writeln!(f, "{}: {error}", path.display()),
             Self::TooLarge(path) => writeln!(f, "{}: larger than {MAX_FILE} bytes", path.display()),
-            Self::Config(path, error) => writeln!(f, "{}: {error}", path.display()),
+            Self::Config(problems) => f.write_str(&problems.render(is_coloured(io::stderr().is_terminal()))),
             Self::Rules(path, problems) => problems.iter().try_for_each(|problem| {
                 let RuleProblem { line, column, message, hint } = problem;
                 writeln!(f, "{}:{line}:{column}: {message}\n  hint: {hint}", path.display())
@@ -88,18 +91,6 @@ impl fmt::Display for Failure {
             Self::Write(error) => writeln!(f, "cannot print: {error}"),
         }
     }
-}
-
-/// What the configuration says about rules; everything else in it is not asked.
-#[derive(Deserialize)]
-struct ConfigFile {
-    #[serde(default)]
-    cookies: CookiesSection,
-}
-
-#[derive(Deserialize, Default)]
-struct CookiesSection {
-    rules: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -132,12 +123,10 @@ struct LoserReport<'a> {
 }
 
 fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let rules = match (&args.rules, &args.config) {
-        (Some(path), _) => Some(path.clone()),
-        (None, Some(config)) => rules_of(config)?,
-        (None, None) => None,
+    let catalogue = match &args.config {
+        Some(config) => catalogue_of(config)?,
+        None => catalogue(args.rules.as_deref())?,
     };
-    let catalogue = catalogue(rules)?;
     let report = Report::new(&args.name, &catalogue.explain(args.name.as_bytes()));
     match args.format {
         Format::Table => report.table(out),
@@ -149,22 +138,22 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 /// The built-in rules, with those of a file before them.
-fn catalogue(rules: Option<PathBuf>) -> Result<Catalogue, Failure> {
+fn catalogue(rules: Option<&Path>) -> Result<Catalogue, Failure> {
     match rules {
-        Some(path) => {
-            Catalogue::with_operator(&read(&path)?).map_err(|problems| Failure::Rules(path, problems))
-        }
+        Some(path) => Catalogue::with_operator(&read(path)?)
+            .map_err(|problems| Failure::Rules(path.to_owned(), problems)),
         None => Ok(Catalogue::builtin()),
     }
 }
 
-/// The rule file that a configuration names, seen from the configuration's folder.
-fn rules_of(config: &Path) -> Result<Option<PathBuf>, Failure> {
-    let text = read(config)?;
-    let file: ConfigFile =
-        toml::from_str(&text).map_err(|error| Failure::Config(config.to_owned(), error))?;
-    let folder = config.parent().unwrap_or(Path::new(""));
-    Ok(file.cookies.rules.map(|rules| folder.join(rules)))
+/// The rules of a gateway with this configuration.
+fn catalogue_of(file: &Path) -> Result<Catalogue, Failure> {
+    let config = config::read(file, config::environment()).map_err(|p| Failure::Config(Box::new(p)))?;
+    let rules = config.cookies.rules.as_ref();
+    let text = rules.map_or("", |rules| rules.text.as_str());
+    Catalogue::with_consent_cookies(text, &config.consent.patterns()).map_err(|problems| {
+        Failure::Rules(rules.map_or_else(|| file.to_owned(), |rules| rules.path.clone()), problems)
+    })
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -242,6 +231,14 @@ mod tests {
         ExplainArgs { name: name.to_owned(), config: None, rules: None, format }
     }
 
+    /// A configuration file with these tables.
+    fn configuration(folder: &Path, tables: &str) -> PathBuf {
+        let path = folder.join("kelisim.toml");
+        let site = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:3000\"]\n";
+        std::fs::write(&path, format!("{tables}{site}")).expect("written");
+        path
+    }
+
     fn printed(args: &ExplainArgs) -> String {
         let mut out = Vec::new();
         run(args, &mut out).expect("explained");
@@ -282,8 +279,7 @@ mod tests {
     #[test]
     fn the_operators_rule_wins_and_the_loser_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("kelisim.toml");
-        std::fs::write(&config, "[cookies]\nrules = \"rules.toml\"\n[other]\nx = 1\n").expect("written");
+        let config = configuration(folder.path(), "[cookies]\nrules = \"rules.toml\"\n");
         let rules =
             "rules = [\n{ match = \"^_f\", category = \"functional\", owner = \"Us\", purpose = \"p\" }]";
         std::fs::write(folder.path().join("rules.toml"), rules).expect("written");
@@ -297,6 +293,42 @@ mod tests {
     }
 
     #[test]
+    fn what_the_configuration_reads_as_consent_is_never_stripped_and_says_why() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = configuration(
+            folder.path(),
+            "[consent]\nsources = [\"own\", \"cookieconsent\", \"onetrust\"]\n\
+             [[consent.preset]]\nsource = \"cookieconsent\"\nname = \"shop_choice\"\nadvertising = [\"ads\"]\n\
+             [[consent.cookie]]\nname = \"site_consent\"\npath = \"ads\"\ngrants = [\"true\"]\n\
+             also = [{ cookie = \"banner_seen\", equals = \"1\" }]\n\
+             [[consent.cookie]]\nprefix = \"site_tc_\"\nformat = \"tcf\"\n",
+        );
+        for (name, built_in) in [
+            ("site_consent", false),
+            ("banner_seen", false),
+            ("site_tc_7", false),
+            ("shop_choice", false),
+            ("OptanonConsent", true),
+        ] {
+            let said = |config| {
+                let json = printed(&ExplainArgs { config, ..args(name, Format::Json) });
+                serde_json::from_str::<serde_json::Value>(&json).expect("JSON")
+            };
+            let (with, without) = (said(Some(config.clone())), said(None));
+            assert_eq!(
+                (&with["protected"], &with["category"]),
+                (&true.into(), &"necessary".into()),
+                "{name}"
+            );
+            assert_eq!(without["protected"], built_in, "{name}");
+            let why = with["why"].as_str().expect("a reason");
+            assert!(why.contains(if built_in { "never-strip" } else { "the configuration reads" }), "{why}");
+        }
+        let config = Some(config);
+        insta::assert_snapshot!(printed(&ExplainArgs { config, ..args("site_consent", Format::Table) }));
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_place() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rules.toml");
@@ -306,5 +338,9 @@ mod tests {
         assert!(failure.to_string().contains("rules.toml:2:11: a pattern begins with = or ^"), "{failure}");
         std::fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).expect("written");
         assert!(matches!(run(&args, &mut Vec::new()), Err(Failure::TooLarge(_))));
+        let config = configuration(folder.path(), "[consent]\nmax_age = \"yesterday\"\n");
+        let failure = run(&ExplainArgs { config: Some(config), rules: None, ..args }, &mut Vec::new())
+            .expect_err("a mistake");
+        assert!(failure.to_string().contains("consent.max_age"), "{failure}");
     }
 }

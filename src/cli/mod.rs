@@ -62,7 +62,7 @@ enum Command {
     /// Report the cookies of a site, or explain what is done with one
     #[command(subcommand)]
     Cookies(CookiesCommand),
-    /// Check or count the proofs of consent
+    /// Check, count or show the proofs of consent; renew the key of the consent cookie
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
     /// Tell what would be done with a request, without sending it anywhere

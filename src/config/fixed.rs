@@ -29,6 +29,7 @@ const FIXED: &[Fixed] = &[
     ("listen[].proxy_protocol_from", |c| {
         show(&c.listeners.iter().map(|l| &l.proxy_protocol_from).collect::<Vec<_>>())
     }),
+    ("consent.proof_term", |c| show(&c.consent.proof_term)),
     ("limits.rate_memory_bytes", |c| show(&c.limits.rate_memory_bytes)),
     ("risk.memory_bytes", |c| show(&c.risk.memory_bytes)),
     ("records.dir", |c| show(&c.records.dir)),

@@ -1,7 +1,8 @@
 //! The keys that sign consent records and form tokens.
 //!
-//! One file, `<data>/keys/consent.key`, readable by its owner only: the current key first, then the previous one, each
-//! with an id. Never prints a key. Bound: [`MAX_KEYS`] keys, [`FILE_BYTES`] bytes.
+//! One file, `<data>/keys/consent.key`, readable by its owner only: the current key first, then those before it, the
+//! newest first, each with an id and the second in which it was replaced. An older key verifies as long as a record that it
+//! signed can count. Never prints a key. Bound: [`MAX_KEYS`] keys, [`FILE_BYTES`] bytes.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -9,6 +10,7 @@ use std::hint::black_box;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,13 +18,41 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tempfile::NamedTempFile;
 
+use crate::clock::Timestamp;
+
 /// Length of a truncated MAC in bytes: 128 bits.
 pub const MAC_BYTES: usize = 16;
 
 /// The keys, current first.
 pub struct ConsentKeys {
     current: Key,
-    previous: Option<Key>,
+    /// The newest first.
+    previous: Vec<Replaced>,
+}
+
+/// A key that signs no more.
+struct Replaced {
+    key: Key,
+    /// When; `None` if a file of an earlier build does not say.
+    at: Option<Timestamp>,
+}
+
+/// What becomes of the older keys at a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// Each goes when it was replaced longer ago than a record can count, which is this long.
+    For(Duration),
+    /// All go: whatever they signed is nothing any more, and every visitor chooses again.
+    Revoked,
+}
+
+/// What a rotation did.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The keys from now on.
+    pub keys: ConsentKeys,
+    /// Ids of the keys that are gone.
+    pub dropped: Vec<String>,
 }
 
 struct Key {
@@ -58,6 +88,12 @@ pub enum KeyError {
         /// Line, from 1; 0 means the file as a whole.
         line: usize,
     },
+    /// There are as many keys as the file may hold, and a record may still need each.
+    #[error("the consent key file {path} holds {MAX_KEYS} keys that records may still need")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system gave no random bytes.
     #[error("the system gave no random bytes for a consent key")]
     Random,
@@ -69,32 +105,61 @@ impl ConsentKeys {
     /// # Errors
     /// A file that cannot be read or made, that is open to others, or that holds something else.
     pub fn load_or_create(data: &Path) -> Result<Self, KeyError> {
-        let path = data.join("keys").join("consent.key");
-        match Self::load(&path) {
+        match Self::load(data) {
             Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             done => return done,
         }
-        let keys = Self { current: Key::generate()?, previous: None };
-        match keys.write(&path, Existing::Keep) {
+        let keys = Self { current: Key::generate()?, previous: Vec::new() };
+        match keys.write(&file_of(data), Existing::Keep) {
             // Another process was faster: its key counts.
             Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Self::load(&path)
+                Self::load(data)
             }
             Err(error) => Err(error),
             Ok(()) => Ok(keys),
         }
     }
 
-    /// Makes a new current key and keeps the one before, so that no visitor has to choose again.
+    /// The keys of a data folder, which must have some.
     ///
     /// # Errors
-    /// As for [`ConsentKeys::load_or_create`].
-    pub fn rotate(data: &Path) -> Result<Self, KeyError> {
-        let path = data.join("keys").join("consent.key");
-        let old = Self::load(&path)?;
-        let keys = Self { current: Key::generate()?, previous: Some(old.current) };
+    /// A file that is not there, cannot be read, is open to others, or holds something else.
+    pub fn load(data: &Path) -> Result<Self, KeyError> {
+        Self::read(&file_of(data))
+    }
+
+    /// Makes a new current key and keeps those before it, so that no visitor has to choose again; drops what no record can
+    /// need any more. One at a time.
+    ///
+    /// # Errors
+    /// As for [`ConsentKeys::load`], and when there are too many keys. The file is as it was then.
+    pub fn rotate(data: &Path, older: Older, now: Timestamp) -> Result<Rotated, KeyError> {
+        let path = file_of(data);
+        let io = |source| KeyError::Io { path: path.clone(), source };
+        let folder = File::open(path.parent().unwrap_or(Path::new("."))).map_err(io)?;
+        folder.lock().map_err(io)?;
+        let old = Self::read(&path)?;
+        let fresh = loop {
+            let key = Key::generate()?;
+            if old.all().all(|other| other.id != key.id) {
+                break key;
+            }
+        };
+        // What an earlier build replaced at a time that nobody knows counts as replaced now.
+        let before = std::iter::once(Replaced { key: old.current, at: None }).chain(old.previous);
+        let before = before.map(|replaced| Replaced { at: replaced.at.or(Some(now)), ..replaced });
+        let (previous, gone): (Vec<_>, Vec<_>) = before.partition(|replaced| replaced.counts(older, now));
+        if previous.len() >= MAX_KEYS {
+            return Err(KeyError::Full { path });
+        }
+        let keys = Self { current: fresh, previous };
         keys.write(&path, Existing::Replace)?;
-        Ok(keys)
+        Ok(Rotated { keys, dropped: gone.into_iter().map(|replaced| replaced.key.id).collect() })
+    }
+
+    /// Ids of the older keys, the newest first, and when each was replaced.
+    pub fn older(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.previous.iter().map(|replaced| (&*replaced.key.id, replaced.at))
     }
 
     /// Id of the key that signs.
@@ -123,7 +188,7 @@ impl ConsentKeys {
         URL_SAFE_NO_PAD.encode(form_mac(&self.current, site, hour))
     }
 
-    /// Whether a form's token is of this hour or the one before, under the current or the previous key.
+    /// Whether a form's token is of this hour or the one before, under the current key or the one before it.
     #[must_use]
     pub fn verify_form_token(&self, site: &str, hour: i64, token: &str) -> bool {
         let mut given = [0; 24];
@@ -134,14 +199,14 @@ impl ConsentKeys {
             return false;
         };
         let Some(given) = given.first_chunk::<MAC_BYTES>() else { return false };
-        self.all().any(|key| [hour, hour - 1].iter().any(|&h| equal(&form_mac(key, site, h), given)))
+        self.all().take(2).any(|key| [hour, hour - 1].iter().any(|&h| equal(&form_mac(key, site, h), given)))
     }
 
     fn all(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.current).chain(&self.previous)
+        std::iter::once(&self.current).chain(self.previous.iter().map(|replaced| &replaced.key))
     }
 
-    fn load(path: &Path) -> Result<Self, KeyError> {
+    fn read(path: &Path) -> Result<Self, KeyError> {
         let io = |source| KeyError::Io { path: path.into(), source };
         let malformed = |line| KeyError::Malformed { path: path.into(), line };
         let file = File::open(path).map_err(io)?;
@@ -164,8 +229,12 @@ impl ConsentKeys {
             }
         }
         let mut keys = keys.into_iter();
-        let current = keys.next().ok_or_else(|| malformed(0))?;
-        Ok(Self { current, previous: keys.next() })
+        match keys.next() {
+            Some((current, None)) => {
+                Ok(Self { current, previous: keys.map(|(key, at)| Replaced { key, at }).collect() })
+            }
+            _ => Err(malformed(0)),
+        }
     }
 
     /// Writes the whole file beside its place, then moves it there: a reader sees the old file or the new one.
@@ -175,11 +244,16 @@ impl ConsentKeys {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
         // Made with mode 0600.
         let mut file = NamedTempFile::new_in(dir).map_err(io)?;
-        let mut text = String::from("# Signs consent records. Current key first, then the previous one.\n");
-        for key in self.all() {
+        let mut text = String::from(HEADING);
+        let previous = self.previous.iter().map(|replaced| (&replaced.key, replaced.at));
+        for (key, at) in std::iter::once((&self.current, None)).chain(previous) {
             text.push_str(&key.id);
             text.push(' ');
             URL_SAFE_NO_PAD.encode_string(key.secret, &mut text);
+            if let Some(at) = at {
+                text.push(' ');
+                text.push_str(&at.as_secs().to_string());
+            }
             text.push('\n');
         }
         file.write_all(text.as_bytes()).map_err(io)?;
@@ -189,6 +263,16 @@ impl ConsentKeys {
             Existing::Replace => file.persist(path).map_err(|e| io(e.error))?,
         };
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+    }
+}
+
+impl Replaced {
+    /// Whether a record that it signed can count.
+    fn counts(&self, older: Older, now: Timestamp) -> bool {
+        match older {
+            Older::Revoked => false,
+            Older::For(time) => self.at.is_none_or(|at| now <= at.plus(time.saturating_add(SLACK))),
+        }
     }
 }
 
@@ -213,12 +297,19 @@ impl Key {
         Ok(Self::new(format!("{:08x}", u32::from_be_bytes(id)), secret))
     }
 
-    fn parse(line: &str) -> Option<Self> {
-        let (id, secret) = line.split_once(' ')?;
+    /// A key, and when it was replaced, if the line says so.
+    fn parse(line: &str) -> Option<(Self, Option<Timestamp>)> {
+        let mut words = line.split(' ');
+        let (id, secret) = (words.next()?, words.next()?);
+        let at = match words.next() {
+            Some(second) => Some(Timestamp::from_secs(second.parse().ok()?)),
+            None => None,
+        };
         let id_is_good =
             (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let secret = URL_SAFE_NO_PAD.decode(secret).ok()?;
-        id_is_good.then_some(Self::new(id.to_owned(), secret.try_into().ok()?))
+        let good = id_is_good && words.next().is_none();
+        good.then_some((Self::new(id.to_owned(), secret.try_into().ok()?), at))
     }
 }
 
@@ -251,11 +342,20 @@ fn equal(a: &[u8; MAC_BYTES], b: &[u8; MAC_BYTES]) -> bool {
     black_box(u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b)) == 0
 }
 
+/// The file of a data folder.
+fn file_of(data: &Path) -> PathBuf {
+    data.join("keys").join("consent.key")
+}
+
+const HEADING: &str = "# Signs consent records. Current key first, then those before it with the second in which each was replaced.\n";
 const SECRET_BYTES: usize = 32;
 /// Most keys in the file.
-pub const MAX_KEYS: usize = 2;
+pub const MAX_KEYS: usize = 64;
 /// Most bytes of the file.
-pub const FILE_BYTES: u64 = 4096;
+pub const FILE_BYTES: u64 = 8192;
+/// How much longer a key is kept than its records count: clocks differ, and a gateway signs with the old key until it is
+/// told.
+const SLACK: Duration = Duration::from_secs(7 * 86_400);
 
 #[cfg(test)]
 impl ConsentKeys {
@@ -266,92 +366,10 @@ impl ConsentKeys {
 
     /// Keys for tests with an id of one's own.
     pub(crate) fn for_test_named(id: &str, seed: u8) -> Self {
-        Self { current: Key::new(id.to_owned(), [seed; SECRET_BYTES]), previous: None }
+        Self { current: Key::new(id.to_owned(), [seed; SECRET_BYTES]), previous: Vec::new() }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn are_made_once_and_private() {
-        let data = tempfile::tempdir().unwrap();
-        let first = ConsentKeys::load_or_create(data.path()).unwrap();
-        let again = ConsentKeys::load_or_create(data.path()).unwrap();
-        assert_eq!(first.sign_record("s", b"x"), again.sign_record("s", b"x"));
-        let path = data.path().join("keys/consent.key");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::read_dir(data.path().join("keys")).unwrap().count(), 1, "no temporary file is left");
-    }
-
-    #[test]
-    fn rotation_keeps_the_previous_key_and_no_more() {
-        let data = tempfile::tempdir().unwrap();
-        let a = ConsentKeys::load_or_create(data.path()).unwrap();
-        let b = ConsentKeys::rotate(data.path()).unwrap();
-        let signed = a.sign_record("s", b"x");
-        assert_ne!(a.current_id(), b.current_id());
-        assert!(b.verify_record(a.current_id().as_bytes(), "s", b"x", &signed));
-        let c = ConsentKeys::rotate(data.path()).unwrap();
-        assert!(!c.verify_record(a.current_id().as_bytes(), "s", b"x", &signed));
-        let loaded = ConsentKeys::load_or_create(data.path()).unwrap();
-        assert!(loaded.verify_record(b.current_id().as_bytes(), "s", b"x", &b.sign_record("s", b"x")));
-    }
-
-    #[test]
-    fn a_file_open_to_others_is_refused() {
-        let data = tempfile::tempdir().unwrap();
-        ConsentKeys::load_or_create(data.path()).unwrap();
-        let path = data.path().join("keys/consent.key");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(ConsentKeys::load_or_create(data.path()), Err(KeyError::OpenToOthers { .. })));
-    }
-
-    #[test]
-    fn a_broken_file_is_never_replaced() {
-        let data = tempfile::tempdir().unwrap();
-        ConsentKeys::load_or_create(data.path()).unwrap();
-        let path = data.path().join("keys/consent.key");
-        let good = fs::read_to_string(&path).unwrap();
-        let key = good.lines().last().unwrap();
-        let three = format!("{key}\n{key}\n{key}\n");
-        let huge = "#".repeat(usize::try_from(FILE_BYTES).unwrap() + 1);
-        for (text, line) in
-            [("", 0), ("a b\n", 1), ("# x\nUPPER AAAA\n", 2), (three.as_str(), 3), (huge.as_str(), 0)]
-        {
-            fs::write(&path, text).unwrap();
-            match ConsentKeys::load_or_create(data.path()) {
-                Err(KeyError::Malformed { line: found, .. }) => assert_eq!(found, line),
-                other => panic!("{other:?}"),
-            }
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn debug_has_no_secret() {
-        let data = tempfile::tempdir().unwrap();
-        let keys = ConsentKeys::load_or_create(data.path()).unwrap();
-        let text = fs::read_to_string(data.path().join("keys/consent.key")).unwrap();
-        let secret = text.lines().last().unwrap().split(' ').nth(1).unwrap();
-        assert!(!format!("{keys:?}").contains(secret));
-        assert!(format!("{keys:?}").contains(keys.current_id()));
-    }
-
-    #[test]
-    fn form_tokens_last_this_hour_and_the_next() {
-        let keys = ConsentKeys::for_test(1);
-        let token = keys.form_token("s", 100);
-        assert!(keys.verify_form_token("s", 100, &token));
-        assert!(keys.verify_form_token("s", 101, &token));
-        assert!(!keys.verify_form_token("s", 102, &token));
-        assert!(!keys.verify_form_token("s", 99, &token));
-        assert!(!keys.verify_form_token("other", 100, &token));
-        assert!(!ConsentKeys::for_test(2).verify_form_token("s", 100, &token));
-        for junk in ["", "x", &token[..21], &format!("{token}A"), "!!!!!!!!!!!!!!!!!!!!!!"] {
-            assert!(!keys.verify_form_token("s", 100, junk), "{junk}");
-        }
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

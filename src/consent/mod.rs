@@ -50,7 +50,7 @@ pub use endpoints::{
 };
 pub(crate) use form::encode;
 pub use gate::Gate;
-pub use keys::{ConsentKeys, KeyError};
+pub use keys::{ConsentKeys, KeyError, Older, Rotated};
 pub use policy::{Policies, VersionId};
 pub use precedence::{Decision, Outcome, Permit, Reason, Rules, decide};
 pub use record::{COOKIE, ConsentRecord, Mask, TWIN_COOKIE};

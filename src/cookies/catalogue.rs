@@ -244,6 +244,9 @@ fn won(rule: &Rule) -> &'static str {
     match (rule.tier, rule.shape) {
         (Tier::Reserved, _) => "the gateway's own cookie",
         (Tier::Forced, _) => "a rule of the operator with force = true goes before everything else",
+        (Tier::NeverStrip, _) if rule.source == Source::Operator => {
+            "a consent cookie that the configuration reads: never stripped, or the choice in it would be lost"
+        }
         (Tier::NeverStrip, _) => "on the never-strip list: passes in every state",
         (Tier::Operator, Shape::Exact) => "a rule of the operator for exactly this name",
         (Tier::Operator, _) => "the longest rule of the operator that the name begins with",

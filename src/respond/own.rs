@@ -71,7 +71,7 @@ pub async fn endpoint(
         secure: exchange.admitted.secure,
         decision,
     };
-    let answer = consent::handle(&request, site, &exchange.worker.shared.consent_keys, exchange.arrived);
+    let answer = consent::handle(&request, site, &exchange.state.consent_keys, exchange.arrived);
     if let Some(id) = answer.receipt
         && let Some(line) = exchange.worker.shared.receipts.find(id).await
     {

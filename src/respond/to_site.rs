@@ -15,12 +15,7 @@ use crate::record::decisions::Note;
 use crate::risk::{self, Action};
 
 /// Makes the head final.
-pub fn to_site(
-    exchange: &mut Exchange,
-    parts: &mut Parts,
-    cookies: Output,
-    normalised: &mut Normalised,
-) {
+pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, normalised: &mut Normalised) {
     let headers = &mut parts.headers;
     match cookies {
         Output::Unchanged => {}

@@ -9,6 +9,7 @@ use super::Source;
 use super::start::{StartError, cookie_policy, hosts, observe_until};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config, ListenAddress};
+use crate::consent::ConsentKeys;
 use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
@@ -44,6 +45,8 @@ pub(super) fn reload(source: &Source, shared: &Shared) {
 /// What a new configuration needs and what can fail about it: all of it is there before anything changes.
 struct Fresh {
     cookies: CookiePolicy,
+    /// As they lie in the data folder now: they may have been rotated.
+    consent_keys: ConsentKeys,
     observe_until: Option<Timestamp>,
     /// What threads share of the upstream sides; unchanged ones are those in use.
     upstreams: Vec<Arc<SiteUpstream>>,
@@ -75,6 +78,7 @@ impl Fresh {
         }
         Ok(Self {
             cookies: cookie_policy(config)?,
+            consent_keys: ConsentKeys::load(&old.config.records.dir)?,
             observe_until: observe_until(config, &old.config.records.dir, clock::now())?,
             upstreams: SiteUpstream::load_all(&config.sites, &old.upstreams)?,
             geo,
@@ -107,6 +111,7 @@ impl Fresh {
         shared.snapshot.store(Arc::new(Snapshot::new(
             config,
             self.cookies,
+            self.consent_keys,
             assessor,
             self.upstreams,
             &shared.metrics,

@@ -258,14 +258,20 @@ pub(super) fn shared(
     Ok(Shared {
         geo: ArcSwap::from_pointee(geo),
         geo_reloads: Default::default(),
-        consent_keys: ConsentKeys::load_or_create(data)?,
         receipts,
         visitor_keys: VisitorKeys::load_or_create(data)?,
         admission: Admission::new(config.limits.connections, config.limits.connections_per_client),
         rates: RateLimiter::new(config.limits.rate_memory_bytes, clock::monotonic()),
         status: Arc::new(ConfigStatus::new(now)),
         certificates: certificates.iter().flatten().cloned().collect(),
-        snapshot: ArcSwap::from_pointee(Snapshot::new(config.clone(), cookies, assessor, upstreams, metrics)),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(
+            config.clone(),
+            cookies,
+            ConsentKeys::load_or_create(data)?,
+            assessor,
+            upstreams,
+            metrics,
+        )),
         metrics: Arc::clone(metrics),
     })
 }

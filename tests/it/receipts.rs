@@ -221,3 +221,190 @@ fn the_report_shows_what_browsers_really_send() {
     let audit = kelisim(&["logs", "audit", "--data", &data]);
     assert!(audit.out.contains("cookies report"), "{}", audit.out);
 }
+
+/// What `consent show` says of a receipt.
+fn show(data: &Path, id: &str, more: &[&str]) -> (i32, Value) {
+    let data = data.display().to_string();
+    let said = kelisim(&[&["consent", "show", id, "--format", "json", "--data", &data], more].concat());
+    (said.code, serde_json::from_str(&said.out).unwrap_or_default())
+}
+
+#[test]
+fn a_receipt_is_shown_and_its_client_only_under_a_purpose_that_opens_it() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let data = gateway.data();
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1).always("user-agent", "AnnasAgent/1.0");
+    let first = visitor.choose(r#"{"advertising":true}"#).json()["receipt"].clone();
+    let second = visitor.choose(r#"{"action":"withdraw"}"#).json()["receipt"].clone();
+    let (first, second) = (first.as_str().expect("a receipt"), second.as_str().expect("another"));
+    let (code, shown) = show(&data, first, &[]);
+    assert_eq!((code, &shown["receipt"]["event"], &shown["good"]), (0, &"given".into(), &true.into()));
+    assert_eq!((&shown["replaced_by"], &shown["place"]["n"]), (&second.into(), &1.into()));
+    assert_eq!((&shown["client"]["state"], &shown["client"]["address"]), (&"alive".into(), &Value::Null));
+    assert_eq!(shown["client"]["opened_by"]["address"], "security");
+    assert_eq!(shown["receipt"]["client"], Value::Null, "nor as it is sealed");
+    let (_, shown) = show(&data, first, &["--purpose", "security", "--reason", "case 17"]);
+    assert_eq!(
+        (&shown["client"]["address"], &shown["client"]["user_agent"]),
+        (&"127.0.0.1".into(), &Value::Null)
+    );
+    let (_, shown) = show(&data, first, &["--purpose", "diagnostics", "--reason", "case 17"]);
+    assert_eq!(
+        (&shown["client"]["address"], &shown["client"]["user_agent"]),
+        (&Value::Null, &"AnnasAgent/1.0".into())
+    );
+    assert_eq!(show(&data, first, &["--purpose", "security"]).0, 2, "a reason is missing");
+    assert_eq!(show(&data, "01a20513-d8f4-79ea-b03f-6123ac76a1e0", &[]).0, 1, "there is none");
+    assert_eq!(show(&data, "nonsense", &[]).0, 2);
+    let audit = kelisim(&["logs", "audit", "--data", &data.display().to_string()]);
+    assert!(audit.out.contains("consent show --purpose security because: case 17"), "{}", audit.out);
+    // A changed byte anywhere is told with every receipt.
+    let log = data.join("receipts/receipts.log");
+    let gateway = gateway.crash_and_edit(|| {
+        let changed = fs::read_to_string(&log).unwrap().replacen("\"withdrawn\"", "\"Withdrawn\"", 1);
+        fs::write(&log, changed).unwrap();
+    });
+    let (code, shown) = show(&data, first, &[]);
+    assert_eq!((code, &shown["good"]), (1, &false.into()));
+    gateway.finish();
+}
+
+#[test]
+fn after_the_proof_term_nobody_sees_the_client_and_the_day_of_its_end_is_told() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin]).key("consent.proof_term", "\"1d\"").start();
+    let data = gateway.data();
+    let state = Visitor::new(&gateway, Protocol::Http1).choose(r#"{"advertising":true}"#).json();
+    let id = state["receipt"].as_str().expect("a receipt").to_owned();
+    // The same receipt as if it were of an old month: its key is over at the next start.
+    let keys = data.join("keys/receipts");
+    let folder = gateway.finish_and_keep();
+    let month = entries(&data)[0]["client"]["key"].as_str().expect("a month").to_owned();
+    fs::rename(keys.join(format!("{month}.key")), keys.join("2020-01.key")).unwrap();
+    let log = fs::read_to_string(data.join("receipts/receipts.log")).unwrap();
+    let aged = log.replace(&format!("\"key\":\"{month}\""), "\"key\":\"2020-01\"");
+    fs::write(data.join("receipts/receipts.log"), resealed(&aged)).unwrap();
+    fs::remove_file(data.join("receipts/receipts.head")).unwrap();
+    let gateway = Gateway::on(folder);
+    wait_for("the end of the key", || (!keys.join("2020-01.key").exists()).then_some(()));
+    let purpose = ["--purpose", "security", "--reason", "r"];
+    let shown = wait_for("the end of it in the audit log", || {
+        let (_, shown) = show(&data, &id, &purpose);
+        (shown["client"]["state"] == "destroyed").then_some(shown)
+    });
+    assert_eq!((&shown["client"]["key"], &shown["client"]["address"]), (&"2020-01".into(), &Value::Null));
+    assert!(shown["client"]["destroyed"].as_str().is_some_and(|at| at.starts_with("20")), "{shown}");
+    let audit = kelisim(&["logs", "audit", "--data", &data.display().to_string()]);
+    assert!(audit.out.contains("destroys receipt of 2020-01"), "{}", audit.out);
+    gateway.finish();
+}
+
+/// A log of one entry with its hash made anew.
+fn resealed(line: &str) -> String {
+    let (hashed, _) = line.rsplit_once(",\"hash\":\"").expect("an entry");
+    format!("{hashed},\"hash\":\"{}\"}}\n", crate::support::digest(hashed.as_bytes()))
+}
+
+#[test]
+fn a_new_key_is_taken_by_a_reload_and_no_visitor_chooses_again() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let data = gateway.data().display().to_string();
+    let mut visitors = Protocol::ALL.map(|protocol| Visitor::with_ads(&gateway, protocol));
+    let key_of = |visitor: &Visitor| {
+        visitor.cookie("kelisim_consent").expect("a choice").split('.').nth(5).expect("a key").to_owned()
+    };
+    for visitor in &mut visitors {
+        visitor.choose(r#"{"advertising":true}"#);
+    }
+    let old = key_of(&visitors[0]);
+    origin.grant_advertising(true);
+    let mut known = vec![old.clone()];
+    for _ in 0..2 {
+        let said = kelisim(&["consent", "rotate-key", "--data", &data, "--reason", "every year"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains(&format!("key {} verifies on", known[known.len() - 1])), "{said:?}");
+        assert!(gateway.reload(|text| text).contains("configuration reloaded"));
+        for visitor in &mut visitors {
+            visitor.open("/");
+            assert!(origin.last().cookies().contains("_fbp"), "the choice under {old} counts");
+            assert_eq!(key_of(visitor), old, "nobody was asked");
+        }
+        // The next choice is signed with the new one.
+        let mut other = Visitor::new(&gateway, Protocol::Http1);
+        other.choose(r#"{"advertising":true}"#);
+        let new = key_of(&other);
+        assert!(!known.contains(&new), "{known:?} {new}");
+        known.push(new);
+    }
+    // A key that became known is gone at once.
+    let said = kelisim(&["consent", "rotate-key", "--data", &data, "--revoke", "--reason", "lost laptop"]);
+    assert_eq!((said.code, said.out.matches("is gone").count()), (0, 3), "{said:?}");
+    origin.grant_advertising(false);
+    gateway.reload(|text| text);
+    for visitor in &mut visitors {
+        let state = visitor.fetch(ask("GET", "/.kelisim/consent")).json();
+        assert_eq!(state["decision"], "denied");
+    }
+    let audit = kelisim(&["logs", "audit", "--data", &data]);
+    assert!(audit.out.contains("consent rotate-key because: every year"), "{}", audit.out);
+    assert!(audit.out.contains("consent rotate-key --revoke because: lost laptop"), "{}", audit.out);
+    // A file that cannot be read leaves the keys in force.
+    let path = gateway.data().join("keys/consent.key");
+    fs::write(&path, "nonsense").unwrap();
+    assert!(gateway.reload(|text| text).contains("stays in force"));
+    assert_eq!(kelisim(&["consent", "rotate-key", "--data", &data]).code, 70);
+    assert_eq!(Visitor::new(&gateway, Protocol::Http1).choose(r#"{"advertising":true}"#).status, 200);
+}
+
+#[test]
+fn the_receipts_of_a_person_are_found_given_out_and_kept_with_an_end() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let data = gateway.data();
+    let mut anna = Visitor::new(&gateway, Protocol::Http1).always("user-agent", "AnnasAgent/1.0");
+    anna.open("/anna");
+    let choose = |visitor: &mut Visitor, body: &str| {
+        let state = visitor.choose(body).json();
+        state["receipt"].as_str().expect("a receipt").to_owned()
+    };
+    let ids = [choose(&mut anna, r#"{"advertising":true}"#), choose(&mut anna, r#"{"action":"withdraw"}"#)];
+    anna.open("/anna-again");
+    let mut bolat = Visitor::new(&gateway, Protocol::Http2);
+    let other = choose(&mut bolat, r#"{"advertising":true}"#);
+    bolat.open("/bolat");
+    gateway.record("/anna-again");
+    gateway.record("/bolat");
+    let cookie = anna.cookie("kelisim_vid").expect("a visitor cookie").to_owned();
+    let subject = |verb: &str, more: &[&str]| {
+        let data = data.display().to_string();
+        kelisim(&[&["subject", verb, "--data", &data, "--reason", "request 17"], more].concat())
+    };
+    let found = |who: &[&str]| -> Value {
+        let said = subject("find", &[who, &["--format", "json"]].concat());
+        serde_json::from_str::<Value>(&said.out).expect("JSON")["receipts"].clone()
+    };
+    assert_eq!(found(&["--cookie", &cookie]), serde_json::json!(ids), "by the records");
+    let all = [&ids[0], &ids[1], &other];
+    assert_eq!(found(&["--address", "127.0.0.1"]), serde_json::json!(all), "by the sealed address");
+    assert_eq!(found(&["--address", "203.0.113.9"]), serde_json::json!([]));
+    let given: Value =
+        serde_json::from_str(&subject("export", &["--cookie", &cookie]).out).expect("an export");
+    assert_eq!(given["receipts"][0]["receipt"], ids[0].as_str());
+    assert_eq!(given["receipts"][0]["client"]["user_agent"], "AnnasAgent/1.0");
+    assert_eq!(given["receipts"].as_array().map(Vec::len), Some(2));
+    let rehearsed = subject("erase", &["--cookie", &cookie]);
+    assert!(rehearsed.out.contains("kept: 2 receipts of consent"), "{rehearsed:?}");
+    assert!(
+        rehearsed.out.contains("sealed, until the last of their keys is destroyed on 20"),
+        "{rehearsed:?}"
+    );
+    let erased = subject("erase", &["--cookie", &cookie, "--yes"]);
+    assert_eq!(erased.code, 0, "{erased:?}");
+    assert!(erased.out.contains("2 receipts of consent") && erased.out.contains(&ids[1]), "{erased:?}");
+    assert!(!erased.out.contains(&other) && !erased.out.contains("127.0.0.1"), "{erased:?}");
+    let (code, report) = verify(&data);
+    assert_eq!((code, &report["entries"]), (0, &3.into()), "the chain is whole");
+    assert_eq!(found(&["--cookie", &cookie]), serde_json::json!([]), "no record leads to them any more");
+}

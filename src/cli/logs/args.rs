@@ -407,7 +407,7 @@ impl Order {
     }
 }
 
-fn purpose(word: &str) -> Result<Purpose, String> {
+pub(in crate::cli) fn purpose(word: &str) -> Result<Purpose, String> {
     READERS.into_iter().find(|p| p.label() == word).ok_or_else(|| {
         let known: Vec<&str> = READERS.iter().map(|p| p.label()).collect();
         format!("one of {}", known.join(", "))

@@ -84,6 +84,19 @@ fn shown(entry: &Entry) -> String {
         words(&format!(" (login {login})"));
     }
     match entry.kind {
+        Kind::End if entry.rows.is_none() => {
+            let gone = entry.keys.unwrap_or_default();
+            words(&format!(" ended {}: {gone} keys are gone", entry.of.unwrap_or_default()));
+            if entry.outcome == Some(crate::audit::Outcome::Broken) {
+                words(", broken off");
+            }
+        }
+        Kind::KeyChange => {
+            words(&format!(" {}", entry.command.as_deref().unwrap_or_default()));
+            if let Some(reason) = &entry.reason {
+                words(&format!(" because: {reason}"));
+            }
+        }
         Kind::End => {
             let rows = entry.rows.unwrap_or_default();
             words(&format!(" ended {}: {rows} records", entry.of.unwrap_or_default()));

@@ -4,7 +4,7 @@
 //! before the purpose has been checked, never prints a byte from the wire that a terminal would act on. Bound: the
 //! limits of [`crate::store::query`].
 
-mod args;
+pub(in crate::cli) mod args;
 mod audit;
 pub(in crate::cli) mod cell;
 mod charts;

@@ -31,11 +31,13 @@ pub(super) struct Facts<'a> {
     pub(super) rotated: bool,
     /// What was done.
     pub(super) done: &'a Erasure,
+    /// What stays of receipts of consent, in lines.
+    pub(super) kept: &'a [String],
 }
 
 /// The certificate as text.
 pub(super) fn certificate(facts: &Facts<'_>) -> String {
-    let Facts { id, whose, reason, despite, ordered, finished, audit, folder, rotated, done } = facts;
+    let Facts { id, whose, reason, despite, ordered, finished, audit, folder, rotated, done, kept } = facts;
     let records = total(&done.days).records;
     let mut text = String::from("CERTIFICATE OF ERASURE\n\n");
     let mut put = |title: &str, words: &str| {
@@ -71,6 +73,9 @@ pub(super) fn certificate(facts: &Facts<'_>) -> String {
         );
     }
     put("", "columns of class clear (facts without a person) stay readable in a copy of a segment");
+    for (i, line) in kept.iter().enumerate() {
+        put(if i == 0 { "kept" } else { "" }, line);
+    }
     put("elsewhere", "not covered: access logs, exports that were given out, the site's own data");
     text
 }
@@ -92,6 +97,7 @@ mod tests {
             folder: "/var/lib/kelisim/records",
             rotated,
             done,
+            kept: &[],
         }
     }
 
@@ -102,7 +108,8 @@ mod tests {
         done.days.insert("2026-11-22".to_owned(), Counts { records: 1, classes: [1, 1, 1, 0, 0] });
         let plain = certificate(&facts(&done, false));
         done.keys = vec!["sec/2026-11-21#0".to_owned(), "sec/2026-11-22#0".to_owned()];
-        let rotated = certificate(&facts(&done, true));
+        let kept = ["1 receipts of consent: the proof of what was chosen".to_owned(), "r1".to_owned()];
+        let rotated = certificate(&Facts { kept: &kept, ..facts(&done, true) });
         insta::assert_snapshot!("certificate", format!("{plain}\n{rotated}"));
     }
 }

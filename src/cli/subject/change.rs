@@ -11,6 +11,7 @@ use super::Failure;
 use super::args::{ChangeArgs, EraseArgs};
 use super::certificate::{Facts, certificate};
 use super::find::{counted, counts_table, total};
+use super::receipts::kept;
 use super::who::{Subject, ended};
 use crate::clock;
 use crate::store::holds::Holds;
@@ -70,19 +71,23 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
     let entered = why.map_or_else(|| reason.to_owned(), |why| format!("{reason}; despite a hold: {why}"));
     let grant = subject.grant("subject erase", &entered)?;
     let audit = grant.number();
-    let done = subjects::erase(
-        (subject.folder.as_path(), &subject.keys),
-        (&subject.person, How { rotate: args.rotate_day, despite_holds: why.is_some() }),
-        clock::now,
-        &|_| Ok(()),
-        &mut |progress| eprintln!("{progress}"),
-    );
+    // Before: records lead to receipts.
+    let done = counted(&subject, &grant).and_then(|(_, receipts)| {
+        let erased = subjects::erase(
+            (subject.folder.as_path(), &subject.keys),
+            (&subject.person, How { rotate: args.rotate_day, despite_holds: why.is_some() }),
+            clock::now,
+            &|_| Ok(()),
+            &mut |progress| eprintln!("{progress}"),
+        )?;
+        Ok((erased, kept(&receipts)))
+    });
     if let (Err(_), Some(path)) = (&done, &args.certificate) {
         // Nothing to certify: the name is free for the next try.
         std::fs::remove_file(path).map_err(Failure::Output)?;
     }
-    let records = done.as_ref().map_or(0, |erased| total(&erased.done.days).records);
-    let Erased { id, ordered, finished, done } = ended(grant, records, done.map_err(Failure::from))?;
+    let records = done.as_ref().map_or(0, |(erased, _)| total(&erased.done.days).records);
+    let (Erased { id, ordered, finished, done }, kept) = ended(grant, records, done)?;
     let text = certificate(&Facts {
         id,
         whose: &subject.tags,
@@ -94,6 +99,7 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
         folder: &subject.folder.display().to_string(),
         rotated: args.rotate_day,
         done: &done,
+        kept: &kept,
     });
     match &mut file {
         Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
@@ -107,17 +113,19 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
 fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<bool, Failure> {
     let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
     let found = counted(subject, &grant);
-    let records = found.as_ref().map_or(0, |days| total(days).records);
-    let days = ended(grant, records, found)?;
+    let records = found.as_ref().map_or(0, |(days, _)| total(days).records);
+    let (days, receipts) = ended(grant, records, found)?;
     let holds = Holds::read(&subject.folder).map_err(subjects::SubjectError::from)?;
-    let held = subjects::held_days(&holds, days.keys(), clock::now());
-    let held: String =
-        held.iter().map(|day| format!("{day}: --despite-hold must say why it goes all the same\n")).collect();
-    let text = format!(
-        "{}\n{}{held}nothing was erased; repeat with --yes to erase these records for good\n",
-        subject.tags,
-        counts_table(&days)
-    );
+    let mut text = format!("{}\n{}", subject.tags, counts_table(&days));
+    for (i, line) in kept(&receipts).iter().enumerate() {
+        text.push_str(if i == 0 { "kept: " } else { "      " });
+        text.push_str(line);
+        text.push('\n');
+    }
+    for day in subjects::held_days(&holds, days.keys(), clock::now()) {
+        text.push_str(&format!("{day}: --despite-hold must say why it goes all the same\n"));
+    }
+    text.push_str("nothing was erased; repeat with --yes to erase these records for good\n");
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
     Ok(records > 0)
 }

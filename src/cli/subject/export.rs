@@ -1,4 +1,4 @@
-//! `subject export`: a person's records, of every class, with what each column means.
+//! `subject export`: a person's records, of every class, with what each column means, and their receipts of consent.
 //!
 //! Records of nobody else are in it. A file is made new, for its owner alone. Bound: one record.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use super::args::{ExportArgs, ExportFormat};
+use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
@@ -21,8 +22,9 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
     let subject = Subject::of(&args.who)?;
     let grant = subject.grant("subject export", &args.who.reason)?;
     let mut given = 0;
+    let mut receipts = 0;
     let result = match &args.output {
-        None => write(args.format, &subject, &grant, &mut given, out),
+        None => write(args.format, &subject, &grant, (&mut given, &mut receipts), out),
         Some(path) => OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -30,29 +32,31 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
             .open(path)
             .map_err(Failure::Output)
             .and_then(|mut file| {
-                write(args.format, &subject, &grant, &mut given, &mut file)?;
+                write(args.format, &subject, &grant, (&mut given, &mut receipts), &mut file)?;
                 file.sync_all().map_err(Failure::Output)
             }),
     };
     ended(grant, given, result)?;
-    Ok(given > 0)
+    Ok(given > 0 || receipts > 0)
 }
 
 fn write(
     format: ExportFormat,
     subject: &Subject,
     grant: &Grant,
-    given: &mut u64,
+    (given, receipts): (&mut u64, &mut usize),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(out);
     out.write_all(head(format, &subject.tags).as_bytes()).map_err(Failure::Output)?;
     let mut failed = None;
     let mut line = String::new();
+    let mut traces = Traces::default();
     subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         if failed.is_some() {
             return;
         }
+        traces.note(row);
         line.clear();
         match format {
             ExportFormat::Json => push_record(&mut line, row, *given > 0),
@@ -64,10 +68,48 @@ fn write(
     if let Some(cause) = failed {
         return Err(Failure::Output(cause));
     }
-    if format == ExportFormat::Json {
-        out.write_all(b"\n]}\n").map_err(Failure::Output)?;
-    }
+    let theirs = traces.receipts(subject, grant)?;
+    *receipts = theirs.len();
+    out.write_all(receipts_of(format, &theirs).as_bytes()).map_err(Failure::Output)?;
     out.flush().map_err(Failure::Output)
+}
+
+/// What stands behind the records.
+fn receipts_of(format: ExportFormat, receipts: &[Theirs]) -> String {
+    let mut text = match format {
+        ExportFormat::Json => "\n],\"receipts\":[".to_owned(),
+        ExportFormat::Text => String::new(),
+    };
+    for (i, theirs) in receipts.iter().enumerate() {
+        let mut entry = serde_json::to_value(&theirs.receipt).unwrap_or_default();
+        let seen = theirs.seen.as_ref();
+        entry["client"] = serde_json::json!({
+            "address": seen.and_then(|seen| seen.address.as_deref()),
+            "user_agent": seen.and_then(|seen| seen.user_agent.as_deref()),
+            "kept_until": theirs.until.map(|at| at.to_string()),
+        });
+        match format {
+            ExportFormat::Json => {
+                text.push_str(if i > 0 { ",\n" } else { "\n" });
+                text.push_str(&entry.to_string());
+            }
+            ExportFormat::Text => {
+                text.push_str(&format!("\nReceipt of consent {}\n", i + 1));
+                for (name, value) in entry.as_object().into_iter().flatten() {
+                    text.push_str(&format!("  {name}: "));
+                    push_text(
+                        &mut text,
+                        value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_bytes(),
+                    );
+                    text.push('\n');
+                }
+            }
+        }
+    }
+    if format == ExportFormat::Json {
+        text.push_str("\n]}\n");
+    }
+    text
 }
 
 /// What stands before the records.

@@ -1,4 +1,4 @@
-//! `subject find`: how many records of a person there are, by day and class; none is shown.
+//! `subject find`: how many records of a person there are, by day and class, and which receipts; none is shown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::args::{FindArgs, Format};
+use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
 use crate::record::Class;
 use crate::seal::Day;
@@ -22,24 +23,35 @@ pub(super) type Days = BTreeMap<String, Counts>;
 pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure> {
     let subject = Subject::of(&args.who)?;
     let grant = subject.grant("subject find", &args.who.reason)?;
-    let found = counted(&subject, &grant).and_then(|days| Ok((blocks(&subject)?, days)));
-    let records = found.as_ref().map_or(0, |(_, days)| total(days).records);
-    let (blocks, days) = ended(grant, records, found)?;
+    let found = counted(&subject, &grant).and_then(|found| Ok((blocks(&subject)?, found)));
+    let records = found.as_ref().map_or(0, |(_, (days, _))| total(days).records);
+    let (blocks, (days, receipts)) = ended(grant, records, found)?;
     let text = match args.format {
-        Format::Table => table(&subject.tags, &days, &blocks),
-        Format::Json => format!("{}\n", object(&subject.tags, &days, &blocks)),
+        Format::Table => table(&subject.tags, &days, &blocks) + &receipts_table(&receipts),
+        Format::Json => format!("{}\n", object(&subject.tags, &days, &blocks, &receipts)),
     };
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-    Ok(records > 0)
+    Ok(records > 0 || !receipts.is_empty())
 }
 
-/// The person's records by day and class.
-pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<Days, Failure> {
-    let mut days = Days::new();
+/// The person's records by day and class, and their receipts.
+pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<(Days, Vec<Theirs>), Failure> {
+    let (mut days, mut traces) = (Days::new(), Traces::default());
     subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         days.entry(Day::of(row.ts).to_string()).or_default().add(row);
+        traces.note(row);
     })?;
-    Ok(days)
+    Ok((days, traces.receipts(subject, grant)?))
+}
+
+/// How many receipts there are, and which.
+fn receipts_table(receipts: &[Theirs]) -> String {
+    let mut text = format!("receipts of consent: {}\n", receipts.len());
+    for receipt in receipts.iter().map(|theirs| &theirs.receipt) {
+        let (id, event) = (receipt.receipt.as_deref().unwrap_or_default(), receipt.event.label());
+        let _ = writeln!(text, "{:<10} {id}  {event}", receipt.time.get(..10).unwrap_or_default());
+    }
+    text
 }
 
 /// Since when the person is blocked, and how many records that hides.
@@ -97,7 +109,7 @@ pub(super) fn counts_table(days: &Days) -> String {
     text
 }
 
-fn object(tags: &str, days: &Days, blocks: &[(String, u64)]) -> serde_json::Value {
+fn object(tags: &str, days: &Days, blocks: &[(String, u64)], receipts: &[Theirs]) -> serde_json::Value {
     let counts = |counts: &Counts| {
         let classes: serde_json::Map<String, serde_json::Value> = Class::ALL
             .into_iter()
@@ -114,5 +126,6 @@ fn object(tags: &str, days: &Days, blocks: &[(String, u64)]) -> serde_json::Valu
         "all": counts(&total(days)),
         "days": by_day,
         "blocked": blocked,
+        "receipts": receipts.iter().map(|theirs| &theirs.receipt.receipt).collect::<Vec<_>>(),
     })
 }

@@ -9,6 +9,7 @@ mod certificate;
 mod change;
 mod export;
 mod find;
+mod receipts;
 mod who;
 
 use std::io::{self, Write};
@@ -33,6 +34,8 @@ enum Failure {
     Keys(KeyError),
     /// What was to be done failed.
     Subject(Box<SubjectError>),
+    /// The receipts of consent cannot be read.
+    Receipts(io::Error),
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -79,6 +82,7 @@ fn told(failure: &Failure) -> u8 {
             return 1;
         }
         Failure::Subject(cause) => eprintln!("error: {}", chain(&**cause)),
+        Failure::Receipts(cause) => eprintln!("error: the receipts of consent cannot be read: {cause}"),
         Failure::Output(cause) => eprintln!("error: the output cannot be written: {cause}"),
     }
     super::OWN_FAULT

@@ -21,6 +21,10 @@ pub(super) struct Subject {
     /// The folder above `journal`.
     pub(super) folder: PathBuf,
     pub(super) keys: Arc<dyn KeyProvider>,
+    /// Where they lie.
+    pub(super) keys_folder: PathBuf,
+    /// Makes tags.
+    pub(super) tagger: Tagger,
     pub(super) person: Person,
     /// The tags as the audit log and certificates have them.
     pub(super) tags: String,
@@ -57,7 +61,7 @@ impl Subject {
         let person = Person::of(&tagger, &identifiers, &args.tag)
             .ok_or_else(|| Failure::Usage("an account is 1 to 256 bytes long".to_owned()))?;
         let tags: Vec<String> = person.tags().iter().map(ToString::to_string).collect();
-        Ok(Self { folder, keys, person, tags: tags.join(",") })
+        Ok(Self { folder, keys, keys_folder, tagger, person, tags: tags.join(",") })
     }
 
     /// Enters in the audit log what is going to be done.

@@ -16,7 +16,10 @@ use crate::clock::Timestamp;
 use crate::ledger::{ENTRY_BYTES, Ledger, open};
 
 /// The line of a receipt, without its end; `None` if it is not there.
-pub(super) fn line_of(ledger: &Ledger, id: Uuid) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn line_of(ledger: &Ledger, id: Uuid) -> io::Result<Option<String>> {
     let Some((seconds, _)) = id.get_timestamp().map(|at| at.to_unix()) else { return Ok(None) };
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 2_000_000);
     let from = Timestamp::from_secs(seconds.min(LAST_SECOND)).minus(SLACK).to_string();

@@ -16,9 +16,11 @@ mod entry;
 mod find;
 mod thread;
 
-pub use client::{Client, ClientKeys};
+pub use client::{Client, ClientKeys, ClientReader, Seen};
 pub(in crate::consent) use entry::PURPOSES;
 pub use entry::{Controller, Details, Found, Kind, PurposeState, Receipt, Sealed, Shown, State};
+pub use find::line_of;
+pub use thread::CLASS;
 pub use thread::{Filing, PATIENCE, QUEUE, Receipts, Stats, Unfiled};
 
 use std::path::Path;

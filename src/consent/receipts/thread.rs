@@ -21,6 +21,7 @@ use super::entry::Receipt;
 use super::{TEXTS, find, hash_of, ledger};
 use crate::admin::metrics as table;
 use crate::admin::source::{Samples, Source};
+use crate::audit::{AuditLog, Destruction, Method, Outcome};
 use crate::clock::Timestamp;
 use crate::ledger::Ledger;
 use crate::store::disk;
@@ -96,6 +97,7 @@ impl Receipts {
         disk::private_folder(&texts)?;
         let keys = ClientKeys::at(keys);
         keys.prepare()?;
+        keys.note_term(proof_term)?;
         let stats = Arc::new(Stats::default());
         let (sender, jobs) = sync_channel(QUEUE);
         let mut writer = Writer { ledger, texts, keys, proof_term, clock, kept: HashSet::new() };
@@ -243,11 +245,33 @@ impl Writer {
     }
 
     fn destroy_keys(&self, now: Timestamp) {
-        match self.keys.destroy_older(self.proof_term, now) {
-            Ok(0) => {}
-            Ok(keys) => tracing::info!(keys, "address and user agent of old receipts can be opened no more"),
-            Err(error) => tracing::error!(%error, "keys of old receipts cannot be destroyed"),
+        let done = self.keys.over(self.proof_term, now).and_then(|months| {
+            months.iter().try_for_each(|month| {
+                self.destroy_key(month, now)?;
+                tracing::info!(month, "address and user agent of old receipts can be opened no more");
+                Ok(())
+            })
+        });
+        if let Err(error) = done {
+            tracing::error!(%error, "keys of old receipts cannot be destroyed");
         }
+    }
+
+    /// Destroys the key of a month, with an entry in the audit log before and after it.
+    fn destroy_key(&self, month: &str, now: Timestamp) -> io::Result<()> {
+        let log = AuditLog::open(self.ledger.records()).map_err(io::Error::other)?;
+        let what = Destruction {
+            class: CLASS,
+            day: month,
+            method: Method::Keys,
+            files: 0,
+            rows: 0,
+            keys: 1,
+            reason: "consent.proof_term",
+        };
+        let number = log.intend(&what, now).map_err(io::Error::other)?;
+        self.keys.destroy(month)?;
+        log.destroyed(number, &what, Outcome::Complete, now).map_err(io::Error::other)
     }
 }
 
@@ -261,6 +285,8 @@ impl Source for Stats {
     }
 }
 
+/// What the audit log calls address and user agent of receipts.
+pub const CLASS: &str = "receipt";
 /// How often the day is looked at while nobody chooses.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
 

@@ -149,7 +149,7 @@ impl Told {
                 let text = |of: &Option<String>| of.clone().unwrap_or_default();
                 self.held.insert((text(&entry.class), text(&entry.day), text(&entry.reason)));
             }
-            Kind::Read | Kind::Disclosure | Kind::Interrupted => {}
+            Kind::Read | Kind::Disclosure | Kind::KeyChange | Kind::Interrupted => {}
         }
     }
 }

@@ -1,7 +1,11 @@
-//! `kelisim consent verify|stats`: the proofs of consent.
+//! `kelisim consent verify|stats|show|rotate-key`: the proofs of consent, and the key of the consent cookie.
 //!
 //! `verify` reads the whole log and every text that it names; `stats` counts. Neither opens what is sealed, so neither
-//! needs a purpose. Never writes. Bounds: that of [`ledger::verify`]; five million receipts are followed.
+//! needs a purpose. Never writes, but for the audit log and, in [`rotate`], the key. Bounds: that of [`ledger::verify`]; five million receipts are followed.
+
+mod receipt;
+mod rotate;
+mod show;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -11,6 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+
+pub use rotate::RotateArgs;
+pub use show::ShowArgs;
 
 use super::OWN_FAULT;
 use crate::clock::Timestamp;
@@ -25,6 +32,10 @@ pub enum ConsentCommand {
     Verify(ConsentArgs),
     /// Count choices by what happened, site, policy version, way and language
     Stats(ConsentArgs),
+    /// Show one receipt, its place in the chain, and under a purpose that opens them address and user agent
+    Show(ShowArgs),
+    /// Make a new key for consent records; older ones verify as long as a choice can count
+    RotateKey(RotateArgs),
 }
 
 /// Where the receipts are.
@@ -48,7 +59,8 @@ pub enum ConsentFormat {
     Json,
 }
 
-/// Runs a command. Exit code 0, 1 when something was changed or is missing, 2 when there is nothing to read.
+/// Runs a command. Exit code 0, 1 when something was changed or is missing, 2 when there is nothing to read, 64 for a bad
+/// configuration, 70 for our own fault.
 ///
 /// # Errors
 /// The output cannot be written.
@@ -57,14 +69,12 @@ pub fn run(command: &ConsentCommand, now: Timestamp) -> io::Result<ExitCode> {
 }
 
 fn run_to(command: &ConsentCommand, now: Timestamp, out: &mut impl Write) -> io::Result<u8> {
-    let (ConsentCommand::Verify(args) | ConsentCommand::Stats(args)) = command;
-    let Some(folder) = records_folder(&args.data).filter(|folder| ledger(folder).log().is_file()) else {
-        eprintln!(
-            "error: there are no receipts in {}\n  hint: name the gateway's data folder with --data DIR",
-            args.data.display()
-        );
-        return Ok(2);
+    let args = match command {
+        ConsentCommand::Verify(args) | ConsentCommand::Stats(args) => args,
+        ConsentCommand::Show(args) => return show::run(args, now, out),
+        ConsentCommand::RotateKey(args) => return rotate::run(args, now, out),
     };
+    let Some(folder) = folder_with_receipts(&args.data) else { return Ok(2) };
     let mut seen = Seen::default();
     let verified = match ledger::verify(&ledger(&folder), |entry: &Receipt, _| seen.add(entry)) {
         Ok(verified) => verified,
@@ -84,6 +94,18 @@ fn run_to(command: &ConsentCommand, now: Timestamp, out: &mut impl Write) -> io:
     };
     out.write_all(text.as_bytes())?;
     Ok(u8::from(!good))
+}
+
+/// The records folder if there are receipts in it; says so if not.
+fn folder_with_receipts(data: &Path) -> Option<PathBuf> {
+    let folder = records_folder(data).filter(|folder| ledger(folder).log().is_file());
+    if folder.is_none() {
+        eprintln!(
+            "error: there are no receipts in {}\n  hint: name the gateway's data folder with --data DIR",
+            data.display()
+        );
+    }
+    folder
 }
 
 /// Texts that receipts name and that are not there or not what they were.
