@@ -6,11 +6,11 @@
 
 use std::cmp::Reverse;
 use std::fmt;
-
-use memchr::memchr;
+use std::num::NonZeroU16;
 
 use super::Category;
 use super::automaton::{Automaton, Builder};
+use super::names::Names;
 pub use super::rule::{MAX_PATTERN, Rule, Shape, Source, Tier};
 use super::rules;
 pub use super::rules::{MAX_RULES, RuleProblem};
@@ -30,10 +30,32 @@ pub struct Catalogue {
     names: Automaton,
     /// Rules with `nocase`, if there are any.
     folded: Option<Automaton>,
-    /// The last bytes of never-strip endings: a name that ends otherwise has none of them.
-    suffix_ends: [bool; 256],
+    /// What the last byte of a name tells.
+    ends: [End; 256],
+    /// The same exact names with what all tables together say of them.
+    exact: Names,
     /// Never-strip endings.
     suffixes: Vec<(Box<[u8]>, Class)>,
+}
+
+/// A name at the beginning of a piece.
+pub(super) struct Named {
+    pub(super) length: usize,
+    /// What it means, blanks included.
+    pub(super) class: Class,
+    /// Whether it begins and ends with visible ASCII; else readers may differ about the name.
+    pub(super) is_plain: bool,
+}
+
+/// What the last byte of a name tells.
+#[derive(Clone, Copy)]
+enum End {
+    /// The rule that the walk found decides.
+    Plain,
+    /// Another rule may be better: a never-strip ending, or one with `nocase`.
+    Rare,
+    /// No visible ASCII.
+    Odd,
 }
 
 /// What a name means.
@@ -47,9 +69,9 @@ pub struct Class {
     pub rule: Option<RuleId>,
 }
 
-/// A rule's place in its catalogue.
+/// A rule's place in its catalogue, counted from 1: so a [`Class`] has four bytes, which are copied at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(pub(super) u16);
+pub struct RuleId(NonZeroU16);
 
 /// Why a name is in its class.
 #[derive(Debug)]
@@ -105,17 +127,27 @@ impl Catalogue {
         self.class_of(self.names.walk(name).rule(name.len()), name)
     }
 
-    /// Where the name at the beginning of a piece ends (at the first `=`, or with the piece), and what it means, blanks
-    /// included. No pattern has a `=`, so that the walk through a known name finds its end, too.
-    #[inline]
-    pub(super) fn read_name(&self, piece: &[u8]) -> (usize, Class) {
-        let stop = self.names.walk(piece);
-        let rest = piece.get(stop.walked..).unwrap_or_default();
-        let length = match rest {
-            [] | [b'=', ..] => stop.walked,
-            _ => memchr(b'=', rest).map_or(piece.len(), |at| stop.walked + at),
+    /// Reads the name at the beginning of a piece: up to the first `=` or `;`, or to the end of the bytes, blanks included.
+    #[inline(always)]
+    pub(super) fn read_name(&self, bytes: &[u8]) -> Named {
+        if let Some(known) = self.exact.find(bytes) {
+            return Named { length: known.length.into(), class: known.class, is_plain: true };
+        }
+        // No pattern has a `=` or `;`, so that the walk through a known name finds its end, too.
+        let stop = self.names.walk(bytes);
+        let length =
+            stop.walked + bytes[stop.walked..].iter().take_while(|byte| !matches!(byte, b'=' | b';')).count();
+        let hit = stop.rule(length);
+        let ends = match &bytes[..length] {
+            [] => End::Odd,
+            [first, ..] if !first.is_ascii_graphic() => End::Odd,
+            [.., last] => self.ends[usize::from(*last)],
         };
-        (length, self.class_of(stop.rule(length), &piece[..length]))
+        let class = match ends {
+            End::Rare => self.class_of(hit, &bytes[..length]),
+            End::Plain | End::Odd => self.class(hit),
+        };
+        Named { length, class, is_plain: !matches!(ends, End::Odd) }
     }
 
     /// Why a name is in its class: every rule that matches, in order of precedence. Looks at all rules: not for the
@@ -139,12 +171,12 @@ impl Catalogue {
     /// A rule by its id; `None` for an id of another catalogue.
     #[must_use]
     pub fn rule(&self, id: RuleId) -> Option<&Rule> {
-        self.rules.get(usize::from(id.0))
+        self.rules.get(id.index())
     }
 
     /// All rules with their ids.
     pub fn all(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
-        (0..).map(RuleId).zip(&self.rules)
+        (0_u16..).map_while(RuleId::new).zip(&self.rules)
     }
 
     fn compile(rules: Vec<Rule>) -> Self {
@@ -154,7 +186,7 @@ impl Catalogue {
         let mut classes = Vec::with_capacity(rules.len());
         for (id, rule) in (0_u16..).zip(&rules) {
             let class =
-                Class { category: rule.category, protected: rule.tier.protects(), rule: Some(RuleId(id)) };
+                Class { category: rule.category, protected: rule.tier.protects(), rule: RuleId::new(id) };
             classes.push(class);
             match rule.shape {
                 Shape::Suffix => suffixes.push((rule.text().as_bytes().into(), class)),
@@ -168,22 +200,36 @@ impl Catalogue {
         }
         let rank = |id: u16| rules.get(usize::from(id)).map_or(u32::MAX, Rule::rank);
         let (names, folded) = (names.finish(rank), folded.map(|builder| builder.finish(rank)));
-        let mut suffix_ends = [false; 256];
-        for last in suffixes.iter().filter_map(|(suffix, _): &(Box<[u8]>, Class)| suffix.last()) {
-            suffix_ends[usize::from(*last)] = true;
-        }
-        Self { rules, classes, names, folded, suffix_ends, suffixes }
+        let ends = std::array::from_fn(|last| {
+            let ends_so =
+                |(suffix, _): &(Box<[u8]>, Class)| suffix.last().map(|&byte| usize::from(byte)) == Some(last);
+            match last {
+                0x21..=0x7E if folded.is_some() || suffixes.iter().any(ends_so) => End::Rare,
+                0x21..=0x7E => End::Plain,
+                _ => End::Odd,
+            }
+        });
+        let exact = Names::new([].into_iter());
+        let mut catalogue = Self { rules, classes, names, folded, ends, exact, suffixes };
+        catalogue.exact = Names::new(catalogue.exact_names());
+        catalogue
+    }
+
+    /// The names that rules name in full, and their classes.
+    fn exact_names(&self) -> impl Iterator<Item = (&[u8], Class)> + Clone {
+        let texts =
+            self.rules.iter().filter(|rule| rule.shape == Shape::Exact).map(|rule| rule.text().as_bytes());
+        let is_plain = |name: &&[u8]| match name {
+            [first, .., last] => first.is_ascii_graphic() && last.is_ascii_graphic(),
+            [only] => only.is_ascii_graphic(),
+            [] => false,
+        };
+        texts.filter(is_plain).map(|name| (name, self.classify(name)))
     }
 
     /// The class that the walk's winner gives, unless a `nocase` rule or an ending is better.
-    #[inline]
-    fn class_of(&self, hit: u16, name: &[u8]) -> Class {
-        let ends_so = name.last().is_some_and(|&last| self.suffix_ends[usize::from(last)]);
-        if ends_so || self.folded.is_some() { self.class_of_rare(hit, name) } else { self.class(hit) }
-    }
-
     #[inline(never)]
-    fn class_of_rare(&self, mut hit: u16, name: &[u8]) -> Class {
+    fn class_of(&self, mut hit: u16, name: &[u8]) -> Class {
         if let Some(folded) = &self.folded {
             hit = self.better(hit, folded.walk_folded(name).rule(name.len()));
         }
@@ -231,12 +277,20 @@ impl Class {
 
 impl RuleId {
     /// The rule of the visitor cookie: [`rules::read`] puts it first.
-    const VISITOR: Self = Self(0);
+    const VISITOR: Self = Self(NonZeroU16::MIN);
+
+    /// `None` for a position that no catalogue has.
+    const fn new(index: u16) -> Option<Self> {
+        match NonZeroU16::MIN.checked_add(index) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
 
     /// The rule's position in its catalogue.
     #[must_use]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
     }
 }
 

@@ -272,3 +272,31 @@ fn the_built_in_rules_are_many_owned_and_narrow() {
         assert!(rule.category != Category::Advertising || rule.text().len() > least, "{}", rule.pattern);
     }
 }
+
+#[test]
+fn a_piece_is_read_as_its_name_is_classified() {
+    let operator = "rules = [\n\
+        { match = \"=AdTrack\", category = \"advertising\", nocase = true },\n\
+        { match = \"=_ga\", category = \"advertising\" },\n\
+        { match = \"=mine_optout\", category = \"advertising\", force = true },\n\
+        { match = \"^Track\", category = \"analytics\", nocase = true },\n\
+        { match = \"=tracking\", category = \"functional\" },\n]";
+    for catalogue in [Catalogue::builtin(), Catalogue::with_operator(operator).expect("valid")] {
+        for (_, rule) in catalogue.all() {
+            let text = rule.text();
+            let around = [text.to_owned(), format!("{text}x"), text.to_uppercase(), format!("x{text}")];
+            for name in around.iter().map(String::as_bytes).chain([&text.as_bytes()[..text.len() - 1]]) {
+                for end in ["", "=", "=1; other=value", ";", "; _fbp=1", "=="] {
+                    let read = catalogue.read_name(&[name, end.as_bytes()].concat());
+                    let expected = catalogue.classify(name);
+                    assert_eq!(
+                        (read.length, read.class),
+                        (name.len(), expected),
+                        "{}{end}",
+                        name.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+}

@@ -12,6 +12,8 @@ pub mod catalogue;
 mod cookie_readers;
 mod date;
 pub mod expire;
+mod find;
+mod names;
 pub mod parse;
 pub mod request;
 pub mod response;

@@ -17,7 +17,8 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::Category;
-use super::catalogue::{Catalogue, Class};
+use super::catalogue::{Catalogue, Class, Named};
+use super::find::semicolon;
 
 /// The cookies of one request, in order, over all `Cookie` fields.
 pub struct RequestCookies<'a> {
@@ -26,15 +27,13 @@ pub struct RequestCookies<'a> {
     bytes: usize,
 }
 
-/// One piece between two `;`.
+/// One piece between two `;`, without blanks at its ends.
 #[derive(Clone, Copy)]
 pub struct Cookie<'a> {
-    /// Up to the first `=`, without blanks at the ends; the whole piece if there is no `=`. May be empty.
-    pub name: &'a [u8],
-    /// After the first `=`, without blanks at the ends; empty if there is no `=`. Quotes are part of it.
-    pub value: &'a [u8],
-    /// The piece without blanks at the ends: what is forwarded.
-    pub raw: &'a [u8],
+    /// The field from this piece on: a run of cookies is one slice of it.
+    rest: &'a [u8],
+    length: usize,
+    name_length: usize,
     /// What the name means.
     pub class: Class,
 }
@@ -46,14 +45,23 @@ impl<'a> RequestCookies<'a> {
         for field in fields {
             parsed.fields += 1;
             parsed.bytes += field.len();
-            let mut rest = field;
-            while let Some(end) = memchr(b';', rest) {
-                parsed.push(&rest[..end], catalogue);
-                rest = &rest[end + 1..];
-            }
-            parsed.push(rest, catalogue);
+            parsed.split(field, catalogue);
         }
         parsed
+    }
+
+    fn split(&mut self, mut rest: &'a [u8], catalogue: &Catalogue) {
+        loop {
+            rest = trim_start(rest);
+            let Reading { name_length, length, end, class, .. } = read(rest, catalogue);
+            if length > 0 {
+                self.cookies.push(Cookie { rest, length, name_length, class });
+            }
+            rest = match rest.get(end + 1..) {
+                Some(rest) => rest,
+                None => break,
+            };
+        }
     }
 
     /// The cookies in order.
@@ -69,7 +77,7 @@ impl<'a> RequestCookies<'a> {
 
     /// The values of every copy of a name (bytes equal), in order.
     pub fn values_of<'s>(&'s self, name: &'s [u8]) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.cookies.iter().filter(move |cookie| cookie.name == name).map(|cookie| cookie.value)
+        self.cookies.iter().filter(move |cookie| cookie.name() == name).map(Cookie::value)
     }
 
     /// How many cookies there are; empty pieces do not count.
@@ -95,15 +103,6 @@ impl<'a> RequestCookies<'a> {
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
-
-    #[inline]
-    fn push(&mut self, piece: &'a [u8], catalogue: &Catalogue) {
-        let raw = trim(piece);
-        if !raw.is_empty() {
-            let Reading { name, value, class, .. } = read(raw, catalogue);
-            self.cookies.push(Cookie { name, value, raw, class });
-        }
-    }
 }
 
 impl<'s, 'a> IntoIterator for &'s RequestCookies<'a> {
@@ -115,11 +114,49 @@ impl<'s, 'a> IntoIterator for &'s RequestCookies<'a> {
     }
 }
 
-impl Cookie<'_> {
+impl<'a> Cookie<'a> {
+    /// The piece without blanks at the ends: what is forwarded.
+    #[must_use]
+    #[inline]
+    pub fn raw(&self) -> &'a [u8] {
+        &self.rest[..self.length]
+    }
+
+    /// Up to the first `=`, without blanks at the ends; the whole piece if there is no `=`. May be empty.
+    #[must_use]
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        &self.rest[..self.name_length]
+    }
+
+    /// After the first `=`, without blanks at the ends; empty if there is no `=`. Quotes are part of it.
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        // Between the name and the `=` are blanks only.
+        let behind = self.raw()[self.name_length..].splitn(2, |&byte| byte == b'=').nth(1);
+        trim_start(behind.unwrap_or_default())
+    }
+
     /// Whether the piece has a `=` with something before it: only then can the browser be told to forget it by name.
     #[must_use]
+    #[inline]
     pub fn is_named(&self) -> bool {
-        !self.name.is_empty() && self.raw.len() > self.name.len()
+        self.name_length > 0 && self.length > self.name_length
+    }
+
+    /// The field from this cookie on.
+    #[inline]
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// The first bytes of `begun` up to this cookie's end, if it stands there right behind so many bytes and one
+    /// [`SEPARATOR`].
+    #[inline]
+    pub(super) fn behind(&self, begun: &'a [u8], length: usize) -> Option<&'a [u8]> {
+        let there = begun.get(length..)?.strip_prefix(SEPARATOR)?;
+        // The same place, not equal bytes in another one.
+        std::ptr::eq(there, self.rest).then(|| &begun[..length + SEPARATOR.len() + self.length])
     }
 }
 
@@ -137,27 +174,32 @@ impl fmt::Debug for Cookie<'_> {
     }
 }
 
-/// What a trimmed piece says.
+/// What a piece says.
 pub(super) struct Reading<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: &'a [u8],
+    /// The length of the name, without blanks at its end.
+    pub(super) name_length: usize,
+    /// The length of the piece, without blanks at its end.
+    pub(super) length: usize,
+    /// Where the `;` stands that ends it, or the length of the field.
+    pub(super) end: usize,
     /// The name that was looked up: see the module's documentation.
     pub(super) key: &'a [u8],
     pub(super) class: Class,
 }
 
-/// Reads a trimmed piece. Inline always: it is the body of the loop over the cookies.
+/// Reads the piece at the beginning of `rest`, before which blanks are trimmed. Inline always: it is the body of the loop
+/// over the cookies.
 #[inline(always)]
-pub(super) fn read<'a>(raw: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
-    let (length, class) = catalogue.read_name(raw);
-    let (name, rest) = raw.split_at(length);
-    let value = trim_start(rest.get(1..).unwrap_or_default());
-    let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7E);
-    if name.first().is_some_and(is_plain) && name.last().is_some_and(is_plain) {
-        Reading { name, value, key: name, class }
+pub(super) fn read<'a>(rest: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
+    let Named { length: name_end, class, is_plain } = catalogue.read_name(rest);
+    let (name, behind) = rest.split_at(name_end);
+    let end = name_end + semicolon(behind);
+    let raw = trim_end(&rest[..end]);
+    if is_plain {
+        Reading { name_length: name_end, length: raw.len(), end, key: name, class }
     } else {
         let (key, class) = look_up_odd(raw, catalogue);
-        Reading { name: trim_end(name), value, key, class }
+        Reading { name_length: trim_end(name).len(), length: raw.len(), end, key, class }
     }
 }
 
@@ -215,8 +257,9 @@ fn trim_wide_end(mut key: &[u8]) -> &[u8] {
     }
 }
 
+/// Without SP and HTAB at the beginning.
 #[inline]
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_blank(*first)
     {
@@ -241,6 +284,9 @@ const fn is_blank(byte: u8) -> bool {
     byte <= b' ' && (byte == b' ' || byte == b'\t')
 }
 
+/// What stands between two cookies that a browser sends.
+pub(super) const SEPARATOR: &[u8] = b"; ";
+
 /// Cookies of one request that need no allocation.
 const INLINE: usize = 16;
 
@@ -256,13 +302,13 @@ mod tests {
     fn splits_at_semicolons_only_and_trims_blanks() {
         let catalogue = Catalogue::builtin();
         let cookies = parse(&[b" a = 1 ;b=\"x,y=z\";;\t; c;=d", b"e=\xFF; a=2"], &catalogue);
-        let pairs: Vec<(&[u8], &[u8])> = cookies.iter().map(|c| (c.name, c.value)).collect();
+        let pairs: Vec<(&[u8], &[u8])> = cookies.iter().map(|c| (c.name(), c.value())).collect();
         let expected: [(&[u8], &[u8]); 6] =
             [(b"a", b"1"), (b"b", b"\"x,y=z\""), (b"c", b""), (b"", b"d"), (b"e", b"\xFF"), (b"a", b"2")];
         assert_eq!(pairs, expected);
         assert_eq!((cookies.len(), cookies.field_count(), cookies.bytes()), (6, 2, 34));
         assert_eq!(cookies.values_of(b"a").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!(cookies.iter().next().map(|c| c.raw), Some(b"a = 1".as_slice()));
+        assert_eq!(cookies.iter().next().map(Cookie::raw), Some(b"a = 1".as_slice()));
     }
 
     #[test]

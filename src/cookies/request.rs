@@ -13,7 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::parse::{Cookie, RequestCookies};
+use super::parse::{Cookie, RequestCookies, SEPARATOR};
 use super::{Category, CookiePolicy, Mode, Permits};
 
 /// A joined field above this many bytes is forwarded and counted: many origins refuse it.
@@ -53,31 +53,34 @@ pub struct Counts {
 #[must_use]
 pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Permits) -> Outcome {
     let blocked = Blocked::of(policy, permits);
-    // In dry-run only the visitor cookie is dropped.
-    let dropped = if policy.mode == Mode::Enforce { blocked } else { Blocked(0) };
-
     let mut counts = Counts::default();
     let mut stripped = SmallVec::new();
-    let (mut kept, mut length) = (0, 0);
+    let mut kept = Kept::default();
+    let mut dropped = 0;
     for (index, cookie) in (0_u32..).zip(cookies) {
-        if blocked.has(cookie) {
+        let is_ours = cookie.class.is_visitor_cookie();
+        let is_blocked = blocked.has(cookie);
+        if is_blocked {
             counts.stripped[cookie.class.category as usize] += 1;
             stripped.push(index);
-        } else if !cookie.class.is_visitor_cookie() {
+        } else if !is_ours {
             counts.kept[cookie.class.category as usize] += 1;
         }
-        if dropped.keeps(cookie) {
-            kept += 1;
-            length += cookie.raw.len() + SEPARATOR.len();
+        // In dry-run only the visitor cookie is dropped.
+        if is_ours || is_blocked && policy.mode == Mode::Enforce {
+            dropped += 1;
+        } else {
+            kept.add(cookie);
         }
     }
-    let (output, length) = if cookies.field_count() <= 1 && kept == cookies.len() {
+    let (output, length) = if dropped == 0 && cookies.field_count() <= 1 {
         (Output::Unchanged, cookies.bytes())
-    } else if kept == 0 {
+    } else if dropped == cookies.len() {
         (Output::Removed, 0)
     } else {
-        let length = length - SEPARATOR.len();
-        (Output::Replaced(join(cookies.iter().filter(|cookie| dropped.keeps(cookie)), length)), length)
+        let field = kept.join();
+        let length = field.len();
+        (Output::Replaced(field), length)
     };
     Outcome { output, counts, oversize: length > OVERSIZE, stripped }
 }
@@ -95,7 +98,7 @@ impl Outcome {
     ) -> impl Iterator<Item = &'a [u8]> + 's {
         let all = self.stripped().filter_map(|index| cookies.get(index));
         all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named())
-            .map(|cookie| cookie.name)
+            .map(Cookie::name)
     }
 }
 
@@ -127,11 +130,6 @@ impl Blocked {
     const fn has(self, cookie: &Cookie<'_>) -> bool {
         self.0 >> cookie.class.category as u8 & 1 == 1 && !cookie.class.protected
     }
-
-    #[inline]
-    fn keeps(self, cookie: &Cookie<'_>) -> bool {
-        !self.has(cookie) && !cookie.class.is_visitor_cookie()
-    }
 }
 
 /// The length only: the value is the visitor's.
@@ -145,19 +143,43 @@ impl fmt::Debug for Output {
     }
 }
 
-/// `length` is exact, so that the vector becomes `Bytes` without a copy.
-fn join<'s>(kept: impl Iterator<Item = &'s Cookie<'s>>, length: usize) -> Bytes {
-    let mut joined = Vec::with_capacity(length);
-    for cookie in kept {
-        if !joined.is_empty() {
-            joined.extend_from_slice(SEPARATOR);
-        }
-        joined.extend_from_slice(cookie.raw);
-    }
-    joined.into()
+/// The cookies that the site may see, as runs: those that stand together in a field are copied together, and a browser's
+/// field has few gaps.
+#[derive(Default)]
+struct Kept<'a> {
+    /// All runs but the last.
+    ended: SmallVec<[&'a [u8]; 8]>,
+    /// The last run; empty if there is none.
+    run: &'a [u8],
+    /// The field from the beginning of the last run on.
+    begun: &'a [u8],
 }
 
-const SEPARATOR: &[u8] = b"; ";
+impl<'a> Kept<'a> {
+    #[inline]
+    fn add(&mut self, cookie: &Cookie<'a>) {
+        if let Some(longer) = cookie.behind(self.begun, self.run.len()) {
+            self.run = longer;
+        } else {
+            if !self.run.is_empty() {
+                self.ended.push(self.run);
+            }
+            (self.run, self.begun) = (cookie.raw(), cookie.rest());
+        }
+    }
+
+    /// One field. Its length is known before, so that the vector becomes `Bytes` without a copy.
+    fn join(&self) -> Bytes {
+        let ended: usize = self.ended.iter().map(|run| run.len() + SEPARATOR.len()).sum();
+        let mut joined = Vec::with_capacity(ended + self.run.len());
+        for run in &self.ended {
+            joined.extend_from_slice(run);
+            joined.extend_from_slice(SEPARATOR);
+        }
+        joined.extend_from_slice(self.run);
+        joined.into()
+    }
+}
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

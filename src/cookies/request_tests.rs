@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::consent::Permit;
-use crate::cookies::catalogue::Catalogue;
+use crate::cookies::catalogue::{Catalogue, Class};
 use crate::cookies::{Action, Actions, cookie_readers};
 
 fn policy(mode: Mode) -> CookiePolicy {
@@ -63,6 +63,22 @@ fn several_fields_become_one() {
     );
     assert!(matches!(run(&[b"_fbp=1", b"_fbc=2"], &policy, &Permits::default()).1.output, Output::Removed));
     assert!(matches!(run(&[b"", b" ;"], &policy, &Permits::default()).1.output, Output::Removed));
+}
+
+#[test]
+fn cookies_that_stand_together_are_copied_together_and_no_others() {
+    for (field, expected) in [
+        ("a=1; b=2; _fbp=x; c=3; d=4", "a=1; b=2; c=3; d=4"),
+        ("_fbp=x; a=1; b=2;c=3; d=4", "a=1; b=2; c=3; d=4"),
+        ("a=1 ;b=2;\tc=3;  d=4; ;e=5;; f=6; _fbp=x", "a=1; b=2; c=3; d=4; e=5; f=6"),
+        ("; a; b; _fbp=x;", "a; b"),
+    ] {
+        assert_eq!(enforced(field).as_deref(), Some(expected), "{field}");
+    }
+    // Each begins where a cookie of the field before would follow.
+    let fields: [&[u8]; 3] = [b"a", b"; \tb=1", b"x;   b=1; c=2"];
+    let (output, _) = run(&fields, &policy(Mode::Enforce), &Permits::default());
+    assert_eq!(output.as_deref(), Some(b"a; b=1; x; b=1; c=2".as_slice()));
 }
 
 #[test]
@@ -141,6 +157,11 @@ fn debug_shows_no_value() {
     assert!(!format!("{outcome:?}").contains("secret"));
 }
 
+/// Whether the site may not see a cookie of this class under [`POLICY`].
+fn class_is_hidden(class: Class, permits: &Permits) -> bool {
+    class.is_visitor_cookie() || POLICY.blocks(class, permits)
+}
+
 /// Bytes that are likely to matter to some reader.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let known: [&[u8]; 24] = [
@@ -189,13 +210,16 @@ proptest! {
         let permits = if consented { permits() } else { Permits::default() };
         let (output, outcome) = run(&fields, policy, &permits);
         cookie_readers::check_request(&fields, output.as_deref(), &|name| {
-            let class = policy.catalogue.classify(name);
-            class.is_visitor_cookie() || policy.blocks(class, &permits)
+            class_is_hidden(policy.catalogue.classify(name), &permits)
         });
         let pieces: usize = fields.iter().map(|field| field.split(|&byte| byte == b';').count()).sum();
         if let Output::Replaced(value) = &outcome.output {
             let input: usize = fields.iter().map(|field| field.len() + 1).sum();
             prop_assert!(value.len() < input + pieces);
+            let cookies = RequestCookies::parse(fields.iter().copied(), &policy.catalogue);
+            let is_kept = |class| !class_is_hidden(class, &permits);
+            let kept: Vec<&[u8]> = cookies.iter().filter(|cookie| is_kept(cookie.class)).map(Cookie::raw).collect();
+            prop_assert_eq!(value, &kept.join(SEPARATOR));
         }
     }
 }

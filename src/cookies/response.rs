@@ -9,7 +9,7 @@ use std::fmt;
 use memchr::memchr;
 
 use super::catalogue::{Class, RESERVED_PREFIX};
-use super::parse::{Reading, read, trim};
+use super::parse::{Reading, read, trim, trim_start};
 use super::{CookiePolicy, Mode, Permits, date};
 use crate::clock::Timestamp;
 
@@ -41,11 +41,9 @@ pub enum Verdict {
 /// Judges one `Set-Cookie` field. Attributes are looked at only if the cookie may not be set.
 #[must_use]
 pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now: Timestamp) -> Judgement<'a> {
-    let (pair, attributes) = match memchr(b';', field) {
-        Some(at) => (&field[..at], &field[at + 1..]),
-        None => (field, &[] as &[u8]),
-    };
-    let Reading { key: name, class, .. } = read(trim(pair), &policy.catalogue);
+    let rest = trim_start(field);
+    let Reading { key: name, class, end, .. } = read(rest, &policy.catalogue);
+    let attributes = rest.get(end + 1..).unwrap_or_default();
     let verdict = if is_reserved(name) {
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {

@@ -30,11 +30,13 @@ impl CookieFacts {
         let mut lists = Lists::default();
         let names = lists.gather(carried.iter().map(recorded_name));
         let categories = lists.gather_words(carried.iter().map(|cookie| word(cookie.class.category)));
-        let stripped = filtered.stripped().filter_map(|index| carried.get(index));
-        let stripped = lists.gather(stripped.map(recorded_name));
-        let expire = lists.gather(filtered.to_expire(carried));
+        let hidden = || filtered.stripped().filter_map(|index| carried.get(index));
+        let stripped = lists.gather(hidden().map(recorded_name));
+        // Where only advertising is stripped, which is usual, the two lists are one.
+        let expire =
+            if hidden().all(is_advertising) { stripped } else { lists.gather(filtered.to_expire(carried)) };
         let passed = if lists.get(expire).is_empty() {
-            lists.gather(carried.iter().filter(|cookie| is_advertising(cookie)).map(|cookie| cookie.name))
+            lists.gather(carried.iter().filter(|cookie| is_advertising(cookie)).map(Cookie::name))
         } else {
             ListSpan::default()
         };
@@ -91,7 +93,7 @@ impl CookieFacts {
 
 /// The name of a cookie as it may be recorded: a piece without `=` is a value that lacks a name, so nothing of it.
 fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
-    if cookie.is_named() { cookie.name } else { b"" }
+    if cookie.is_named() { cookie.name() } else { b"" }
 }
 
 /// Whether the value of a cookie may be recorded. The configuration's check has refused bad names; the operator's rules

@@ -116,9 +116,9 @@ pub(super) fn cookies(
             ("kept", why)
         };
         Cookie {
-            name: if cookie.is_named() { text(cookie.name) } else { String::new() },
-            bytes: if cookie.is_named() { cookie.value.len() } else { cookie.raw.len() },
-            value: mask.show.then(|| text(if cookie.is_named() { cookie.value } else { cookie.raw })),
+            name: if cookie.is_named() { text(cookie.name()) } else { String::new() },
+            bytes: if cookie.is_named() { cookie.value().len() } else { cookie.raw().len() },
+            value: mask.show.then(|| text(if cookie.is_named() { cookie.value() } else { cookie.raw() })),
             category: cookie.class.category.label(),
             rule: rule.map(|rule| rule.pattern.clone()),
             action,

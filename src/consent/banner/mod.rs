@@ -161,10 +161,9 @@ impl Banners {
         let mut jar = Jar::default();
         for cookie in cookies {
             let begins = |first: &u8| self.begins[usize::from(*first >> 6)] >> (*first & 63) & 1 == 1;
-            if cookie.name.first().is_some_and(begins)
-                && self.names.iter().any(|name| name.matches(cookie.name))
-            {
-                jar.push(cookie.name, cookie.value);
+            let name = cookie.name();
+            if name.first().is_some_and(begins) && self.names.iter().any(|known| known.matches(name)) {
+                jar.push(name, cookie.value());
             }
         }
         jar
