@@ -48,7 +48,7 @@ impl CookieFacts {
                 .iter()
                 .enumerate()
                 .filter(|(index, cookie)| is_listed(cookie, listed) && went(*index));
-            lists.gather(kept.map(|(_, cookie)| cookie.raw))
+            lists.gather(kept.map(|(_, cookie)| cookie.raw()))
         };
         let bytes = carried.bytes() as u64;
         Self { lists, names, categories, stripped, expire, passed, values, blocked: ListBuf::new(), bytes }
@@ -100,7 +100,7 @@ fn recorded_name<'a>(cookie: &Cookie<'a>) -> &'a [u8] {
 /// may say more than the built-in ones did.
 fn is_listed(cookie: &Cookie<'_>, listed: &[String]) -> bool {
     let bad = cookie.class.protected || cookie.class.category == Category::Advertising;
-    !bad && cookie.is_named() && listed.iter().any(|name| name.as_bytes() == cookie.name)
+    !bad && cookie.is_named() && listed.iter().any(|name| name.as_bytes() == cookie.name())
 }
 
 fn is_advertising(cookie: &Cookie<'_>) -> bool {
