@@ -63,10 +63,10 @@ fn steps(
     let mut dropped = |reason| {
         black_box(reason);
     };
-    let admitted = ingress::admit(parts, connection, snapshot, ids, &mut dropped).expect("admitted");
+    let (admitted, look) = ingress::admit(parts, connection, snapshot, ids, &mut dropped).expect("admitted");
     let body = Empty::<bytes::Bytes>::new();
     let normalised =
-        ingress::normalise(parts, &body, &admitted, connection, snapshot, &mut dropped).expect("normalised");
+        ingress::normalise(parts, &body, (&admitted, look.found), connection, snapshot, &mut dropped).expect("normalised");
     (admitted, normalised)
 }
 

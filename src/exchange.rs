@@ -114,7 +114,7 @@ impl Exchange {
         open: OpenRequest,
         state: Rc<State>,
         parts: &Parts,
-        admitted: Admitted,
+        (admitted, kept): (Admitted, Kept),
     ) -> Box<Self> {
         Box::new(Self {
             active: worker.metrics.hold_active(open.connection().listener),
@@ -126,7 +126,7 @@ impl Exchange {
             admitted,
             method: MethodLabel::of(&parts.method),
             version: parts.version,
-            kept: Kept::of(parts),
+            kept,
             cookies: CookieFacts::default(),
             visitor_cookie: None,
             done: Decisions::default(),

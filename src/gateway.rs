@@ -21,7 +21,7 @@ use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
-use crate::ingress::{self, Normalised, outgoing, target};
+use crate::ingress::{self, Normalised, headers, outgoing, target};
 use crate::listen::connection::{Connection, OpenRequest};
 use crate::record::decisions::Note;
 use crate::respond::{self, Body, own};
@@ -64,13 +64,13 @@ async fn answer_to(
     }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
-    let admitted = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
+    let (admitted, look) = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
         Err(reason) => return respond::unrecorded(worker, open.connection(), parts, reason),
     };
-    let mut exchange = Exchange::begin(worker, open, state, parts, admitted);
+    let mut exchange = Exchange::begin(worker, open, state, parts, (admitted, look.kept));
     // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
-    match steps(&mut exchange, parts, &mut body).await {
+    match steps(&mut exchange, parts, look.found, &mut body).await {
         Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
         Ok(Step::Forward { websocket, own }) => forward(exchange, parts, body, (websocket, own)).await,
         Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
@@ -92,9 +92,10 @@ pub(crate) enum Step {
 pub(crate) async fn steps(
     exchange: &mut Exchange,
     parts: &mut Parts,
+    found: Result<headers::Found, Reason>,
     body: &mut Incoming,
 ) -> Result<Step, Refusal> {
-    let (mut normalised, cookie_field) = judge(exchange, parts, body)?;
+    let (mut normalised, cookie_field) = judge(exchange, parts, found, body)?;
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);
     let now = exchange.arrived;
@@ -138,6 +139,7 @@ pub(crate) async fn steps(
 fn judge(
     exchange: &mut Exchange,
     parts: &mut Parts,
+    found: Result<headers::Found, Reason>,
     body: &Incoming,
 ) -> Result<(Normalised, Output), Refusal> {
     let worker = Rc::clone(&exchange.worker);
@@ -151,7 +153,7 @@ fn judge(
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let connection = exchange.open.connection();
-    let normalised = ingress::normalise(parts, body, &exchange.admitted, connection, &state, &mut dropped)?;
+    let normalised = ingress::normalise(parts, body, (&exchange.admitted, found), connection, &state, &mut dropped)?;
 
     exchange.kept.keep_hints(&parts.headers, &normalised.advertising);
 

@@ -135,18 +135,20 @@ fn parse<T: Default + serde::de::DeserializeOwned>(text: &str, problems: &mut Ve
 }
 
 fn collect(text: &str, wires: Vec<Wire>, tier: Tier, rules: &mut Vec<Rule>, problems: &mut Vec<RuleProblem>) {
+    let mut lines = Lines { text, at: 0, line: 1 };
     for wire in wires {
-        match check(text, wire, tier) {
+        match check(&mut lines, wire, tier) {
             Ok(rule) => rules.push(rule),
             Err(mut found) => problems.append(&mut found),
         }
     }
 }
 
-fn check(text: &str, wire: Wire, tier: Tier) -> Result<Rule, Vec<RuleProblem>> {
+fn check(lines: &mut Lines<'_>, wire: Wire, tier: Tier) -> Result<Rule, Vec<RuleProblem>> {
+    let text = lines.text;
     let mut problems = Vec::new();
     let span = wire.pattern.span();
-    let (line, column) = position(text, span.start);
+    let (line, column) = lines.position(span.start);
     let pattern = wire.pattern.into_inner();
     let shape = shape_of(&pattern, tier).unwrap_or_else(|(message, hint)| {
         problems.push(problem(text, span, message, hint));
@@ -249,9 +251,30 @@ fn problem(text: &str, span: Range<usize>, message: &str, hint: &str) -> RulePro
 
 /// Line and column of a byte offset, both from 1.
 fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    Lines { text, at: 0, line: 1 }.position(offset)
+}
+
+/// A place in a text. Rules come in its order, so that the way from one to the next is short: ten thousand of them would
+/// have the text read ten thousand times from its beginning.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn position(&mut self, offset: usize) -> (usize, usize) {
+        let offset = offset.min(self.text.len());
+        if offset < self.at {
+            (self.at, self.line) = (0, 1);
+        }
+        let between = &self.text.as_bytes()[self.at..offset];
+        self.line += memchr::memchr_iter(b'\n', between).count();
+        self.at = offset;
+        let before = &self.text.as_bytes()[..offset];
+        let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        (self.line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+    }
 }
 
 const BUILT_IN: &str = include_str!("catalogue.toml");

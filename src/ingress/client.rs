@@ -24,10 +24,24 @@ pub struct Told {
     pub secure: Option<bool>,
 }
 
+/// Where a trusted peer tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct From<'a> {
+    /// The one field that names the client.
+    pub field: &'a ClientAddressFrom,
+    /// Whether the head may have `X-Forwarded-For` or `Forwarded`: each look for a field costs.
+    pub chain: bool,
+    /// Whether it may have `X-Forwarded-Host` or `X-Forwarded-Proto`.
+    pub ours: bool,
+}
+
 /// Reads what a trusted peer tells. Nothing is read of any other: ask first.
 #[must_use]
-pub fn told(headers: &HeaderMap, from: &ClientAddressFrom, peer: IpAddr, trusted: &[IpNet]) -> Told {
-    let resolved = match from {
+pub fn told(headers: &HeaderMap, from: From<'_>, peer: IpAddr, trusted: &[IpNet]) -> Told {
+    let resolved = match from.field {
+        ClientAddressFrom::XForwardedFor | ClientAddressFrom::Forwarded if !from.chain => {
+            Resolved::peer(peer)
+        }
         ClientAddressFrom::XForwardedFor => {
             forwarded::resolve(peer, values(headers, &outgoing::X_FORWARDED_FOR), trusted)
         }
@@ -43,6 +57,9 @@ pub fn told(headers: &HeaderMap, from: &ClientAddressFrom, peer: IpAddr, trusted
             };
         }
     };
+    if !from.ours {
+        return Told { resolved, host: None, secure: None };
+    }
     let host = single(headers, &outgoing::X_FORWARDED_HOST).filter(|v| host::parse(v.as_bytes()).is_some());
     let proto = single(headers, &outgoing::X_FORWARDED_PROTO);
     Told { resolved, host: host.cloned(), secure: proto.and_then(|v| scheme(v.as_bytes())) }

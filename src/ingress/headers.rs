@@ -1,4 +1,4 @@
-//! Which fields of a request may go on: one look at each name, then what has to go is removed.
+//! Which fields of a request may go on, and which the record needs: one look at each name, then what has to go is removed.
 //!
 //! Removes what belongs to this hop (RFC 9110 §7.6.1), what the client listed in `Connection`, names with `_`, and
 //! every name that the site trusts because we set it. Runs before our own fields are added, so that nobody can have
@@ -7,10 +7,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use smallvec::SmallVec;
 
-use super::names::{Class, class};
+use super::names::{Class, class, look_up};
 use crate::admin::labels::DropReason;
 use crate::config::Underscores;
 use crate::error::Reason;
+use crate::record::kept::Kept;
 
 /// Names of fields.
 pub type Names = SmallVec<[HeaderName; 4]>;
@@ -35,11 +36,16 @@ pub struct Found {
     pub upgrade: bool,
     /// Advertising signals and high-entropy client hints: they go on only with a permit.
     pub advertising: Names,
+    /// A field of the chain of proxies.
+    pub chain: bool,
+    /// Another field that only we write.
+    pub ours: bool,
     trailers: bool,
     remove: Names,
 }
 
-/// Looks at every name once, and tells which fields that matter will not be passed on.
+/// Looks at every name once: keeps the texts that the record needs, and tells which fields that matter will not be passed
+/// on.
 ///
 /// # Errors
 /// [`Reason::Underscore`] if such names are to be rejected; [`Reason::Malformed`] if `Connection` lists more than
@@ -47,11 +53,20 @@ pub struct Found {
 pub fn scan(
     headers: &HeaderMap,
     rules: Rules,
+    kept: &mut Kept,
     dropped: &mut impl FnMut(DropReason),
 ) -> Result<Found, Reason> {
     let mut found = Found::default();
-    for name in headers.keys() {
-        let class = class(name.as_str());
+    let mut before: Option<&HeaderName> = None;
+    for (name, value) in headers {
+        // Every value comes with its name; those of one name come together.
+        if before.replace(name).is_some_and(|before| std::ptr::eq(before, name)) {
+            continue;
+        }
+        let (class, place) = look_up(name.as_str());
+        if let Some(place) = place {
+            kept.keep(place, value.as_bytes());
+        }
         let goes = match class {
             Class::Plain | Class::Head | Class::Kept => continue,
             Class::Asks | Class::AsksHints | Class::Permissions => continue,
@@ -60,6 +75,7 @@ pub fn scan(
                 continue;
             }
             Class::Chain => {
+                found.chain = true;
                 if !rules.trusted {
                     dropped(DropReason::ClientAddress);
                 }
@@ -95,9 +111,13 @@ pub fn scan(
                 found.expects = true;
                 None
             }
-            // Fields of the hop are removed as the protocol demands, and ours are written anew; the others are worth
-            // counting.
-            Class::Hop | Class::Ours => None,
+            // It is written anew.
+            Class::Ours => {
+                found.ours = true;
+                None
+            }
+            // Fields of the hop are removed as the protocol demands; the others are worth counting.
+            Class::Hop => None,
             Class::Proxy => Some(DropReason::Proxy),
             Class::Kelisim => Some(DropReason::Forged),
             Class::ClientAddress => (!rules.trusted).then_some(DropReason::ClientAddress),
@@ -250,13 +270,13 @@ mod tests {
     const RULES: Rules = Rules { underscores: Underscores::Drop, trusted: false };
 
     fn scanned(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reason> {
-        scan(headers, Rules { underscores, ..RULES }, &mut |_| {})
+        scan(headers, Rules { underscores, ..RULES }, &mut Kept::default(), &mut |_| {})
     }
 
     fn cleaned(fields: &[(&str, &str)]) -> (Vec<String>, Vec<DropReason>) {
         let mut headers = headers(fields);
         let mut dropped = Vec::new();
-        let found = scan(&headers, RULES, &mut |why| dropped.push(why)).unwrap();
+        let found = scan(&headers, RULES, &mut Kept::default(), &mut |why| dropped.push(why)).unwrap();
         remove(&mut headers, &found);
         (headers.keys().map(ToString::to_string).collect(), dropped)
     }
@@ -302,7 +322,7 @@ mod tests {
         let given: Vec<_> = names.split(' ').flat_map(|name| [(name, "evil"), (name, "evil2")]).collect();
         for trusted in [false, true] {
             let mut headers = headers(&given);
-            let found = scan(&headers, Rules { trusted, ..RULES }, &mut |_| {}).unwrap();
+            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |_| {}).unwrap();
             remove(&mut headers, &found);
             assert!(headers.is_empty(), "{headers:?}");
         }
@@ -319,7 +339,7 @@ mod tests {
         ]);
         let left = |trusted| {
             let (mut headers, mut dropped) = (given.clone(), Vec::new());
-            let found = scan(&headers, Rules { trusted, ..RULES }, &mut |why| dropped.push(why)).unwrap();
+            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |why| dropped.push(why)).unwrap();
             remove(&mut headers, &found);
             let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
             names.sort();
@@ -376,7 +396,7 @@ mod tests {
     #[test]
     fn a_connection_field_that_lists_too_much_is_refused() {
         let names = |n: usize| (0..n).map(|i| format!("x-{i}")).collect::<Vec<_>>().join(", ");
-        let scanned = |n| scan(&headers(&[("connection", &names(n))]), RULES, &mut |_| {}).map(|_| ());
+        let scanned = |n| scan(&headers(&[("connection", &names(n))]), RULES, &mut Kept::default(), &mut |_| {}).map(|_| ());
         assert_eq!(scanned(MOST_LISTED), Ok(()));
         assert_eq!(scanned(MOST_LISTED + 1), Err(Reason::Malformed));
     }
@@ -386,6 +406,14 @@ mod tests {
         let mut h = headers(&[("kelisim-risk", "low"), ("x-other", "1")]);
         clean_answer(&mut h, Passes { advertising: true, hints: true });
         assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_is_looked_at_once_and_its_first_value_kept() {
+        let h = headers(&[("x_y", "1"), ("user-agent", "a"), ("x_y", "2"), ("user-agent", "b"), ("x_y", "3")]);
+        let (mut kept, mut dropped) = (Kept::default(), 0);
+        scan(&h, RULES, &mut kept, &mut |_| dropped += 1).unwrap();
+        assert_eq!((kept.user_agent(), dropped), (Some(&b"a"[..]), 1));
     }
 
     #[test]

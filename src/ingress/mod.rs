@@ -1,7 +1,7 @@
 //! Makes a request unambiguous, once, before any other code looks at it.
 //!
-//! Step 2 of a request's life, in two halves: [`admit`] finds the site and the client, so that everything after it has
-//! a record; [`normalise`] checks target and framing, removes what only this connection may see, and gives every field
+//! Step 2 of a request's life, in two halves: [`admit`] finds the site and the client in one look at the head, so that
+//! everything after it has a record; [`normalise`] checks target and framing, removes what only this connection may see, and gives every field
 //! that the site may trust its one value. Its output is the only request that later steps see. Never reads a body.
 //! Bound: the size of the head.
 //!
@@ -29,6 +29,7 @@ use crate::error::Reason;
 use crate::identify::ClientAddress;
 use crate::identify::forwarded::{self, Chain, Resolved};
 use crate::listen::connection::Connection;
+use crate::record::kept::Kept;
 use crate::snapshot::{Served, Snapshot};
 
 /// A request for a configured host: from here on it has a record.
@@ -69,7 +70,16 @@ pub struct Normalised {
     pub own: outgoing::Fields,
 }
 
-/// Finds the site and the client. Leaves exactly one `Host` in the head.
+/// What the one look at the head found.
+#[derive(Debug)]
+pub struct Look {
+    /// The texts that the record needs: whatever becomes of the request, it has one.
+    pub kept: Kept,
+    /// What may not go on, or why the request may not; judged by [`normalise`].
+    pub found: Result<headers::Found, Reason>,
+}
+
+/// Finds the site and the client, and looks at every field. Leaves exactly one `Host` in the head.
 ///
 /// # Errors
 /// [`Reason::BadHost`], or [`Reason::UnknownHost`] for a host that is not configured, or not covered by the
@@ -80,7 +90,7 @@ pub fn admit(
     snapshot: &Snapshot,
     ids: &request_id::Ids,
     dropped: &mut impl FnMut(DropReason),
-) -> Result<Admitted, Reason> {
+) -> Result<(Admitted, Look), Reason> {
     let parts_are_connect = parts.method == Method::CONNECT;
     // There is no resource behind `CONNECT`, so no host of ours is asked for either.
     let refused = |reason| if parts_are_connect { Reason::MethodNotAllowed } else { reason };
@@ -93,23 +103,30 @@ pub fn admit(
     let headers = &parts.headers;
     let peer = connection.peer.ip().to_canonical();
     let trusted = forwarded::is_trusted(peer, &site.trusted_proxies);
+    let rules = headers::Rules { underscores: snapshot.config.ingress.underscores, trusted };
+    let mut kept = Kept::of(parts);
+    let found = headers::scan(headers, rules, &mut kept, dropped);
+    // A look that was broken off may not have come to these.
+    let (chain, ours) = found.as_ref().map_or((true, true), |found| (found.chain, found.ours));
     let told = if trusted {
-        client::told(headers, &site.client_address_from, peer, &site.trusted_proxies)
+        let from = client::From { field: &site.client_address_from, chain, ours };
+        client::told(headers, from, peer, &site.trusted_proxies)
     } else {
         client::Told { resolved: Resolved::peer(peer), host: None, secure: None }
     };
     if told.resolved.malformed {
         dropped(DropReason::MalformedChain);
     }
-    Ok(Admitted {
+    let admitted = Admitted {
         served,
         host: told.host.unwrap_or_else(|| host.into_value()),
         secure: told.secure.unwrap_or(connection.tls.is_some()),
         client: told.resolved.client,
         chain: told.resolved.chain,
         trusted,
-        id: ids.of_request(if trusted { headers.get(request_id::NAME) } else { None }),
-    })
+        id: ids.of_request(if trusted && ours { headers.get(request_id::NAME) } else { None }),
+    };
+    Ok((admitted, Look { kept, found }))
 }
 
 /// Makes the rest of the head unambiguous.
@@ -121,7 +138,7 @@ pub fn admit(
 pub fn normalise(
     parts: &mut Parts,
     body: &impl Body,
-    admitted: &Admitted,
+    (admitted, found): (&Admitted, Result<headers::Found, Reason>),
     connection: &Connection,
     snapshot: &Snapshot,
     dropped: &mut impl FnMut(DropReason),
@@ -133,8 +150,7 @@ pub fn normalise(
     let rules = &snapshot.config.ingress;
     target::check(&parts.uri, snapshot.config.limits.uri_bytes, rules.encoded_slashes)?;
     target::to_origin_form(&mut parts.uri)?;
-    let trust = headers::Rules { underscores: rules.underscores, trusted: admitted.trusted };
-    let found = headers::scan(&parts.headers, trust, dropped)?;
+    let found = found?;
     if found.framing {
         framing::check(&parts.headers, parts.version)?;
     }

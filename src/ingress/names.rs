@@ -3,6 +3,8 @@
 //! [`class`] finds a name by a perfect hash that the compiler checks, so that one look at a field decides everything.
 //! Never looks at values. Bound: the table.
 
+use crate::record::kept;
+
 /// What a field is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -83,9 +85,17 @@ impl Class {
 /// The class of a name in lower case, as [`http::HeaderName`] gives it.
 #[must_use]
 pub fn class(name: &str) -> Class {
-    match NAMES.get(usize::from(PLACES[place(name.as_bytes(), SEED)]).wrapping_sub(1)) {
-        Some((known, class)) if *known == name => *class,
-        _ => family(name),
+    look_up(name).0
+}
+
+/// The same, and the place in [`kept::NAMES`] of a field whose text the record needs.
+#[must_use]
+#[inline]
+pub fn look_up(name: &str) -> (Class, Option<usize>) {
+    let at = usize::from(PLACES[place(name.as_bytes(), SEED)]).wrapping_sub(1);
+    match NAMES.get(at) {
+        Some((known, class)) if *known == name => (*class, KEPT[at].map(usize::from)),
+        _ => (family(name), None),
     }
 }
 
@@ -137,7 +147,8 @@ const NAMES: &[(&str, Class)] = &{
     [
         ("accept", Plain), ("accept-encoding", Plain), ("accept-language", Plain), ("dnt", Plain),
         ("origin", Plain), ("priority", Plain), ("referer", Plain), ("save-data", Plain),
-        ("upgrade-insecure-requests", Plain), ("user-agent", Plain), ("x-requested-with", Plain),
+        ("traceparent", Plain), ("upgrade-insecure-requests", Plain), ("user-agent", Plain),
+        ("x-requested-with", Plain),
 
         ("age", Head), ("cache-control", Head), ("content-encoding", Head), ("content-location", Head),
         ("content-range", Head), ("expires", Head), ("if-match", Head), ("if-modified-since", Head),
@@ -238,6 +249,30 @@ static PLACES: [u8; SLOTS] = match places(SEED) {
     None => [0; SLOTS],
 };
 
+/// For each of [`NAMES`] its place in [`kept::NAMES`].
+static KEPT: [Option<u8>; NAMES.len()] = {
+    let mut places = [None; NAMES.len()];
+    let mut kept = 0;
+    while kept < kept::NAMES.len() {
+        let mut i = 0;
+        while !same(NAMES[i].0.as_bytes(), kept::NAMES[kept].as_bytes()) {
+            i += 1;
+            assert!(i < NAMES.len(), "a field that is kept is not among the known names");
+        }
+        places[i] = Some(kept as u8);
+        kept += 1;
+    }
+    places
+};
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
+}
+
 const SEED: u32 = seed();
 const SLOTS: usize = 2048;
 const SHIFT: u32 = u32::BITS - SLOTS.trailing_zeros();
@@ -258,6 +293,16 @@ mod tests {
         for (name, known) in NAMES {
             assert_eq!(class(name), *known, "{name}");
         }
+    }
+
+    #[test]
+    fn what_the_record_needs_has_its_place() {
+        for (place, name) in kept::NAMES.iter().enumerate() {
+            assert_eq!(look_up(name).1, Some(place), "{name}");
+        }
+        let kept = NAMES.iter().filter(|(name, _)| look_up(name).1.is_some()).count();
+        assert_eq!(kept, kept::NAMES.len());
+        assert_eq!(look_up("cookie").1.or(look_up("x-user-agent").1), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Text of a request's head that its record needs, kept in one buffer: the head itself goes to the site.
 //!
-//! A field that is not in the table below is not kept, so it cannot be recorded. Never keeps a cookie, a credential or
-//! a field that nobody declared. Bound: the head.
+//! A field that is not in the table below is not kept, so it cannot be recorded. [`crate::ingress::headers::scan`] hands
+//! the fields over in its one look at the head. Never keeps a cookie, a credential or a field that nobody declared. Bound:
+//! the head.
 
 use std::fmt;
 
@@ -10,41 +11,17 @@ use http::{HeaderMap, HeaderName};
 
 macro_rules! kept {
     ($($(#[$doc:meta])* $field:ident = $name:literal;)*) => {
-        /// The texts of one head.
-        #[derive(Default)]
-        pub struct Kept {
-            bytes: Vec<u8>,
-            method: Span,
-            path: Span,
-            query: Span,
-            $($field: Span,)*
-            /// Few browsers send any.
-            hints: Vec<(Hint, Span)>,
-        }
+        /// Names of the fields, in the order of their places.
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        #[allow(non_camel_case_types)] // places have the names of what stands there
+        enum Place { $($field),* }
 
         impl Kept {
-            /// Copies the texts in one pass over the head. A field that is there twice is kept once: its first value.
-            #[must_use]
-            pub fn of(parts: &Parts) -> Self {
-                let mut kept = Self { bytes: Vec::with_capacity(USUAL_BYTES), ..Self::default() };
-                kept.method = kept.push(parts.method.as_str().as_bytes());
-                kept.path = kept.push(parts.uri.path().as_bytes());
-                if let Some(query) = parts.uri.query() {
-                    kept.query = kept.push(query.as_bytes());
-                }
-                for (name, value) in &parts.headers {
-                    match name.as_str() {
-                        $($name if !kept.$field.is_present() => kept.$field = kept.push(value.as_bytes()),)*
-                        _ => {}
-                    }
-                }
-                kept
-            }
-
             $($(#[$doc])*
             #[must_use]
             pub fn $field(&self) -> Option<&[u8]> {
-                self.get(self.$field)
+                self.get(self.fields[Place::$field as usize])
             })*
         }
     };
@@ -83,7 +60,39 @@ kept! {
     dnt = "dnt";
 }
 
+/// The texts of one head.
+#[derive(Default)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    method: Span,
+    path: Span,
+    query: Span,
+    fields: [Span; NAMES.len()],
+    /// Few browsers send any.
+    hints: Vec<(Hint, Span)>,
+}
+
 impl Kept {
+    /// Method and target, and no field yet.
+    #[must_use]
+    pub fn of(parts: &Parts) -> Self {
+        let mut kept = Self { bytes: Vec::with_capacity(USUAL_BYTES), ..Self::default() };
+        kept.method = kept.push(parts.method.as_str().as_bytes());
+        kept.path = kept.push(parts.uri.path().as_bytes());
+        if let Some(query) = parts.uri.query() {
+            kept.query = kept.push(query.as_bytes());
+        }
+        kept
+    }
+
+    /// Keeps the field whose name stands at this place of [`NAMES`]. One that is there twice is kept once: its first value.
+    #[inline]
+    pub fn keep(&mut self, place: usize, value: &[u8]) {
+        if self.fields.get(place).is_some_and(|span| !span.is_present()) {
+            self.fields[place] = self.push(value);
+        }
+    }
+
     /// The method as sent.
     #[must_use]
     pub fn method(&self) -> &[u8] {
@@ -105,7 +114,7 @@ impl Kept {
     /// Whether the browser sent a field that may refuse consent.
     #[must_use]
     pub fn has_consent_signal(&self) -> bool {
-        self.gpc.is_present() || self.dnt.is_present()
+        self.gpc().is_some() || self.dnt().is_some()
     }
 
     /// Copies client hints that the browser tells only when asked. `names` are those that the head has.
@@ -239,6 +248,8 @@ const USUAL_BYTES: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Underscores;
+    use crate::ingress::headers::{Rules, scan};
 
     #[test]
     fn only_declared_fields_are_kept() {
@@ -249,7 +260,10 @@ mod tests {
             .header("x-unknown", "secret")
             .body(())
             .unwrap();
-        let kept = Kept::of(&request.into_parts().0);
+        let parts = request.into_parts().0;
+        let mut kept = Kept::of(&parts);
+        let rules = Rules { underscores: Underscores::Drop, trusted: false };
+        scan(&parts.headers, rules, &mut kept, &mut |_| {}).unwrap();
         assert_eq!((kept.method(), kept.path(), kept.query()), (&b"GET"[..], &b"/a"[..], Some(&b"b=c"[..])));
         assert_eq!(kept.user_agent(), Some(&b"x"[..]));
         assert_eq!(kept.referer(), None);

@@ -25,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::forward;
 use crate::gateway::{self, Step};
 use crate::identify::visitor;
-use crate::ingress::headers::Rules;
+use crate::ingress::headers::{Found, Rules};
 use crate::ingress::outgoing::Fields;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
@@ -60,7 +60,7 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     }
     let mut malformed = false;
     let mut dropped = |reason| malformed |= reason == DropReason::MalformedChain;
-    let admitted = match ingress::admit(&mut parts, &stage.connection, &state, &worker.ids, &mut dropped) {
+    let (admitted, look) = match ingress::admit(&mut parts, &stage.connection, &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
         Err(reason) => {
             let response = respond::unrecorded(worker, &stage.connection, &parts, reason);
@@ -70,10 +70,10 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
             return report;
         }
     };
-    let mut exchange = Exchange::begin(worker, open, state, &parts, admitted);
+    let mut exchange = Exchange::begin(worker, open, state, &parts, (admitted, look.kept));
     exchange.arrived = stage.now;
     let client = facts::client(&exchange, malformed, stage.mask);
-    let mut report = on_site(stage, exchange, &mut parts, body, &came).await;
+    let mut report = on_site(stage, exchange, &mut parts, (body, look.found), &came).await;
     report.request = Some(came.line());
     report.client = Some(client);
     report
@@ -99,13 +99,13 @@ async fn on_site(
     stage: &Stage,
     mut exchange: Box<Exchange>,
     parts: &mut Parts,
-    mut body: Incoming,
+    (mut body, found): (Incoming, Result<Found, Reason>),
     came: &Came,
 ) -> Report {
     let state = Rc::clone(&exchange.state);
     let prefix = &state.consent[exchange.admitted.served.site].prefix;
     let is_own = own::path(parts.uri.path(), prefix).is_some();
-    match gateway::steps(&mut exchange, parts, &mut body).await {
+    match gateway::steps(&mut exchange, parts, found, &mut body).await {
         Ok(Step::Forward { own, .. }) => forwarded(stage, exchange, parts, (body, own), came).await,
         Ok(Step::Own(response)) if is_own => answered(stage, exchange, "own", OWN, *response, came).await,
         Ok(Step::Own(response)) => {
