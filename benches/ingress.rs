@@ -66,7 +66,8 @@ fn steps(
     let (admitted, look) = ingress::admit(parts, connection, snapshot, ids, &mut dropped).expect("admitted");
     let body = Empty::<bytes::Bytes>::new();
     let normalised =
-        ingress::normalise(parts, &body, (&admitted, look.found), connection, snapshot, &mut dropped).expect("normalised");
+        ingress::normalise(parts, &body, (&admitted, look.found), connection, snapshot, &mut dropped)
+            .expect("normalised");
     (admitted, normalised)
 }
 

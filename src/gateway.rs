@@ -153,7 +153,8 @@ fn judge(
     // 2: the rest of the head made unambiguous.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let connection = exchange.open.connection();
-    let normalised = ingress::normalise(parts, body, (&exchange.admitted, found), connection, &state, &mut dropped)?;
+    let normalised =
+        ingress::normalise(parts, body, (&exchange.admitted, found), connection, &state, &mut dropped)?;
 
     exchange.kept.keep_hints(&parts.headers, &normalised.advertising);
 

@@ -26,7 +26,7 @@ pub struct Told {
 
 /// Where a trusted peer tells it.
 #[derive(Clone, Copy, Debug)]
-pub struct From<'a> {
+pub struct Source<'a> {
     /// The one field that names the client.
     pub field: &'a ClientAddressFrom,
     /// Whether the head may have `X-Forwarded-For` or `Forwarded`: each look for a field costs.
@@ -37,7 +37,7 @@ pub struct From<'a> {
 
 /// Reads what a trusted peer tells. Nothing is read of any other: ask first.
 #[must_use]
-pub fn told(headers: &HeaderMap, from: From<'_>, peer: IpAddr, trusted: &[IpNet]) -> Told {
+pub fn told(headers: &HeaderMap, from: Source<'_>, peer: IpAddr, trusted: &[IpNet]) -> Told {
     let resolved = match from.field {
         ClientAddressFrom::XForwardedFor | ClientAddressFrom::Forwarded if !from.chain => {
             Resolved::peer(peer)
@@ -97,6 +97,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
+        let from = Source { field: from, chain: true, ours: true };
         let told = told(&headers, from, "10.0.0.1".parse().unwrap(), &["10.0.0.0/8".parse().unwrap()]);
         let host = told.host.map(|host| host.to_str().unwrap().to_owned());
         (told.resolved.client.ip().to_string(), host, told.secure)

@@ -322,7 +322,8 @@ mod tests {
         let given: Vec<_> = names.split(' ').flat_map(|name| [(name, "evil"), (name, "evil2")]).collect();
         for trusted in [false, true] {
             let mut headers = headers(&given);
-            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |_| {}).unwrap();
+            let found =
+                scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |_| {}).unwrap();
             remove(&mut headers, &found);
             assert!(headers.is_empty(), "{headers:?}");
         }
@@ -339,7 +340,10 @@ mod tests {
         ]);
         let left = |trusted| {
             let (mut headers, mut dropped) = (given.clone(), Vec::new());
-            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |why| dropped.push(why)).unwrap();
+            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |why| {
+                dropped.push(why);
+            })
+            .unwrap();
             remove(&mut headers, &found);
             let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
             names.sort();
@@ -396,7 +400,9 @@ mod tests {
     #[test]
     fn a_connection_field_that_lists_too_much_is_refused() {
         let names = |n: usize| (0..n).map(|i| format!("x-{i}")).collect::<Vec<_>>().join(", ");
-        let scanned = |n| scan(&headers(&[("connection", &names(n))]), RULES, &mut Kept::default(), &mut |_| {}).map(|_| ());
+        let scanned = |n| {
+            scan(&headers(&[("connection", &names(n))]), RULES, &mut Kept::default(), &mut |_| {}).map(|_| ())
+        };
         assert_eq!(scanned(MOST_LISTED), Ok(()));
         assert_eq!(scanned(MOST_LISTED + 1), Err(Reason::Malformed));
     }
@@ -410,7 +416,8 @@ mod tests {
 
     #[test]
     fn a_field_that_comes_twice_is_looked_at_once_and_its_first_value_kept() {
-        let h = headers(&[("x_y", "1"), ("user-agent", "a"), ("x_y", "2"), ("user-agent", "b"), ("x_y", "3")]);
+        let h =
+            headers(&[("x_y", "1"), ("user-agent", "a"), ("x_y", "2"), ("user-agent", "b"), ("x_y", "3")]);
         let (mut kept, mut dropped) = (Kept::default(), 0);
         scan(&h, RULES, &mut kept, &mut |_| dropped += 1).unwrap();
         assert_eq!((kept.user_agent(), dropped), (Some(&b"a"[..]), 1));

@@ -109,7 +109,7 @@ pub fn admit(
     // A look that was broken off may not have come to these.
     let (chain, ours) = found.as_ref().map_or((true, true), |found| (found.chain, found.ours));
     let told = if trusted {
-        let from = client::From { field: &site.client_address_from, chain, ours };
+        let from = client::Source { field: &site.client_address_from, chain, ours };
         client::told(headers, from, peer, &site.trusted_proxies)
     } else {
         client::Told { resolved: Resolved::peer(peer), host: None, secure: None }

@@ -93,7 +93,8 @@ impl Came {
         let alone = HeaderMap::from_iter([(name.clone(), value.clone())]);
         let mut counted = None;
         // A refusal by the scan would have refused the request.
-        let found = headers::scan(&alone, rules, &mut Kept::default(), &mut |why| counted = Some(why)).unwrap_or_default();
+        let found = headers::scan(&alone, rules, &mut Kept::default(), &mut |why| counted = Some(why))
+            .unwrap_or_default();
         if !found.advertising.is_empty() {
             return "for advertising, or tells a browser from others: goes on only after consent to advertising";
         }

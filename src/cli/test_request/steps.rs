@@ -60,16 +60,17 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     }
     let mut malformed = false;
     let mut dropped = |reason| malformed |= reason == DropReason::MalformedChain;
-    let (admitted, look) = match ingress::admit(&mut parts, &stage.connection, &state, &worker.ids, &mut dropped) {
-        Ok(admitted) => admitted,
-        Err(reason) => {
-            let response = respond::unrecorded(worker, &stage.connection, &parts, reason);
-            let mut report = refused(stage, "admit", reason, Some(&response));
-            report.request = Some(came.line());
-            report.notes.push("No record is written about a request that belongs to no site.".to_owned());
-            return report;
-        }
-    };
+    let (admitted, look) =
+        match ingress::admit(&mut parts, &stage.connection, &state, &worker.ids, &mut dropped) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                let response = respond::unrecorded(worker, &stage.connection, &parts, reason);
+                let mut report = refused(stage, "admit", reason, Some(&response));
+                report.request = Some(came.line());
+                report.notes.push("No record is written about a request that belongs to no site.".to_owned());
+                return report;
+            }
+        };
     let mut exchange = Exchange::begin(worker, open, state, &parts, (admitted, look.kept));
     exchange.arrived = stage.now;
     let client = facts::client(&exchange, malformed, stage.mask);
