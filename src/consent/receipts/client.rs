@@ -82,7 +82,8 @@ impl ClientKeys {
     /// When that is not possible.
     pub fn note_term(&self, term: Duration) -> io::Result<()> {
         let fresh = self.folder.join(format!(".new.{}", std::process::id()));
-        fs::write(&fresh, format!("{}\n", term.as_secs()))?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        writeln!(file, "{}", term.as_secs())?;
         fs::rename(&fresh, self.folder.join(TERM))
     }
 
