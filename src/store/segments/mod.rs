@@ -20,6 +20,7 @@ mod retire;
 mod rewrite;
 mod rows;
 mod schema;
+mod shared;
 mod sole;
 mod stats;
 mod step;

@@ -25,6 +25,7 @@ use super::SegmentError;
 use super::cells::Cells;
 use super::material::Material;
 use super::schema;
+use super::shared::SharedFile;
 use crate::clock::Timestamp;
 use crate::record::rebuilt::RowBuilder;
 use crate::record::{COLUMNS, Column, Kind, Opened, Row};
@@ -48,7 +49,7 @@ pub(in crate::store) struct Wanted {
 
 /// A segment file, opened under a purpose.
 pub(in crate::store) struct Segment {
-    file: File,
+    file: SharedFile,
     metadata: ArrowReaderMetadata,
     node: Vec<u8>,
     schema: u64,
@@ -71,7 +72,7 @@ impl Segment {
         wanted: &Wanted,
     ) -> Result<Option<Self>, SegmentError> {
         let file = match File::open(path) {
-            Ok(file) => file,
+            Ok(file) => SharedFile::of(file)?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause.into()),
         };
@@ -237,7 +238,7 @@ impl Segment {
         let schema = self.metadata.schema();
         let roots = columns.iter().filter_map(|c| schema.column_with_name(c.column)).map(|(index, _)| index);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
-        let file = self.file.try_clone()?;
+        let file = self.file.clone();
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![group])
             .with_batch_size(BATCH_ROWS)
