@@ -4,6 +4,7 @@
 //! its fields. What Debian's package cannot do: the country. What it does not do either: consent, `Set-Cookie`, risk.
 //! Bound: two files.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,9 +23,12 @@ pub(crate) fn start(setting: &Setting<'_>) -> Fallible<Started> {
     let address = free_address()?;
     let (config, log) = (setting.folder.join("Caddyfile"), setting.folder.join("requests.log"));
     std::fs::write(&config, configuration(address, &log, setting))?;
-    let arguments = ["run".into(), "--config".into(), config.into_os_string()];
-    let arguments = arguments.into_iter().chain(["--adapter".into(), "caddyfile".into()]);
-    let mut child = Child::start(PEER_CORE, "caddy", arguments, &setting.folder.join("said"))?;
+    let folder = setting.folder.display();
+    // It keeps its configuration in the user's home otherwise.
+    let home = format!("XDG_CONFIG_HOME={folder}");
+    let run = ["caddy", "run", "--adapter", "caddyfile", "--config"].map(OsString::from);
+    let arguments = std::iter::once(home.into()).chain(run).chain([config.into_os_string()]);
+    let mut child = Child::start(PEER_CORE, "env", arguments, &setting.folder.join("said"))?;
     child.await_listening(address, Duration::from_secs(10))?;
     Ok(Started::Running(Box::new(Peer {
         name: "caddy",
@@ -51,7 +55,6 @@ fn configuration(address: SocketAddr, log: &Path, setting: &Setting<'_>) -> Stri
     format!(
         r#"{{
     admin off
-    persist_config off
     auto_https off
     default_sni {host}
     storage file_system "{here}"
@@ -59,7 +62,7 @@ fn configuration(address: SocketAddr, log: &Path, setting: &Setting<'_>) -> Stri
         protocols h1 h2
     }}
 }}
-{scheme}://{host}:{port} {{
+{scheme}://:{port} {{
     bind {ip}
 {tls}    log {{
         output file "{log}" {{
@@ -73,7 +76,7 @@ fn configuration(address: SocketAddr, log: &Path, setting: &Setting<'_>) -> Stri
     reverse_proxy {origin} {{
         trusted_proxies 127.0.0.1/32
         header_up X-Request-Id {{http.request.uuid}}
-{strip}        header_up Cookie "; ?$" ""
+{strip}        header_up Cookie "^(.*); ?$" "$1"
         transport http {{
             keepalive 60s
             keepalive_idle_conns_per_host 64
