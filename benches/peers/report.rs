@@ -84,7 +84,7 @@ fn table(text: &mut String, results: &Results) {
     let Plan { rounds, seconds, connections, first_visits, mode, .. } = results.plan;
     let _ = writeln!(
         text,
-        "\n## {}\n\n{rounds} rounds of {seconds} s, {connections} {}, a request of about {:.1} KiB with {} cookies.\n",
+        "\n## {}\n\nRounds: {rounds}, of {seconds} s; {connections} {}, a request of about {:.1} KiB with {} cookies.\n",
         results.plan.title(),
         if mode == Mode::Http2 { "requests at a time" } else { "connections" },
         results.request as f64 / 1024.0,
