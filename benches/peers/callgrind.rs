@@ -14,10 +14,14 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::check::Way;
 use crate::child::{Child, LOAD_CORE, PEER_CORE, Workplace, says};
 use crate::client::Client;
-use crate::kelisim::{Prepared, prepare};
-use crate::{Args, Fallible, check, workload};
+use crate::kelisim::{self, Prepared, Shape, prepare};
+use crate::mode::Mode;
+use crate::peer::Setting;
+use crate::workload::{self, Request};
+use crate::{Args, Fallible};
 
 use kept::Figures;
 use profile::Profile;
@@ -43,7 +47,9 @@ pub(crate) fn run(args: &Args, workplace: &Workplace) -> Fallible<()> {
     let body = args.body.first().copied().unwrap_or(1024);
     let (_origin, origin) = Child::role(LOAD_CORE, &format!("origin {body}"))?;
     let folder = workplace.folder("callgrind")?;
-    let Prepared { config, address, .. } = prepare(args, origin, &folder)?;
+    let (kelisim, mode) = (args.kelisim.as_path(), Mode::KeepAlive);
+    let setting = Setting { kelisim, origin, folder: &folder, mode, certificate: None };
+    let Prepared { config, address, .. } = prepare(&setting, &Shape::WHOLE)?;
     let out = folder.join("out");
     let mut arguments: Vec<OsString> = OPTIONS.iter().map(OsString::from).collect();
     arguments.push(format!("--callgrind-out-file={}", out.display()).into());
@@ -84,7 +90,9 @@ const OPTIONS: [&str; 4] =
     ["--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--fair-sched=try"];
 
 fn cookies(address: SocketAddr) -> Fallible<Vec<String>> {
-    (0..workload::VISITORS).map(|visitor| check::visitor_cookie(address, "kelisim_vid", visitor)).collect()
+    let way = Way { mode: Mode::KeepAlive, certificate: None };
+    let cookie = |visitor| way.visitor_cookie(address, kelisim::VISITOR_COOKIE, &Request::of(visitor));
+    (0..workload::VISITORS).map(cookie).collect()
 }
 
 /// Sends so many requests, as many at a time as there are connections.
@@ -95,7 +103,7 @@ fn send(clients: &mut [Client], cookies: &[String], requests: u32) -> Fallible<(
         for client in &mut clients[..batch] {
             let visitor = sent % workload::VISITORS;
             let cookie = cookies.get(visitor as usize).map(String::as_str);
-            client.send(&workload::request("/", visitor, cookie))?;
+            client.send(&Request::of(visitor).with(cookie).text())?;
             sent += 1;
         }
         for client in &mut clients[..batch] {

@@ -21,7 +21,7 @@ pub(crate) fn svg(all: &[Results]) -> String {
     bars.sort_by(|a, b| a.1.median.total_cmp(&b.1.median));
     let largest = bars.iter().map(|(_, s)| s.max).fold(1.0, f64::max);
     let height = TOP + ROW * bars.len() as f64 + 12.0;
-    let mut text = head(height, results.body);
+    let mut text = head(height, results.plan.body);
     for (i, (name, spread)) in bars.iter().enumerate() {
         bar(&mut text, TOP + ROW * i as f64, name, *spread, (WIDTH - LABELS - 70.0) / largest);
     }
@@ -43,7 +43,7 @@ fn head(height: f64, body: usize) -> String {
 
 fn bar(text: &mut String, y: f64, name: &str, spread: Spread, scale: f64) {
     let label = title(name).trim_matches('*');
-    let class = if name == "kelisim" { "own" } else { "bar" };
+    let class = if name.starts_with("kelisim") { "own" } else { "bar" };
     let Spread { median, min, max } = spread;
     let middle = y + 12.0;
     let at = |figure: f64| LABELS + figure * scale;

@@ -4,6 +4,7 @@
 //! killed. Never ends a process that it did not start. Bound: [`PATIENCE`] to end, then it is killed.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +20,7 @@ use crate::{Fallible, copy, cpu, origin};
 pub(crate) const LOAD_CORE: usize = 0;
 /// The core of the peer that is measured.
 pub(crate) const PEER_CORE: usize = 1;
-/// Names what this binary is when it starts itself: `origin BYTES` or `copy ADDRESS`.
+/// Names what this binary is when it starts itself: `origin BYTES` or `copy ADDRESS [PEM]`.
 pub(crate) const ROLE: &str = "KELISIM_PEERS_ROLE";
 
 /// How long a process may take to start or to end.
@@ -61,9 +62,9 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program on a core. What it says on standard output and error goes to `said`.
+    /// Starts a program on a core, or on several such as `0,1`. What it says on standard output and error goes to `said`.
     pub(crate) fn start(
-        core: usize,
+        core: impl Display,
         program: impl AsRef<OsStr>,
         args: impl IntoIterator<Item = OsString>,
         said: &Path,
@@ -171,13 +172,16 @@ pub(crate) fn play(role: &OsStr) -> Fallible<()> {
     let role = role.to_str().unwrap_or_default();
     match role.split_once(' ') {
         Some(("origin", body)) => origin::run(body.parse()?),
-        Some(("copy", upstream)) => copy::run(upstream.parse()?),
+        Some(("copy", rest)) => match rest.split_once(' ') {
+            Some((upstream, both)) => copy::run(upstream.parse()?, Some(Path::new(both))),
+            None => copy::run(rest.parse()?, None),
+        },
         _ => Err("unknown role".into()),
     }
 }
 
-/// A command that runs on one core and is ended by the kernel when the bench is gone.
-pub(crate) fn on_core(core: usize, program: &OsStr) -> Command {
+/// A command that runs on one core, or on those of a list, and is ended by the kernel when the bench is gone.
+pub(crate) fn on_core(core: impl Display, program: &OsStr) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()]).arg(program);
     command

@@ -1,21 +1,26 @@
-//! The least HTTP/1.1 client: one request at a time on one connection, answers with `Content-Length`.
+//! The least HTTP/1.1 client: one request at a time on one connection, answers with `Content-Length`; with TLS if asked.
 //!
 //! For checks, for gathering visitor cookies, and for a counted number of requests under callgrind. Never for timing.
 //! Bound: [`MOST_ANSWER`] bytes and [`PATIENCE`] per answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Fallible;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-const MOST_ANSWER: usize = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{Fallible, workload};
 
-/// One keep-alive connection.
-#[derive(Debug)]
+/// Metrics of a thousand sites are some megabytes.
+const MOST_ANSWER: usize = 64 << 20;
+/// How long an answer may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     buffer: Vec<u8>,
 }
 
@@ -33,10 +38,14 @@ pub(crate) struct Answer {
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Fallible<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream: Box::new(open(address)?), buffer: Vec::new() })
+    }
+
+    /// Connects with TLS.
+    pub(crate) fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Fallible<Self> {
+        let connection = ClientConnection::new(config, ServerName::try_from(workload::HOST)?)?;
+        let stream = StreamOwned::new(connection, open(address)?);
+        Ok(Self { stream: Box::new(stream), buffer: Vec::new() })
     }
 
     /// Sends a request without waiting.
@@ -79,6 +88,18 @@ impl Client {
         self.buffer.drain(..whole);
         Ok(Some(Answer { status, head, body }))
     }
+}
+
+/// What can be read and written.
+trait Duplex: Read + Write {}
+
+impl<T: Read + Write> Duplex for T {}
+
+fn open(address: SocketAddr) -> Fallible<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// The first value of a field in the text of a head.

@@ -1,17 +1,25 @@
-//! Kelisim itself, with the whole job: consent, cookies, location, risk, durable records, metrics.
+//! Kelisim itself: with the whole job, which is consent, cookies, location, risk, durable records and metrics, and in
+//! other shapes, with parts of the job switched off or more of something.
 //!
-//! One worker thread; records at level `group`, the default. Bound: a journal of one
-//! gigabyte.
+//! Records at level `group`, the default, unless that is switched off. Only keys of the configuration are used: what
+//! has no switch (the record itself, the visitor cookie, metrics) stays. Bound: a journal of one gigabyte.
+
+mod shape;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::Fallible;
 use crate::child::{Child, PEER_CORE, free_address, says};
 use crate::client::Client;
-use crate::peer::{Evidence, Job, Peer, Started};
-use crate::{Args, Fallible, workload};
+use crate::peer::{Evidence, Job, Peer, Setting, Started};
+
+pub(crate) use shape::{PARTS, Part, Shape};
+
+/// The cookie that it gives to visitors.
+pub(crate) const VISITOR_COOKIE: &str = "kelisim_vid";
 
 /// Records, and how to ask for them.
 #[derive(Debug)]
@@ -19,6 +27,7 @@ pub(crate) struct Journal {
     program: PathBuf,
     data: PathBuf,
     admin: SocketAddr,
+    stripped: bool,
 }
 
 /// A configuration that is written, and the addresses in it.
@@ -33,66 +42,46 @@ pub(crate) struct Prepared {
 }
 
 /// Starts it.
-pub(crate) fn start(args: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Started> {
-    let Prepared { config, address, journal } = prepare(args, origin, folder)?;
+pub(crate) fn start(name: &'static str, setting: &Setting<'_>, shape: &Shape) -> Fallible<Started> {
+    let Prepared { config, address, journal } = prepare(setting, shape)?;
     let arguments = ["run".into(), "--config".into(), config.into_os_string()];
-    let mut child = Child::start(PEER_CORE, &args.kelisim, arguments, &folder.join("said"))?;
+    let mut child =
+        Child::start(cores(shape.workers)?, setting.kelisim, arguments, &setting.folder.join("said"))?;
     child.await_listening(address, Duration::from_secs(10))?;
     Ok(Started::Running(Box::new(Peer {
-        name: "kelisim",
-        version: says(&args.kelisim.to_string_lossy(), &["--version"]).unwrap_or_default(),
-        job: Job::Full,
+        name,
+        version: says(&setting.kelisim.to_string_lossy(), &["--version"]).unwrap_or_default(),
+        job: shape.job(),
         address,
-        visitor_cookie: Some("kelisim_vid"),
+        visitor_cookie: Some(VISITOR_COOKIE),
+        sites: shape.sites,
+        connections: shape.connections,
         evidence: Evidence::Journal(journal),
         child,
     })))
 }
 
 /// Writes its configuration.
-pub(crate) fn prepare(args: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Prepared> {
+pub(crate) fn prepare(setting: &Setting<'_>, shape: &Shape) -> Fallible<Prepared> {
     let (address, admin) = (free_address()?, free_address()?);
-    let (config, data) = (folder.join("kelisim.toml"), folder.join("data"));
-    std::fs::write(folder.join("policy.md"), "# Policy\n\nWhat is collected, and why.\n")?;
-    std::fs::write(&config, configuration(address, admin, origin, &data))?;
-    Ok(Prepared { config, address, journal: Journal { program: args.kelisim.clone(), data, admin } })
+    let (config, data) = (setting.folder.join("kelisim.toml"), setting.folder.join("data"));
+    std::fs::write(setting.folder.join("policy.md"), "# Policy\n\nWhat is collected, and why.\n")?;
+    std::fs::write(setting.folder.join("cookies.toml"), shape.rules_file())?;
+    std::fs::write(&config, shape.configuration(setting, address, admin, &data))?;
+    let stripped = shape.job() == Job::Full;
+    let journal = Journal { program: setting.kelisim.to_owned(), data, admin, stripped };
+    Ok(Prepared { config, address, journal })
 }
 
-fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, data: &Path) -> String {
-    format!(
-        r#"workers = 1
-[[listen]]
-address = "{address}"
-[[site]]
-hosts = ["{host}"]
-upstream = ["http://{origin}"]
-trusted_proxies = ["127.0.0.1"]
-[site.policy]
-versions = [{{ id = "1", file = "policy.md", language = "en", effective = 2026-01-01 }}]
-gate = ["/register"]
-[geoip]
-country = "shipped"
-[risk]
-login_paths = ["/login"]
-[records]
-dir = '{data}'
-durability = "group"
-max_bytes = "1GiB"
-[limits]
-# Peers do not limit it either; the default closes connections within a round.
-requests_per_connection = 1000000
-# Below the limit of open files that is left under valgrind.
-connections = 1000
-[admin]
-address = "{admin}"
-"#,
-        host = workload::HOST,
-        data = data.display(),
-    )
+/// As many cores as workers: the peers' first, then the others, and with two cores that of the load as well.
+fn cores(workers: u32) -> Fallible<String> {
+    let all = std::thread::available_parallelism()?.get();
+    let cores = (0..workers as usize).map(|i| ((PEER_CORE + i) % all).to_string());
+    Ok(cores.collect::<Vec<_>>().join(","))
 }
 
 impl Journal {
-    /// Whether there is a record of a path.
+    /// Whether there is a record of a path, with the cookie that was stripped.
     pub(crate) fn has(&self, path: &str) -> Fallible<bool> {
         let output = Command::new(&self.program)
             .args(["logs", "query", "--format", "json", "--data"])
@@ -104,7 +93,7 @@ impl Journal {
             return Err(format!("kelisim logs: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.contains(path) && text.contains("_fbp"))
+        Ok(text.contains(path) && (text.contains("_fbp") || !self.stripped))
     }
 
     /// Records that were shed or could not be written, by its own count. Old files that made room are not lost.

@@ -1,7 +1,10 @@
-//! The load: `wrk` on the origin's core, with a script that sends the workload's requests in turn.
+//! The load: `wrk` or, for HTTP/2, `h2load`, on the origin's core.
 //!
-//! A closed loop: each connection sends its next request when the answer is there, so the peer is always busy. Latency
-//! is therefore not worth publishing. Bound: the seconds asked for, and then [`GRACE`].
+//! `wrk` has a script that sends the workload's requests in turn. A closed loop: each connection sends its next request
+//! when the answer is there, so the peer is always busy. Latency is therefore not worth publishing. Bound: the seconds
+//! asked for, and then [`GRACE`].
+
+mod h2load;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,13 +12,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::Fallible;
 use crate::child::{Child, LOAD_CORE};
-use crate::{Fallible, workload};
+use crate::mode::Mode;
+use crate::workload::Request;
 
-/// How long `wrk` may need beyond the time of load.
+/// How long the generator may need beyond the time of load.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What `wrk` counted.
+/// What was counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counted {
     /// Answers.
@@ -26,44 +31,72 @@ pub(crate) struct Counted {
     pub(crate) errors: u64,
 }
 
-/// Writes the script. `cookies`: the visitor cookie of each visitor, or none.
-pub(crate) fn script(folder: &Path, cookies: &[String]) -> Fallible<PathBuf> {
-    let mut text = "local requests = {\n".to_owned();
-    for visitor in 0..workload::VISITORS {
-        let cookie = cookies.get(visitor as usize).map(String::as_str);
-        // Writing to a string cannot fail.
-        let request = workload::request("/", visitor, cookie).replace('\\', "\\\\").replace('"', "\\\"");
-        let _ = writeln!(text, "\"{}\",", request.replace('\r', "\\r").replace('\n', "\\n"));
-    }
-    text.push_str(SCRIPT);
-    let path = folder.join("load.lua");
-    std::fs::write(&path, text)?;
-    Ok(path)
+/// Load that can be put on one peer.
+#[derive(Debug)]
+pub(crate) struct Load {
+    program: &'static str,
+    arguments: Vec<String>,
+    said: PathBuf,
 }
 
-/// Puts load on a peer.
-pub(crate) fn run(address: SocketAddr, script: &Path, connections: u32, seconds: u32) -> Fallible<Counted> {
-    let said = script.with_extension("said");
-    let arguments = [
-        "--threads".into(),
-        "1".into(),
-        "--connections".into(),
-        connections.to_string(),
-        "--duration".into(),
-        format!("{seconds}s"),
-        "--timeout".into(),
-        "5s".into(),
-        "--script".into(),
-        script.display().to_string(),
-        format!("http://{address}/"),
-    ];
-    let mut wrk = Child::start(LOAD_CORE, "wrk", arguments.map(OsString::from), &said)?;
-    let status = wrk.await_end(Duration::from_secs(seconds.into()) + GRACE)?;
-    let text = std::fs::read_to_string(&said)?;
-    if !status.success() {
-        return Err(format!("wrk ended with {status}: {}", wrk.last_words()).into());
+impl Load {
+    /// Of these requests in turn; HTTP/2 has the first one only.
+    pub(crate) fn prepare(
+        mode: Mode,
+        address: SocketAddr,
+        requests: &[Request<'_>],
+        connections: u32,
+        folder: &Path,
+    ) -> Fallible<Self> {
+        let said = folder.join("said");
+        if mode == Mode::Http2 {
+            let request = requests.first().ok_or("no request")?;
+            return Ok(Self {
+                program: "h2load",
+                arguments: h2load::arguments(address, request, connections),
+                said,
+            });
+        }
+        let script = folder.join("load.lua");
+        std::fs::write(&script, lua(requests))?;
+        let arguments = [
+            "--threads",
+            "1",
+            "--connections",
+            &connections.to_string(),
+            "--timeout",
+            "5s",
+            "--script",
+            &script.display().to_string(),
+            &format!("{}://{address}/", mode.scheme()),
+        ];
+        Ok(Self { program: "wrk", arguments: arguments.map(str::to_owned).into(), said })
     }
-    parse(&text).ok_or_else(|| "wrk told no figures".into())
+
+    /// Puts it on the peer for so many seconds.
+    pub(crate) fn run(&self, seconds: u32) -> Fallible<Counted> {
+        let time = ["--duration".to_owned(), seconds.to_string()];
+        let arguments = time.iter().chain(&self.arguments).map(OsString::from);
+        let mut generator = Child::start(LOAD_CORE, self.program, arguments, &self.said)?;
+        let status = generator.await_end(Duration::from_secs(seconds.into()) + GRACE)?;
+        let text = std::fs::read_to_string(&self.said)?;
+        if !status.success() {
+            let (program, words) = (self.program, generator.last_words());
+            return Err(format!("{program} ended with {status}: {words}").into());
+        }
+        let counted = if self.program == "wrk" { parse(&text) } else { h2load::parse(&text) };
+        counted.ok_or_else(|| format!("{} told no figures: {}", self.program, generator.last_words()).into())
+    }
+}
+
+fn lua(requests: &[Request<'_>]) -> String {
+    let mut text = "local requests = {\n".to_owned();
+    for request in requests {
+        let request = request.text().replace('\\', "\\\\").replace('"', "\\\"");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\"{}\",", request.replace('\r', "\\r").replace('\n', "\\n"));
+    }
+    text + SCRIPT
 }
 
 fn parse(text: &str) -> Option<Counted> {

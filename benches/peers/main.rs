@@ -1,11 +1,12 @@
 //! What a request costs: Kelisim beside the peers that are installed, in one run on one machine.
 //!
 //! `cargo bench --bench peers` starts an origin (core 0, with the load generator) and every peer (core 1), checks that
-//! each does its job, and then measures them round by round in shuffled order. `--callgrind` counts instructions
-//! instead. Absolute figures do not travel between machines; the ratios inside one run do. Never touches the network
+//! each does its job, and then measures them round by round in shuffled order. `--write` measures the full set and keeps it;
+//! `--scale` measures Kelisim alone by size; `--callgrind` counts instructions instead. Absolute figures do not travel between machines; the ratios inside one run do. Never touches the network
 //! but loopback, ends only what it started, and needs `wrk`, `taskset` and `setpriv`. Bound: rounds × peers × (seconds
 //! + 15 s).
 
+mod caddy;
 mod callgrind;
 mod chart;
 mod check;
@@ -14,13 +15,19 @@ mod client;
 mod copy;
 mod cpu;
 mod haproxy;
+mod http2;
 mod kelisim;
 mod load;
+mod mode;
 mod nginx;
 mod origin;
 mod peer;
+mod plan;
 mod report;
 mod rounds;
+mod scale;
+mod syscalls;
+mod tls;
 mod workload;
 
 use std::error::Error;
@@ -39,31 +46,50 @@ pub(crate) type Fallible<T> = Result<T, Box<dyn Error>>;
 #[command(name = "peers")]
 pub(crate) struct Args {
     /// Rounds; in each, every peer is measured once, in shuffled order
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) rounds: u32,
     /// Seconds of load on one peer in one round
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) seconds: u32,
-    /// Keep-alive connections
+    /// Connections; with --h2, requests at a time, eight on each connection
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) connections: u32,
     /// Bytes of the origin's body; several with commas: 1024,65536
     #[arg(long, default_value = "1024", value_delimiter = ',')]
     pub(crate) body: Vec<usize>,
-    /// Only these peers: copy, nginx, nginx-equal, haproxy, kelisim
+    /// Only these peers: copy, nginx, nginx-equal, haproxy, haproxy-equal, caddy, kelisim and its parts
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Kelisim with parts of the job switched off, instead of other proxies
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) parts: bool,
+    /// Each request on a connection of its own
+    #[arg(long)]
+    pub(crate) new_connections: bool,
+    /// HTTP/1.1 over TLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// HTTP/2 over TLS
+    #[arg(long, conflicts_with_all = ["tls", "new_connections"])]
+    pub(crate) h2: bool,
+    /// The full set of tables: two sizes of body, parts of the job, and with a third of the rounds the other ways
+    #[arg(long, conflicts_with_all = ["body", "only", "parts", "new_connections", "tls", "h2"])]
+    pub(crate) full: bool,
+    /// Kelisim alone, by connections, threads, sites, cookie rules, and with and without location
+    #[arg(long, conflicts_with_all = ["full", "body", "only", "parts", "new_connections", "tls", "h2", "smoke"])]
+    pub(crate) scale: bool,
     /// Every request is a first visit: no visitor cookie is sent
     #[arg(long)]
     pub(crate) first_visits: bool,
     /// One second of each peer; only their work is judged
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// Write benches/peers/RESULTS.md and results.svg; with --callgrind, instructions.toml
-    #[arg(long)]
+    /// The full set, written to benches/peers/RESULTS.md and results.svg; with --scale, SCALING.md; with --callgrind,
+    /// instructions.toml
+    #[arg(long, conflicts_with_all = ["body", "only", "parts", "new_connections", "tls", "h2", "smoke"])]
     pub(crate) write: bool,
     /// Count the gateway's user instructions under valgrind instead
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["full", "scale", "parts", "new_connections", "tls", "h2"])]
     pub(crate) callgrind: bool,
     /// Fail if a request costs more instructions than instructions.toml allows
     #[arg(long, requires = "callgrind", conflicts_with_all = ["write", "body", "first_visits"])]
@@ -103,16 +129,26 @@ fn run(mut args: Args) -> Fallible<()> {
     if args.callgrind {
         return callgrind::run(&args, &workplace);
     }
-    let mut all = Vec::new();
-    for &body in &args.body {
-        all.push(rounds::run(&args, body, &mut workplace)?);
+    if args.scale {
+        let text = scale::run(&args, &mut workplace)?;
+        return told_and_kept(&args, &[("SCALING.md", text)]);
     }
-    let text = report::markdown(&args, &all);
-    println!("\n{text}");
-    if args.write {
+    let mut all = Vec::new();
+    for plan in plan::plans(&args)? {
+        all.push(rounds::run(plan, &args.kelisim, &mut workplace)?);
+    }
+    let files = [("RESULTS.md", report::markdown(&all)), ("results.svg", chart::svg(&all))];
+    told_and_kept(&args, &files)
+}
+
+/// Prints the first, and keeps all if asked to.
+fn told_and_kept(args: &Args, files: &[(&str, String)]) -> Fallible<()> {
+    if let Some((_, text)) = files.first() {
+        println!("\n{text}");
+    }
+    for (name, text) in files.iter().filter(|_| args.write) {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
-        std::fs::write(folder.join("RESULTS.md"), &text)?;
-        std::fs::write(folder.join("results.svg"), chart::svg(&all))?;
+        std::fs::write(folder.join(name), text)?;
     }
     Ok(())
 }
@@ -122,8 +158,13 @@ fn needed(args: &Args) -> Fallible<()> {
     if std::thread::available_parallelism()?.get() <= child::PEER_CORE {
         return Err("two cores are needed: one for the peer, one for the load".into());
     }
-    for (program, version) in [("taskset", "-V"), ("setpriv", "-V"), ("wrk", "-v")] {
-        if child::says(program, &[version]).is_none() && !(args.callgrind && program == "wrk") {
+    for (program, version) in [("taskset", "-V"), ("setpriv", "-V"), ("wrk", "-v"), ("h2load", "--version")] {
+        let unused = match program {
+            "wrk" => args.callgrind || args.h2,
+            "h2load" => !args.h2,
+            _ => false,
+        };
+        if !unused && child::says(program, &[version]).is_none() {
             return Err(format!("{program} is not installed").into());
         }
     }

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::child::{Child, PEER_CORE, free_address, says};
-use crate::peer::{Evidence, Job, Peer, Started};
-use crate::{Args, Fallible, workload};
+use crate::mode::Mode;
+use crate::peer::{Evidence, Job, Peer, Setting, Started};
+use crate::{Fallible, workload};
 
 /// Cookies that the equal configuration strips: those of the requests, and as many that are as common.
 pub(crate) const STRIPPED: [&str; 10] = [
@@ -37,12 +38,12 @@ const MODULES: [&str; 4] = [
 ];
 
 /// `proxy_pass` and nothing else.
-pub(crate) fn plain(_: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Started> {
-    start("nginx", Job::Forward, "", "        access_log off;\n", origin, folder)
+pub(crate) fn plain(setting: &Setting<'_>) -> Fallible<Started> {
+    start("nginx", Job::Forward, "", "    access_log off;\n", setting)
 }
 
 /// The same job as far as it goes.
-pub(crate) fn equal(_: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Started> {
+pub(crate) fn equal(setting: &Setting<'_>) -> Fallible<Started> {
     let module =
         MODULES.iter().map(|dir| Path::new(dir).join("ngx_http_geoip2_module.so")).find(|p| p.exists());
     let Some(module) = module else {
@@ -51,7 +52,7 @@ pub(crate) fn equal(_: &Args, origin: SocketAddr, folder: &Path) -> Fallible<Sta
         ));
     };
     let load = format!("load_module {};\n", module.display());
-    start("nginx-equal", Job::Full, &load, &job(folder), origin, folder)
+    start("nginx-equal", Job::Full, &load, &job(setting.folder), setting)
 }
 
 fn start(
@@ -59,9 +60,9 @@ fn start(
     job: Job,
     modules: &str,
     http: &str,
-    origin: SocketAddr,
-    folder: &Path,
+    setting: &Setting<'_>,
 ) -> Fallible<Started> {
+    let folder = setting.folder;
     // Debian keeps it where only root's PATH leads.
     let program = ["nginx", "/usr/sbin/nginx"].into_iter().find_map(|p| says(p, &["-v"]).map(|v| (p, v)));
     let Some((program, version)) = program else {
@@ -69,7 +70,7 @@ fn start(
     };
     let address = free_address()?;
     let config = folder.join("nginx.conf");
-    std::fs::write(&config, configuration(modules, http, job, address, origin, folder))?;
+    std::fs::write(&config, configuration(modules, http, job, address, setting))?;
     let arguments = ["-p".into(), folder.as_os_str().into(), "-c".into(), config.into_os_string()];
     let errors: [OsString; 2] = ["-e".into(), folder.join("error.log").into_os_string()];
     let mut child =
@@ -82,20 +83,15 @@ fn start(
         job,
         address,
         visitor_cookie: full.then_some("vid"),
+        sites: 1,
+        connections: None,
         evidence: if full { Evidence::Lines(log(folder)) } else { Evidence::None },
         child,
     })))
 }
 
-fn configuration(
-    modules: &str,
-    http: &str,
-    job: Job,
-    address: SocketAddr,
-    origin: SocketAddr,
-    folder: &Path,
-) -> String {
-    let here = folder.display();
+fn configuration(modules: &str, http: &str, job: Job, address: SocketAddr, setting: &Setting<'_>) -> String {
+    let (here, origin) = (setting.folder.display(), setting.origin);
     // Started by root, workers would become somebody who may not enter the folder.
     let user = if rustix::process::getuid().is_root() { "user root;\n" } else { "" };
     let forwarded = if job == Job::Full { FORWARDED } else { "" };
@@ -122,7 +118,7 @@ http {{
     map_hash_bucket_size 128;
 {http}
     server {{
-        listen {address};
+        listen {address}{tls}
         server_name {host};
         location / {{
             proxy_pass http://origin;
@@ -137,6 +133,19 @@ http {{
 }}
 ",
         host = workload::HOST,
+        tls = tls(setting),
+    )
+}
+
+/// The rest of `listen`, and what it needs.
+fn tls(setting: &Setting<'_>) -> String {
+    let Some(certificate) = setting.certificate else { return ";".to_owned() };
+    let http2 = if setting.mode == Mode::Http2 { " http2" } else { "" };
+    format!(
+        " ssl{http2};\n        ssl_certificate {};\n        ssl_certificate_key {};\n        \
+         ssl_protocols TLSv1.2 TLSv1.3;",
+        certificate.certificate.display(),
+        certificate.key.display()
     )
 }
 

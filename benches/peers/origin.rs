@@ -1,7 +1,8 @@
 //! The site's own server: the least that speaks HTTP/1.1 with keep-alive.
 //!
 //! Answers everything with one page of a fixed size; below [`ECHO`] the page is the request's head as it arrived, and
-//! the answer tries to set an advertising cookie. Requests without a body only. Bound: [`MOST_HEAD`] bytes per
+//! the answer tries to set an advertising cookie. A request that asks for the end of the connection gets it: only the
+//! byte copy hands that on. Requests without a body only. Bound: [`MOST_HEAD`] bytes per
 //! connection.
 
 use std::io::{self, Write as _};
@@ -19,8 +20,8 @@ const MOST_HEAD: usize = 64 * 1024;
 
 /// Tells its address on standard output and answers until the process ends. `body`: bytes of the page.
 pub(crate) fn run(body: usize) -> Fallible<()> {
-    let page: Rc<[u8]> = page(body).into();
-    forever(async move |stream| serve(stream, &page).await)
+    let (page, last): (Rc<[u8]>, Rc<[u8]>) = (page(body, "").into(), page(body, CLOSE).into());
+    forever(async move |stream| serve(stream, &page, &last).await)
 }
 
 /// Binds a free port, prints it, and hands each connection to `serve`, on one thread.
@@ -43,9 +44,10 @@ pub(crate) fn forever(serve: impl AsyncFn(TcpStream) -> io::Result<()> + 'static
     })
 }
 
-async fn serve(mut stream: TcpStream, page: &[u8]) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, page: &[u8], last: &[u8]) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(8 * 1024);
     let end = memchr::memmem::Finder::new(b"\r\n\r\n");
+    let close = memchr::memmem::Finder::new(b"\r\nConnection: close\r\n");
     loop {
         let length = loop {
             if let Some(at) = end.find(&buffer) {
@@ -58,6 +60,8 @@ async fn serve(mut stream: TcpStream, page: &[u8]) -> io::Result<()> {
         let target = buffer.split(|&b| b == b' ').nth(1).unwrap_or_default();
         if target.starts_with(ECHO.as_bytes()) {
             stream.write_all(&echo(&buffer[..length])).await?;
+        } else if close.find(&buffer[..length]).is_some() {
+            return stream.write_all(last).await;
         } else {
             stream.write_all(page).await?;
         }
@@ -65,8 +69,10 @@ async fn serve(mut stream: TcpStream, page: &[u8]) -> io::Result<()> {
     }
 }
 
-fn page(body: usize) -> Vec<u8> {
-    let mut page = head(body, "");
+const CLOSE: &str = "connection: close\r\n";
+
+fn page(body: usize, more: &str) -> Vec<u8> {
+    let mut page = head(body, more);
     page.extend((0..body).map(|i| b"<p>ordinary text of a page</p>\n"[i % 31]));
     page
 }

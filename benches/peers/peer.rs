@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::child::{Child, PEER_CORE};
-use crate::{Args, Fallible, haproxy, kelisim, nginx};
-
-use crate::child::Workplace;
+use crate::child::{Child, Workplace};
+use crate::kelisim::{self, Shape};
+use crate::mode::Mode;
+use crate::tls::Certificate;
+use crate::{Fallible, caddy, copy, haproxy, nginx};
 
 /// How much a peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,30 @@ pub(crate) enum Job {
     Forward,
     /// Strips cookies, locates, gives ids, records.
     Full,
+    /// The same, but lets every cookie through.
+    Unstripped,
+}
+
+impl Job {
+    /// Whether ids are given and a record is written.
+    pub(crate) fn is_whole(self) -> bool {
+        matches!(self, Self::Full | Self::Unstripped)
+    }
+}
+
+/// What a peer is started for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'a> {
+    /// The gateway's program.
+    pub(crate) kelisim: &'a Path,
+    /// The site's server.
+    pub(crate) origin: SocketAddr,
+    /// An empty folder.
+    pub(crate) folder: &'a Path,
+    /// How it will be spoken to.
+    pub(crate) mode: Mode,
+    /// What to show if the mode has TLS.
+    pub(crate) certificate: Option<&'a Certificate>,
 }
 
 /// Where a peer's records can be looked up.
@@ -45,6 +70,10 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Name of the cookie that it gives to visitors.
     pub(crate) visitor_cookie: Option<&'static str>,
+    /// Sites that it serves.
+    pub(crate) sites: u32,
+    /// Connections of the load, if not those of the plan.
+    pub(crate) connections: Option<u32>,
     /// Its records.
     pub(crate) evidence: Evidence,
     /// Its process.
@@ -61,14 +90,20 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Starts every peer that is asked for and installed.
-    pub(crate) fn start(args: &Args, origin: SocketAddr, workplace: &mut Workplace) -> Fallible<Self> {
+    /// Starts every one of these that is installed.
+    pub(crate) fn start(
+        starters: &[Starter],
+        setting: &Setting<'_>,
+        workplace: &mut Workplace,
+    ) -> Fallible<Self> {
         let mut field = Self::default();
-        for (name, start) in STARTERS {
-            if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
-                continue;
-            }
-            match start(args, origin, &workplace.folder(name)?)? {
+        for Starter(name, start) in starters {
+            let setting = Setting { folder: &workplace.folder(name)?, ..*setting };
+            let started = match start {
+                Start::Other(start) => start(&setting)?,
+                Start::Kelisim(shape) => kelisim::start(name, &setting, shape)?,
+            };
+            match started {
                 Started::Running(peer) => field.peers.push(*peer),
                 Started::Absent(why) => {
                     eprintln!("left out: {name}: {why}");
@@ -126,28 +161,29 @@ pub(crate) enum Started {
     Absent(String),
 }
 
-type Start = fn(&Args, SocketAddr, &Path) -> Fallible<Started>;
+/// A peer's name for `--only`, and how it is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starter(pub(crate) &'static str, pub(crate) Start);
 
-const STARTERS: [(&str, Start); 5] = [
-    ("copy", copy),
-    ("nginx", nginx::plain),
-    ("nginx-equal", nginx::equal),
-    ("haproxy", haproxy::start),
-    ("kelisim", kelisim::start),
+/// What is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// Another proxy.
+    Other(fn(&Setting<'_>) -> Fallible<Started>),
+    /// The gateway in one of its shapes.
+    Kelisim(Shape),
+}
+
+/// All kinds of proxies.
+pub(crate) const PEERS: [Starter; 7] = [
+    Starter("copy", Start::Other(copy::start)),
+    Starter("nginx", Start::Other(nginx::plain)),
+    Starter("nginx-equal", Start::Other(nginx::equal)),
+    Starter("haproxy", Start::Other(haproxy::plain)),
+    Starter("haproxy-equal", Start::Other(haproxy::equal)),
+    Starter("caddy", Start::Other(caddy::start)),
+    Starter("kelisim", Start::Kelisim(Shape::WHOLE)),
 ];
 
 /// A log is flushed each second at the latest.
 const RECORDED_WITHIN: Duration = Duration::from_secs(5);
-
-fn copy(_: &Args, origin: SocketAddr, _: &Path) -> Fallible<Started> {
-    let (child, address) = Child::role(PEER_CORE, &format!("copy {origin}"))?;
-    Ok(Started::Running(Box::new(Peer {
-        name: "copy",
-        version: "raw TCP byte copy".to_owned(),
-        job: Job::Copy,
-        address,
-        visitor_cookie: None,
-        evidence: Evidence::None,
-        child,
-    })))
-}

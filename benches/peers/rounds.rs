@@ -4,13 +4,20 @@
 //! that the load generator counted. Bound: see the crate.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::child::{Child, LOAD_CORE, PEER_CORE, Workplace};
+use crate::check::{self, Way};
+use crate::child::{Child, LOAD_CORE, PEER_CORE, Workplace, says};
 use crate::cpu::{self, Core};
-use crate::peer::{Field, Peer};
-use crate::{Args, Fallible, check, load, workload};
+use crate::load::Load;
+use crate::mode::Mode;
+use crate::peer::{Field, Peer, Setting, Starter};
+use crate::plan::Plan;
+use crate::tls::Certificate;
+use crate::workload::{self, Request};
+use crate::{Fallible, syscalls};
 
 /// One peer in one round.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +47,15 @@ pub(crate) struct Measured {
     pub(crate) samples: Vec<Sample>,
     /// Records that it shed, all rounds together.
     pub(crate) lost: u64,
+    /// System calls per request, if they were counted.
+    pub(crate) calls: Option<f64>,
 }
 
-/// All peers with one size of body.
+/// All peers of one plan.
 #[derive(Debug)]
 pub(crate) struct Results {
-    /// Bytes of the origin's page.
-    pub(crate) body: usize,
+    /// What was planned.
+    pub(crate) plan: Plan,
     /// Bytes of a request.
     pub(crate) request: usize,
     /// Those that ran.
@@ -56,44 +65,94 @@ pub(crate) struct Results {
 }
 
 /// Starts everything, checks, warms up, measures, ends everything.
-pub(crate) fn run(args: &Args, body: usize, workplace: &mut Workplace) -> Fallible<Results> {
-    let (_origin, origin) = Child::role(LOAD_CORE, &format!("origin {body}"))?;
-    let field = Field::start(args, origin, workplace)?;
-    let mut scripts = Vec::new();
-    for peer in &field.peers {
-        check::job(peer, body)?;
-        println!("checked: {} ({})", peer.name, peer.version);
-        let cookies = visitor_cookies(args, peer)?;
-        scripts.push(load::script(&workplace.folder(&format!("load-{}", peer.name))?, &cookies)?);
+pub(crate) fn run(plan: Plan, kelisim: &Path, workplace: &mut Workplace) -> Fallible<Results> {
+    println!("\n{}", plan.title());
+    if plan.mode == Mode::Http2 && says("h2load", &["--version"]).is_none() {
+        return Ok(Results::none(plan, "h2load is not installed (nghttp2-client)"));
     }
-    for (peer, script) in field.peers.iter().zip(&scripts) {
-        let warm = load::run(peer.address, script, args.connections, 1)?;
+    let certificate = match plan.mode.tls() {
+        true => Some(Certificate::write(&workplace.folder("certificate")?)?),
+        false => None,
+    };
+    let way = Way { mode: plan.mode, certificate: certificate.as_ref() };
+    let (_origin, origin) = Child::role(LOAD_CORE, &format!("origin {}", plan.body))?;
+    let folder = workplace.folder("start")?;
+    let setting =
+        Setting { kelisim, origin, folder: &folder, mode: plan.mode, certificate: certificate.as_ref() };
+    let field = Field::start(&plan.starters, &setting, workplace)?;
+    let mut loads = Vec::new();
+    for peer in &field.peers {
+        check::job(peer, way, plan.body)?;
+        println!("checked: {} ({})", peer.name, peer.version);
+        loads.push(prepare(&plan, peer, way, &workplace.folder(&format!("load-{}", peer.name))?)?);
+    }
+    for (peer, load) in field.peers.iter().zip(&loads) {
+        let warm = load.run(1)?;
         if warm.requests == 0 || warm.errors > 0 {
             return Err(format!("{}: {} errors while warming up", peer.name, warm.errors).into());
         }
     }
     let mut samples: Vec<Vec<Sample>> = field.peers.iter().map(|_| Vec::new()).collect();
-    for round in 1..=args.rounds {
+    for round in 1..=plan.rounds {
         for index in shuffled(field.peers.len()) {
             let peer = &field.peers[index];
-            let sample = measure(args, peer, &scripts[index])?;
-            println!("round {round}: {:<12} {:6.1} µs {:7.0}/s", peer.name, sample.micros, sample.rate);
+            let sample = measure(peer, &loads[index], plan.seconds)?;
+            println!("round {round}: {:<18} {:6.1} µs {:7.0}/s", peer.name, sample.micros, sample.rate);
             samples[index].push(sample);
         }
     }
     let mut peers = Vec::new();
-    for (peer, samples) in field.peers.iter().zip(samples) {
+    for ((peer, load), samples) in field.peers.iter().zip(&loads).zip(samples) {
         let lost = peer.lost_records()?;
-        peers.push(Measured { name: peer.name, version: peer.version.clone(), samples, lost });
+        let counts = plan.calls && syscalls::countable();
+        let calls = if counts { syscalls::per_request(peer.child.id(), load, &folder)? } else { None };
+        peers.push(Measured { name: peer.name, version: peer.version.clone(), samples, lost, calls });
     }
-    Ok(Results { body, request: workload::request("/", 0, None).len(), peers, absent: field.absent })
+    Ok(Results { peers, absent: field.absent, ..Results::empty(plan) })
 }
 
-fn measure(args: &Args, peer: &Peer, script: &std::path::Path) -> Fallible<Sample> {
+impl Results {
+    fn empty(plan: Plan) -> Self {
+        Self { plan, request: Request::of(0).text().len(), peers: Vec::new(), absent: Vec::new() }
+    }
+
+    /// Without anybody, for one reason.
+    fn none(plan: Plan, why: &str) -> Self {
+        eprintln!("left out: {why}");
+        let absent = plan.starters.iter().map(|Starter(name, _)| (*name, why.to_owned())).collect();
+        Self { absent, ..Self::empty(plan) }
+    }
+}
+
+/// The load for a peer, with the visitor cookies that it gave.
+fn prepare(plan: &Plan, peer: &Peer, way: Way<'_>, folder: &Path) -> Fallible<Load> {
+    let visitors = if plan.mode == Mode::Http2 { 1 } else { workload::visitors(peer.sites) };
+    let hosts: Vec<String> = (0..peer.sites).map(workload::host).collect();
+    let mut requests: Vec<Request<'_>> = (0..visitors).map(Request::of).collect();
+    for (request, host) in requests.iter_mut().zip(hosts.iter().cycle()) {
+        request.host = host;
+    }
+    let cookie = |request: &Request<'_>| match peer.visitor_cookie {
+        Some(name) => way.visitor_cookie(peer.address, name, request),
+        // Who gives none forwards another's: requests are the same size for all.
+        None => Ok(format!("visitor={:048x}", request.visitor)),
+    };
+    let cookies: Vec<String> = match plan.first_visits {
+        true => Vec::new(),
+        false => requests.iter().map(cookie).collect::<Fallible<_>>()?,
+    };
+    for (i, request) in requests.iter_mut().enumerate() {
+        request.cookie = cookies.get(i).map(String::as_str);
+        request.closes = plan.mode.closes();
+    }
+    Load::prepare(plan.mode, peer.address, &requests, peer.connections.unwrap_or(plan.connections), folder)
+}
+
+fn measure(peer: &Peer, load: &Load, seconds: u32) -> Fallible<Sample> {
     peer.trim()?;
     let (id, core) = (peer.child.id(), Core::now(PEER_CORE));
     let before = cpu::used(id);
-    let counted = load::run(peer.address, script, args.connections, args.seconds)?;
+    let counted = load.run(seconds)?;
     let (idle, stolen) = Core::since(core, PEER_CORE);
     // The last group commit belongs to these requests.
     sleep(SETTLE);
@@ -107,18 +166,6 @@ fn measure(args: &Args, peer: &Peer, script: &std::path::Path) -> Fallible<Sampl
         errors: counted.errors,
         resident_kib: cpu::resident_kib(id),
     })
-}
-
-fn visitor_cookies(args: &Args, peer: &Peer) -> Fallible<Vec<String>> {
-    if args.first_visits {
-        return Ok(Vec::new());
-    }
-    let cookie = |visitor| match peer.visitor_cookie {
-        Some(name) => check::visitor_cookie(peer.address, name, visitor),
-        // Who gives none forwards another's: requests are the same size for all.
-        None => Ok(format!("visitor={visitor:048x}")),
-    };
-    (0..workload::VISITORS).map(cookie).collect()
 }
 
 /// Indices in random order: no peer always runs after the same other one.

@@ -61,18 +61,62 @@ pub(crate) fn address(visitor: u32) -> Ipv4Addr {
     Ipv4Addr::new(first, b, c, d | 1)
 }
 
-/// The bytes of one request. `visitor_cookie`: the pair that the peer gave, if any.
-pub(crate) fn request(target: &str, visitor: u32, visitor_cookie: Option<&str>) -> String {
-    let mut text = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n");
-    // Writing to a string cannot fail.
-    for (name, value) in FIELDS {
-        let _ = write!(text, "{name}: {value}\r\n");
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// Path.
+    pub(crate) target: &'a str,
+    /// Name of the site.
+    pub(crate) host: &'a str,
+    /// Who asks.
+    pub(crate) visitor: u32,
+    /// The pair that the peer gave, if any.
+    pub(crate) cookie: Option<&'a str>,
+    /// Whether the connection is to end with it.
+    pub(crate) closes: bool,
+}
+
+impl<'a> Request<'a> {
+    /// For the page, by a visitor who comes for the first time.
+    pub(crate) fn of(visitor: u32) -> Self {
+        Self { target: "/", host: HOST, visitor, cookie: None, closes: false }
     }
-    let _ = write!(text, "X-Forwarded-For: {}\r\nCookie: ", address(visitor));
-    for cookie in COOKIES.into_iter().chain(visitor_cookie) {
-        let _ = write!(text, "{cookie}; ");
+
+    /// With the visitor cookie that the peer gave.
+    pub(crate) fn with(self, cookie: Option<&'a str>) -> Self {
+        Self { cookie, ..self }
     }
-    text.truncate(text.len() - 2);
-    text.push_str("\r\n\r\n");
-    text
+
+    /// Its fields but `Host` and `Connection`, in order.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields: Vec<_> = FIELDS.map(|(name, value)| (name, value.to_owned())).into();
+        fields.push(("X-Forwarded-For", address(self.visitor).to_string()));
+        let cookies: Vec<&str> = COOKIES.into_iter().chain(self.cookie).collect();
+        fields.push(("Cookie", cookies.join("; ")));
+        fields
+    }
+
+    /// Its bytes in HTTP/1.1.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.host);
+        // Writing to a string cannot fail.
+        for (name, value) in self.fields() {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        if self.closes {
+            text.push_str("Connection: close\r\n");
+        }
+        text.push_str("\r\n");
+        text
+    }
+}
+
+/// The name of one of several sites.
+pub(crate) fn host(site: u32) -> String {
+    if site == 0 { HOST.to_owned() } else { format!("site{site}.example") }
+}
+
+/// Visitors of so many sites; each site has one at least, and visitor `n` goes to site `n` modulo their number.
+pub(crate) fn visitors(sites: u32) -> u32 {
+    VISITORS.max(sites)
 }
