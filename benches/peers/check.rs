@@ -49,8 +49,7 @@ pub(crate) fn job(peer: &Peer, way: Way<'_>, body: usize) -> Fallible<()> {
 }
 
 fn verify(peer: &Peer, way: Way<'_>, body: usize) -> Fallible<()> {
-    let target =
-        format!("{}{}-{}", origin::ECHO, peer.name.replace([' ', ','], "-"), std::process::id());
+    let target = format!("{}{}-{}", origin::ECHO, peer.name.replace([' ', ','], "-"), std::process::id());
     let answer = way.ask(peer.address, &Request { target: &target, ..Request::of(0) })?;
     ensure(answer.status == 200, || format!("status {}", answer.status))?;
     let seen = String::from_utf8_lossy(&answer.body).into_owned();

@@ -3,9 +3,9 @@
 #![no_main]
 
 use kelisim::consent::banner::mode;
+use kelisim::consent::gpp;
 use kelisim::consent::signal::Verdict;
 use kelisim::consent::tcf::{self, Purposes};
-use kelisim::consent::gpp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -7,8 +7,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use http::HeaderValue;
 use kelisim::identify::forwarded::{MAX_ELEMENTS, Resolved, resolve, resolve_forwarded, resolve_single};
-use kelisim::identify::written;
+use kelisim::ingress::outgoing::{self, Facts, Remembered};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
@@ -27,12 +28,20 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, bool)| {
             let longer = [left.as_slice(), b",", field.as_slice()].concat();
             assert_eq!(walk(&longer).client.ip(), client);
         }
-        let written = written::write(&resolved.chain, &left, "https");
-        for value in [&written.forwarded_for, &written.forwarded] {
-            assert!(value.to_str().is_ok());
+        let host = HeaderValue::from_bytes(&left).unwrap_or(HeaderValue::from_static("kz.example"));
+        let id = HeaderValue::from_static("id");
+        let chain = &resolved.chain;
+        let facts = Facts { host: &host, secure: true, chain, id: &id, client_address_to: None };
+        let written = outgoing::fields(&facts, &Remembered::default());
+        let lines = written.lines().iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines, written.iter().count(), "one line for each field");
+        let value = |wanted: &str| written.iter().find(|(name, _)| name.as_str() == wanted).unwrap().1;
+        for name in ["x-forwarded-for", "forwarded"] {
+            assert!(value(name).to_str().is_ok());
         }
+        let forwarded = value("forwarded");
         let everybody = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-        let back = resolve_forwarded(peer, [written.forwarded.as_bytes()], &everybody).0;
+        let back = resolve_forwarded(peer, [forwarded.as_bytes()], &everybody).0;
         if resolved.chain.len() < MAX_ELEMENTS {
             assert!(!back.malformed && back.chain[..back.chain.len() - 1] == resolved.chain[..]);
         }

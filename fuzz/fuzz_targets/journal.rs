@@ -9,9 +9,7 @@ use std::sync::Arc;
 use kelisim::audit::AuditLog;
 use kelisim::clock::Timestamp;
 use kelisim::record::{COLUMNS, Purpose};
-use kelisim::seal::{
-    Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring, Lasting, Permitted, Version,
-};
+use kelisim::seal::{Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring, Lasting, Permitted, Version};
 use kelisim::store::frame::{Frame, FrameBuilder, Next};
 use kelisim::store::head::FileHead;
 use kelisim::store::query::{Ask, Filter, Grant, open_read};
@@ -96,6 +94,9 @@ impl KeyProvider for Plain {
     }
     fn destroyed(&self) -> Result<Vec<KeyId>, KeyError> {
         Ok(Vec::new())
+    }
+    fn forget(&self, _: &KeyId) -> Result<bool, KeyError> {
+        Ok(false)
     }
     fn lasting(&self, _: Lasting) -> Result<Vec<Version>, KeyError> {
         Ok(Vec::new())
