@@ -1,7 +1,6 @@
 //! What the site is told about the client: the chain of the walk, written anew and never copied.
 //!
-//! Both fields and what is cut from them share one buffer. Never writes an address that was not believed. Bound: the
-//! chain.
+//! Appends to the caller's buffer. Never writes an address that was not believed. Bound: the chain.
 
 use super::address::ClientAddress;
 use super::rfc7239::is_token;
