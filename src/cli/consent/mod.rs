@@ -1,7 +1,7 @@
 //! `kelisim consent verify|stats|show|rotate-key`: the proofs of consent, and the key of the consent cookie.
 //!
 //! `verify` reads the whole log and every text that it names; `stats` counts. Neither opens what is sealed, so neither
-//! needs a purpose. Never writes, but for the audit log and, in [`rotate`], the key. Bounds: that of [`ledger::verify`]; five million receipts are followed.
+//! needs a purpose. Never writes, but for the audit log and, in `rotate`, the key. Bounds: that of [`ledger::verify`]; five million receipts are followed.
 
 mod receipt;
 mod rotate;
