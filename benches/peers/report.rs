@@ -190,7 +190,7 @@ const UNEQUAL: &str = "
 - TLS: one self-made certificate (P-256) for all; nginx, HAProxy and the load generators use OpenSSL, Kelisim and the
   byte copy rustls, Caddy Go's own. With new TLS connections a session may be resumed, as client and server agree.
 - HTTP/2: eight requests at a time on each connection, all of them of one visitor, from one address. The site's server
-  gets HTTP/1.1.
+  gets HTTP/1.1. Kelisim lets one client have at most half of the connections to a site; that limit is raised here.
 - New connections: part of what they cost the kernel is done for whoever is running, on either core.
 - System calls are counted once, by strace, apart from the rounds: a traced peer is slower, and finds more to do each
   time it wakes up.

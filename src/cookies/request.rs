@@ -55,7 +55,7 @@ pub fn filter(cookies: &RequestCookies<'_>, policy: &CookiePolicy, permits: &Per
     let blocked = Blocked::of(policy, permits);
     let mut counts = Counts::default();
     let mut stripped = SmallVec::new();
-    let mut kept = Kept::default();
+    let mut kept = Runs::default();
     let mut dropped = 0;
     for (index, cookie) in (0_u32..).zip(cookies) {
         let is_ours = cookie.class.is_visitor_cookie();
@@ -146,7 +146,7 @@ impl fmt::Debug for Output {
 /// The cookies that the site may see, as runs: those that stand together in a field are copied together, and a browser's
 /// field has few gaps.
 #[derive(Default)]
-struct Kept<'a> {
+struct Runs<'a> {
     /// All runs but the last.
     ended: SmallVec<[&'a [u8]; 8]>,
     /// The last run; empty if there is none.
@@ -155,7 +155,7 @@ struct Kept<'a> {
     begun: &'a [u8],
 }
 
-impl<'a> Kept<'a> {
+impl<'a> Runs<'a> {
     #[inline]
     fn add(&mut self, cookie: &Cookie<'a>) {
         if let Some(longer) = cookie.behind(self.begun, self.run.len()) {
