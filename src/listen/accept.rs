@@ -121,6 +121,7 @@ async fn connection(
     let handshaking = worker.metrics.hold_connection(ConnectionState::Handshake);
     let timeouts = worker.snapshot().config.timeouts.clone();
     let handshake_ends = accepted + timeouts.tls_handshake;
+    let round_trip = if door.proxy.is_none() { link.round_trip() } else { None };
     let peer = match &door.proxy {
         Some(_) => match Box::pin(introduced(worker, &mut link, peer, &mut place, handshake_ends)).await {
             Ok(peer) => peer,
@@ -155,7 +156,9 @@ async fn connection(
             }
         }
     };
-    let connection = Arc::new(Connection::new(door.listener, peer, facts, accepted));
+    let mut connection = Connection::new(door.listener, peer, facts, accepted);
+    connection.round_trip = round_trip;
+    let connection = Arc::new(connection);
     drop(handshaking);
     let _registered = worker.register(&connection);
     drop(arriving);

@@ -26,6 +26,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// What the TLS handshake told, if the connection is encrypted.
     pub tls: Option<TlsFacts>,
+    /// The round trip to the other end of the socket when it was accepted; `None` where that is not `peer`.
+    pub round_trip: Option<Duration>,
     /// What the site is told of the client, made once for all requests.
     pub told: Remembered,
     accepted: Instant,
@@ -99,6 +101,7 @@ impl Connection {
             listener,
             peer,
             tls,
+            round_trip: None,
             told: Remembered::default(),
             accepted: now,
             phase: AtomicU8::new(Phase::First as u8),

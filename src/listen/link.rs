@@ -5,9 +5,12 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::round_trip;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -27,6 +30,15 @@ impl Link {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
             Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// The round trip to the peer, as the kernel knows it; `None` within this machine.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Tcp(stream) => round_trip::measured(stream),
+            Self::Unix(_) => None,
         }
     }
 

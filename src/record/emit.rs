@@ -157,6 +157,7 @@ fn with_event<T>(
         query: allowed.as_deref(),
         referer,
         network_hints: list(hints),
+        tcp_rtt: exchange.open.connection().round_trip.filter(|_| !exchange.admitted.trusted).map(micros),
         subject: Subject {
             visitor: exchange
                 .visitor

@@ -479,6 +479,9 @@ columns! {
             viewport_width: Text = 230 "device.viewport_width";
             /// `ECT`, `RTT` and `Downlink`, as sent.
             network_hints: List = 231 "network.hints";
+            /// Round trip to the client in microseconds, as the kernel measured it when the connection was made; absent
+            /// behind a proxy, and on a Unix socket.
+            tcp_rtt: U64 = 100 "tcp.rtt";
         }
     }
     ads {

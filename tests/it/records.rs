@@ -209,6 +209,22 @@ fn the_network_is_told_by_name_and_every_location_by_the_database_it_is_from() {
 }
 
 #[test]
+fn the_round_trip_to_the_client_is_for_diagnosis_and_not_told_of_a_proxy() {
+    let origin = Origin::pages();
+    let direct = Gateway::of(&origin);
+    let behind = Gateway::build(&[&origin]).site("trusted_proxies = [\"127.0.0.0/8\"]").start();
+    for (gateway, measured) in [(&direct, true), (&behind, false)] {
+        gateway.client().get("/page");
+        gateway.record("/page");
+        let seen = cli::records_for(&gateway.data(), "diagnostics");
+        assert_eq!(seen[0]["tcp.rtt"].as_u64().is_some_and(|rtt| rtt > 0), measured, "{}", seen[0]);
+        for purpose in ["support", "security", "fraud", "advertising"] {
+            assert_eq!(cli::records_for(&gateway.data(), purpose)[0]["tcp.rtt"], Value::Null, "{purpose}");
+        }
+    }
+}
+
+#[test]
 fn a_tail_shows_requests_as_they_come() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
