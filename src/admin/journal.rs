@@ -42,6 +42,7 @@ impl Source for JournalSource {
         }
         let fill = stats.ring_bytes.load(Relaxed) as f64 / self.ring_bytes.max(1) as f64;
         out.gauge(table::JOURNAL_RING_FILL, [], fill);
+        out.counter(table::JOURNAL_PAUSES, [], stats.pauses.load(Relaxed));
         out.histogram(table::JOURNAL_WRITE_SECONDS, [], &stats.write.snapshot());
         out.histogram(table::JOURNAL_FSYNC_SECONDS, [], &stats.fsync.snapshot());
         for (operation, errors) in [

@@ -105,6 +105,8 @@ families! {
         = "How full the fullest thread's ring is, 0 to 1.";
     JOURNAL_HELD: Counter "kelisim_journal_held_responses_total" []
         = "Answers that waited because a ring was full.";
+    JOURNAL_PAUSES: Counter "kelisim_journal_pauses_total" []
+        = "Times that the writer rested after a batch of many, so that the next could grow.";
     JOURNAL_WRITE_SECONDS: Histogram "kelisim_journal_write_seconds" [] in JOURNAL_BUCKETS
         = "Time of one write of a batch.";
     JOURNAL_FSYNC_SECONDS: Histogram "kelisim_journal_fsync_seconds" [] in JOURNAL_BUCKETS

@@ -64,6 +64,7 @@ impl Source for JournalAndGeo {
         out.counter(JOURNAL_RECORDS, ["access"], 12);
         out.counter(JOURNAL_DROPPED, ["access", "ring_full"], 0);
         out.gauge(JOURNAL_RING_FILL, [], 0.25);
+        out.counter(JOURNAL_PAUSES, [], 2);
         out.histogram(JOURNAL_WRITE_SECONDS, [], &histogram.snapshot());
         out.histogram(JOURNAL_FSYNC_SECONDS, [], &histogram.snapshot());
         out.gauge(JOURNAL_UNSYNCED, [], 0.1);

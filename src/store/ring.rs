@@ -33,6 +33,11 @@ impl RingReader {
         self.ring.slots()
     }
 
+    /// Whether most of the ring is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.ring.slots() <= self.ring.buffer().capacity() / 4
+    }
+
     /// Takes whole records out, together at most `limit` bytes but at least one if there is one, and shows each of them.
     pub(super) fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) {
         let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) else { return };

@@ -67,6 +67,8 @@ pub struct Stats {
     losses: [[Loss; KINDS]; REASONS],
     /// Frames written: one per batch.
     pub batches: AtomicU64,
+    /// Times that the writer rested after a batch of many.
+    pub pauses: AtomicU64,
     /// Bytes written.
     pub bytes_written: AtomicU64,
     /// Times of single writes.
@@ -113,6 +115,7 @@ impl Default for Stats {
             records: Default::default(),
             losses: Default::default(),
             batches: Default::default(),
+            pauses: Default::default(),
             bytes_written: Default::default(),
             write: DurationHistogram::of(JOURNAL_WRITE_SECONDS),
             fsync: DurationHistogram::of(JOURNAL_FSYNC_SECONDS),

@@ -1,9 +1,9 @@
 //! The writer thread: takes what lies in all rings, numbers it, seals it, writes it in one piece, and tells the workers.
 //!
 //! One frame and one write per batch. `ts` never decreases along `seq`; a file holds one UTC day. What cannot be
-//! written is retried for `hold`, then shed and counted; a gap record is first in the next successful write. Never
-//! waits for an fsync, except that a new file may have to be made; never hands plain bytes to a disk. Bound: [`BATCH_BYTES`] per batch, or one record of
-//! each worker.
+//! written is retried for `hold`, then shed and counted; a gap record is first in the next successful write. After a
+//! batch of many it rests for [`PAUSE`]. Never waits for an fsync, except that a new file may have to be made; never
+//! hands plain bytes to a disk. Bound: [`BATCH_BYTES`] per batch, or one record of each worker.
 
 use std::io;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub(super) struct Writer {
     /// Files with lower numbers are not written any more.
     left: u64,
     frame: Vec<u8>,
+    /// Records in the last batch that was written.
+    last_batch: u64,
 }
 
 /// What the current batch holds.
@@ -117,6 +119,7 @@ impl Writer {
             enriched,
             left: 0,
             frame: Vec::new(),
+            last_batch: 0,
         }
     }
 
@@ -141,6 +144,8 @@ impl Writer {
                     }
                     // Only gaps, and the disk does not take them: not in a hurry.
                     self.sleep();
+                } else if written && !closed {
+                    self.rest();
                 }
             }
         }
@@ -175,6 +180,16 @@ impl Writer {
             std::thread::park_timeout(IDLE);
         }
         self.shared.sleeping.store(false, SeqCst);
+    }
+
+    /// After a batch of many, lets the next grow: a batch costs the same few system calls and switches of threads for
+    /// one record and for many, and no worker has to wake a writer that wakes by itself. A trickle is never held up, and
+    /// a ring is never left to fill.
+    fn rest(&self) {
+        if self.last_batch >= MANY && self.rings.iter().all(RingReader::has_room) {
+            self.shared.stats.pauses.fetch_add(1, Relaxed);
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Writes the batch and tells the workers; `false` when it is lost.
@@ -335,6 +350,7 @@ impl Writer {
         let mut counts = batch.counts;
         counts[Kind::Gap as usize] += (batch.gaps.len() + self.notes.len()) as u64;
         let records: u64 = counts.iter().sum();
+        self.last_batch = records;
         self.next_seq += records;
         self.last_ts = batch.ts;
         self.failing = false;
@@ -430,6 +446,10 @@ fn put(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, event: &Event<'_>) {
 
 /// Bytes taken from all rings for one batch.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
+/// Records of a batch from which on the writer rests after it.
+pub(super) const MANY: u64 = 8;
+/// How long it rests: the most that the end of an answer waits for it.
+const PAUSE: Duration = Duration::from_micros(500);
 /// Longest sleep without a look at the rings.
 const IDLE: Duration = Duration::from_millis(200);
 /// Pause between two attempts on a disk that does not take the batch.

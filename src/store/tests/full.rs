@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kit::*;
 use crate::record::Kind;
+use crate::store::writer::MANY;
 use crate::store::{Full, LossReason, Outcome};
 
 #[test]
@@ -35,6 +36,35 @@ fn promise_5_a_full_ring_sheds_after_the_hold_and_the_gap_is_exact() {
     assert!(told.iter().all(|(reason, _)| reason == "ring_full"));
     assert_eq!(told.iter().filter_map(|(_, count)| *count).sum::<u64>(), shed);
     assert_eq!(paths(dir.path()).len(), kept);
+}
+
+#[test]
+fn the_writer_rests_after_a_batch_of_many_and_never_in_a_trickle() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+    let stats = journal.stats();
+    let rests = || stats.pauses.load(std::sync::atomic::Ordering::Relaxed);
+    work(handle, async |recorder| {
+        let submit = |path| recorder.record(&access(path)).expect("room");
+        for _ in 0..2 * MANY {
+            assert_eq!(submit("/trickle").await, Outcome::Durable);
+        }
+        assert_eq!(rests(), 0);
+        disk.stuck(true);
+        // What comes while the first is being written is the second batch.
+        let mut tickets = vec![submit("/first")];
+        recorder.flush();
+        tickets.extend((0..2 * MANY).map(|_| submit("/many")));
+        disk.stuck(false);
+        for ticket in tickets {
+            assert_eq!(ticket.await, Outcome::Durable);
+        }
+        // The next is written by a writer that has rested.
+        assert_eq!(submit("/next").await, Outcome::Durable);
+        assert_eq!(rests(), 1);
+    });
+    assert!(journal.stop());
+    assert_eq!(paths(dir.path()).len() as u64, 4 * MANY + 2);
 }
 
 #[test]
