@@ -189,9 +189,20 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn project(&self, projection: &Projection, out: &mut [Option<Value<'a>>]) {
         out.fill(None);
+        self.each(projection, |slot, value| {
+            if let Some(place) = out.get_mut(slot) {
+                *place = Some(value);
+            }
+        });
+    }
+
+    /// Shows those of the projection's columns that have a value, with their places in its order: most rows lack most
+    /// columns. One pass over the classes that it needs.
+    #[inline]
+    pub(crate) fn each(&self, projection: &Projection, mut show: impl FnMut(usize, Value<'a>)) {
         for &(id, slot) in &projection.of_row {
-            if let Some(place) = out.get_mut(usize::from(slot)) {
-                *place = self.of_row(id);
+            if let Some(value) = self.of_row(id) {
+                show(usize::from(slot), value);
             }
         }
         for (section, &wanted) in self.sections.iter().zip(&projection.wanted) {
@@ -202,14 +213,11 @@ impl<'a> Row<'a> {
                 left = rest;
                 if let Some((slot, ty)) = projection.slots[usize::from(id)] {
                     missing -= 1;
-                    if let Some(place) = out.get_mut(usize::from(slot)) {
-                        *place = Value::of(ty, raw);
+                    if let Some(value) = Value::of(ty, raw).and_then(|value| self.addresses.of(value)) {
+                        show(usize::from(slot), value);
                     }
                 }
             }
-        }
-        if self.addresses != Precision::Full {
-            out.iter_mut().for_each(|place| *place = place.and_then(|value| self.addresses.of(value)));
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder,
+    ArrayBuilder as _, BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder,
     TimestampMicrosecondBuilder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
@@ -23,6 +23,9 @@ use crate::record::{Column, Projection, Row, Value};
 pub(super) const BATCH_ROWS: usize = 8192;
 /// Bytes of values after which a batch is handed on although it has fewer rows.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
+
+/// Bytes that every value takes, present or absent, about.
+const VALUE_BYTES: usize = 8;
 
 /// Rows on their way into a segment or a table.
 pub(in crate::store) struct Batch {
@@ -52,15 +55,23 @@ impl Batch {
         Arc::clone(&self.schema)
     }
 
-    /// Adds a row.
+    /// Adds a row. Absent values are made up for with the next that is there, or at the end: most are absent.
     pub(in crate::store) fn push(&mut self, row: &Row<'_>) -> Result<(), ArrowError> {
-        let mut values = [None; MOST_COLUMNS];
-        row.project(&self.projection, &mut values);
-        for (builder, value) in self.builders.iter_mut().zip(values) {
-            self.bytes += builder.push(value, self.harmless)?;
-        }
-        self.rows += 1;
-        Ok(())
+        let Self { projection, builders, harmless, rows, bytes, .. } = self;
+        let mut outcome = Ok(());
+        row.each(projection, |slot, value| {
+            // A damaged row may have a value twice: the first counts.
+            if let Some(builder) = builders.get_mut(slot).filter(|builder| builder.len() <= *rows) {
+                builder.fill_up(*rows);
+                match builder.push(value, *harmless) {
+                    Ok(more) => *bytes += more,
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        });
+        *bytes += VALUE_BYTES * builders.len();
+        *rows += 1;
+        outcome
     }
 
     /// Whether it should be taken before another row is added.
@@ -73,6 +84,7 @@ impl Batch {
         if self.rows == 0 {
             return Ok(None);
         }
+        self.builders.iter_mut().for_each(|builder| builder.fill_up(self.rows));
         (self.rows, self.bytes) = (0, 0);
         let arrays = self.builders.iter_mut().map(Builder::finish).collect();
         RecordBatch::try_new(self.schema(), arrays).map(Some)
@@ -107,41 +119,64 @@ impl Builder {
         }
     }
 
-    /// Adds a value, or its absence; how many bytes it takes.
-    fn push(&mut self, value: Option<Value<'_>>, harmless: bool) -> Result<usize, ArrowError> {
+    /// How many values it has, present or absent.
+    fn len(&self) -> usize {
+        match self {
+            Self::U64(b) => b.len(),
+            Self::I64(b) => b.len(),
+            Self::Time(b) => b.len(),
+            Self::Text(b) | Self::Shown(b, _) => b.len(),
+            Self::Bool(b) => b.len(),
+            Self::Address(b) => b.len(),
+            Self::List(b) => b.len(),
+        }
+    }
+
+    /// Adds absent values until there are `rows`.
+    fn fill_up(&mut self, rows: usize) {
+        let n = rows.saturating_sub(self.len());
+        if n == 0 {
+            return;
+        }
+        match self {
+            Self::U64(b) => b.append_nulls(n),
+            Self::I64(b) => b.append_nulls(n),
+            Self::Time(b) => b.append_nulls(n),
+            Self::Text(b) | Self::Shown(b, _) => b.append_nulls(n),
+            Self::Bool(b) => b.append_nulls(n),
+            Self::Address(b) => b.append_nulls(n),
+            Self::List(b) => b.append_nulls(n),
+        }
+    }
+
+    /// Adds a value; how many bytes it takes beyond [`VALUE_BYTES`]. One of another type is absent.
+    fn push(&mut self, value: Value<'_>, harmless: bool) -> Result<usize, ArrowError> {
         match (self, value) {
-            (Self::U64(b), Some(Value::U64(n))) => b.append_value(n),
-            (Self::U64(b), _) => b.append_null(),
+            (Self::U64(b), Value::U64(n)) => b.append_value(n),
             // Sizes, durations and numbers of records are far below.
-            (Self::I64(b), Some(Value::U64(n))) => b.append_value(i64::try_from(n).unwrap_or(i64::MAX)),
-            (Self::I64(b), _) => b.append_null(),
-            (Self::Time(b), Some(Value::Time(t))) => b.append_value(t.as_micros()),
-            (Self::Time(b), _) => b.append_null(),
-            (Self::Text(b), Some(Value::Text(t))) => {
+            (Self::I64(b), Value::U64(n)) => b.append_value(i64::try_from(n).unwrap_or(i64::MAX)),
+            (Self::Time(b), Value::Time(t)) => b.append_value(t.as_micros()),
+            (Self::Text(b), Value::Text(t)) => {
                 let text = text(t, harmless);
                 b.append_value(&text);
-                return Ok(8 + text.len());
+                return Ok(text.len());
             }
-            (Self::Text(b), _) => b.append_null(),
-            (Self::Bool(b), Some(Value::Bool(on))) => b.append_value(on),
-            (Self::Bool(b), _) => b.append_null(),
-            (Self::Address(b), Some(Value::Address(ip))) => b.append_value(octets(ip))?,
-            (Self::Address(b), _) => b.append_null(),
-            (Self::Shown(b, text), Some(Value::Address(ip))) => {
+            (Self::Bool(b), Value::Bool(on)) => b.append_value(on),
+            (Self::Address(b), Value::Address(ip)) => b.append_value(octets(ip))?,
+            (Self::Shown(b, text), Value::Address(ip)) => {
                 text.clear();
                 let _ = write!(text, "{ip}");
                 b.append_value(&text);
-                return Ok(8 + text.len());
+                return Ok(text.len());
             }
-            (Self::Shown(b, _), _) => b.append_null(),
-            (Self::List(b), Some(Value::List(list))) => {
+            (Self::List(b), Value::List(list)) => {
                 list.iter().for_each(|item| b.values().append_value(text(item, harmless)));
                 b.append(true);
-                return Ok(8 + list.as_bytes().len());
+                return Ok(list.as_bytes().len());
             }
-            (Self::List(b), _) => b.append_null(),
+            _ => {}
         }
-        Ok(8)
+        Ok(0)
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -159,7 +194,8 @@ impl Builder {
 }
 
 fn text(bytes: &[u8], harmless: bool) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(bytes);
+    // Nearly every text is UTF-8, which a plain look tells sooner than a search for what is not.
+    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     if harmless && text.contains(acts) {
         return Cow::Owned(text.replace(acts, "\u{fffd}"));
     }
@@ -170,7 +206,3 @@ fn text(bytes: &[u8], harmless: bool) -> Cow<'_, str> {
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
-
-/// Room for the values of one row.
-const MOST_COLUMNS: usize = 128;
-const _: () = assert!(crate::record::event::COLUMN_COUNT <= MOST_COLUMNS);
