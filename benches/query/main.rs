@@ -5,14 +5,15 @@
 //!
 //! `KELISIM_BENCH_BESIDE=1` measures instead, over segments only, whole commands beside others at the same question:
 //! DuckDB on the segments' clear columns, and with `KELISIM_BENCH_TEXT=1` jq and goaccess on the same requests as text.
-//! What is not installed is left out with a line that says so.
+//! What is not installed is left out with a line that says so. `KELISIM_BENCH_FOLDER` names a folder that keeps the
+//! records, and where they are found the next time.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot begin has nothing to measure")]
 
 mod beside;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -31,7 +32,8 @@ fn commands(c: &mut Criterion) {
     let count = std::env::var("KELISIM_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let dir = tempfile::tempdir().expect("a folder");
     if std::env::var_os("KELISIM_BENCH_BESIDE").is_some() {
-        return beside::run(dir.path(), count);
+        let kept = std::env::var_os("KELISIM_BENCH_FOLDER").map(PathBuf::from);
+        return beside::run(kept.as_deref().unwrap_or(dir.path()), count);
     }
     fill(dir.path(), count);
     assert_eq!(held(dir.path()), count, "every record is there");

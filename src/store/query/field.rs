@@ -105,7 +105,7 @@ pub fn suggest(name: &str) -> Option<&'static str> {
 const NEAR: f64 = 0.8;
 
 /// Columns whose numbers are microseconds.
-const DURATIONS: [&str; 3] = ["event.duration", "event.time_to_first_byte", "upstream.duration"];
+const DURATIONS: [&str; 4] = ["event.duration", "event.time_to_first_byte", "upstream.duration", "tcp.rtt"];
 /// Columns whose numbers are bytes.
 const SIZES: [&str; 4] = ["http.request.body.size", "http.response.body.size", "cookie.bytes", "gap.bytes"];
 

@@ -3,7 +3,6 @@
 //! [`Batch`] gathers rows and gives a record batch when it is full. Text that is not UTF-8 gets U+FFFD for what is not,
 //! because Parquet's text is UTF-8. Bound: [`BATCH_ROWS`] rows and about [`BATCH_BYTES`] bytes.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -157,9 +156,7 @@ impl Builder {
             (Self::I64(b), Value::U64(n)) => b.append_value(i64::try_from(n).unwrap_or(i64::MAX)),
             (Self::Time(b), Value::Time(t)) => b.append_value(t.as_micros()),
             (Self::Text(b), Value::Text(t)) => {
-                let text = text(t, harmless);
-                b.append_value(&text);
-                return Ok(text.len());
+                return Ok(as_text(t, harmless, |text| b.append_value(text)));
             }
             (Self::Bool(b), Value::Bool(on)) => b.append_value(on),
             (Self::Address(b), Value::Address(ip)) => b.append_value(octets(ip))?,
@@ -170,7 +167,9 @@ impl Builder {
                 return Ok(text.len());
             }
             (Self::List(b), Value::List(list)) => {
-                list.iter().for_each(|item| b.values().append_value(text(item, harmless)));
+                for item in list.iter() {
+                    as_text(item, harmless, |text| b.values().append_value(text));
+                }
                 b.append(true);
                 return Ok(list.as_bytes().len());
             }
@@ -193,13 +192,27 @@ impl Builder {
     }
 }
 
-fn text(bytes: &[u8], harmless: bool) -> Cow<'_, str> {
-    // Nearly every text is UTF-8, which a plain look tells sooner than a search for what is not.
-    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-    if harmless && text.contains(acts) {
-        return Cow::Owned(text.replace(acts, "\u{fffd}"));
+/// Shows these bytes as text; how many bytes that has.
+fn as_text(bytes: &[u8], harmless: bool, then: impl FnOnce(&str)) -> usize {
+    // Nearly every text is UTF-8 and stays as it is: borrowed, it is handed on without a copy.
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !harmless || !text.contains(acts) => {
+            then(text);
+            text.len()
+        }
+        _ => {
+            let text = repaired(bytes, harmless);
+            then(&text);
+            text.len()
+        }
     }
-    text
+}
+
+/// The same with U+FFFD for what is not UTF-8, and for what a terminal would act on.
+#[cold]
+fn repaired(bytes: &[u8], harmless: bool) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if harmless { text.replace(acts, "\u{fffd}") } else { text.into_owned() }
 }
 
 /// Whether a terminal acts on the character: controls, and those that turn the direction of text.
