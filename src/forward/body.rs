@@ -4,6 +4,7 @@
 //! a client's broken upload is answered 400, 408 or 413 and not blamed on the endpoint. Bound: one frame at a time.
 
 use std::cell::Cell;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -88,6 +89,8 @@ pub struct RequestBody {
 
 enum Source {
     Empty,
+    /// Whoever sends it has it.
+    Taken,
     Client(Incoming),
     #[cfg(test)]
     Stub(http_body_util::combinators::UnsyncBoxBody<Bytes, Refusal>),
@@ -120,10 +123,31 @@ impl RequestBody {
         Self { own, ..body }
     }
 
+    /// Takes what is to be sent and leaves what belongs to the head, which may have to be sent again.
+    pub(super) fn take(&mut self) -> Self {
+        let source = mem::replace(&mut self.source, Source::Taken);
+        Self { source, watch: self.watch.take(), own: Fields::NONE }
+    }
+
+    /// Puts back what was taken, if nothing was read of it.
+    pub(super) fn put_back(&mut self, taken: Self) {
+        (self.source, self.watch) = (taken.source, taken.watch);
+    }
+
+    /// Whether it is as it came: else the request cannot be sent again.
+    pub(super) const fn is_whole(&self) -> bool {
+        !matches!(self.source, Source::Taken)
+    }
+
     /// Fields for the end of the head.
     #[must_use]
     pub const fn own(&self) -> &Fields {
         &self.own
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_own(self, own: Fields) -> Self {
+        Self { own, ..self }
     }
 
     #[cfg(test)]
@@ -171,7 +195,7 @@ impl RequestBody {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Taken => Poll::Ready(None),
             Self::Client(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map_err(|e| Refusal::caused_by(Reason::BodyBroken, e))
             }
@@ -182,7 +206,7 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Taken => true,
             Self::Client(incoming) => incoming.is_end_stream(),
             #[cfg(test)]
             Self::Stub(stub) => stub.is_end_stream(),
@@ -275,7 +299,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
+            Source::Empty | Source::Taken => SizeHint::with_exact(0),
             Source::Client(incoming) => incoming.size_hint(),
             #[cfg(test)]
             Source::Stub(stub) => stub.size_hint(),

@@ -72,7 +72,7 @@ impl Sending {
         if !request.body().is_end_stream() {
             let exact = request.body().size_hint().exact();
             self.coding = exact.map_or(Coding::Chunked, Coding::Length);
-            self.body = Some(std::mem::replace(request.body_mut(), RequestBody::empty()));
+            self.body = Some(request.body_mut().take());
         }
     }
 
@@ -81,7 +81,7 @@ impl Sending {
         if self.untouched
             && let Some(body) = self.body.take()
         {
-            *request.body_mut() = body;
+            request.body_mut().put_back(body);
         }
         self.untouched
     }
