@@ -54,6 +54,13 @@ const TRUSTED: &[&str] = &[
     "Fastly-Client-IP",
     "X-Client-IP",
     "X-Cluster-Client-IP",
+    "Proxy-Client-IP",
+    "Akamai-Client-IP",
+    "Forwarded-For",
+    "X-Original-For",
+    "X-Originally-Forwarded-For",
+    "Remote-User",
+    "X-Remote-User",
     "X-Original-URL",
     "X-Rewrite-URL",
 ];
