@@ -19,6 +19,7 @@ use super::trailers;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::ingress::headers::Listed;
 use crate::ingress::outgoing::Fields;
 
 /// What is known of a request body while it is sent and afterwards.
@@ -27,6 +28,7 @@ pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<Reason>>,
     finished: Cell<bool>,
+    trailers_dropped: Cell<usize>,
     /// The client owes us the next frame (as opposed to: the endpoint does not take it).
     waiting: Cell<bool>,
     progress: Cell<Instant>,
@@ -49,6 +51,12 @@ impl Upload {
     #[must_use]
     pub fn finished(&self) -> bool {
         self.finished.get()
+    }
+
+    /// Trailer fields that were not passed on.
+    #[must_use]
+    pub fn trailers_dropped(&self) -> usize {
+        self.trailers_dropped.get()
     }
 
     /// From when the endpoint may be called slow. Not while the client is the one who is awaited.
@@ -99,6 +107,8 @@ enum Source {
 struct Watch {
     upload: Rc<Upload>,
     limits: UploadLimits,
+    /// Names that may not come as a trailer.
+    listed: Listed,
     timer: Option<LazyTimer>,
     waiting_since: Option<Instant>,
     /// How long the client was awaited, but for the wait that is going on.
@@ -114,11 +124,11 @@ impl RequestBody {
 
     /// The client's body under its limits.
     #[must_use]
-    pub fn new(incoming: Incoming, limits: UploadLimits, own: Fields) -> Self {
+    pub fn new(incoming: Incoming, limits: UploadLimits, own: Fields, listed: Listed) -> Self {
         let body = if incoming.is_end_stream() {
             Self::empty()
         } else {
-            Self::watched(Source::Client(incoming), limits)
+            Self::watched(Source::Client(incoming), limits, listed)
         };
         Self { own, ..body }
     }
@@ -132,6 +142,13 @@ impl RequestBody {
     /// Puts back what was taken, if nothing was read of it.
     pub(super) fn put_back(&mut self, taken: Self) {
         (self.source, self.watch) = (taken.source, taken.watch);
+    }
+
+    /// Tells that so many trailer fields cannot be passed on.
+    pub(super) fn lose_trailers(&self, n: usize) {
+        if let Some(watch) = &self.watch {
+            watch.drop_trailers(n);
+        }
     }
 
     /// Whether it is as it came: else the request cannot be sent again.
@@ -156,7 +173,7 @@ impl RequestBody {
         B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
     {
         let body = http_body_util::combinators::UnsyncBoxBody::new(body);
-        Self::watched(Source::Stub(body), UploadLimits { bytes: limit, timeout, rate: 0 })
+        Self::watched(Source::Stub(body), UploadLimits { bytes: limit, timeout, rate: 0 }, Listed::new())
     }
 
     #[cfg(test)]
@@ -164,20 +181,23 @@ impl RequestBody {
     where
         B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
     {
-        Self::watched(Source::Stub(http_body_util::combinators::UnsyncBoxBody::new(body)), limits)
+        let source = Source::Stub(http_body_util::combinators::UnsyncBoxBody::new(body));
+        Self::watched(source, limits, Listed::new())
     }
 
-    fn watched(source: Source, limits: UploadLimits) -> Self {
+    fn watched(source: Source, limits: UploadLimits, listed: Listed) -> Self {
         let upload = Upload {
             bytes: Cell::new(0),
             failure: Cell::new(None),
             finished: Cell::new(false),
+            trailers_dropped: Cell::new(0),
             waiting: Cell::new(false),
             progress: Cell::new(clock::monotonic()),
         };
         let watch = Watch {
             upload: Rc::new(upload),
             limits,
+            listed,
             timer: None,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -232,6 +252,10 @@ impl Watch {
         Ok(())
     }
 
+    fn drop_trailers(&self, n: usize) {
+        self.upload.trailers_dropped.set(self.upload.trailers_dropped.get() + n);
+    }
+
     fn failed(&self, refusal: Refusal) -> Refusal {
         self.upload.waiting.set(false);
         self.upload.failure.set(Some(refusal.reason()));
@@ -274,7 +298,7 @@ impl Body for RequestBody {
                     return Poll::Ready(Some(Err(refusal)));
                 }
                 if let Some(fields) = frame.trailers_mut() {
-                    trailers::clean_request(fields);
+                    watch.drop_trailers(trailers::clean_request(fields, &watch.listed));
                     watch.upload.finished.set(true);
                 } else if this.source.is_end_stream() {
                     // hyper does not ask again once it knows that this was the last frame.

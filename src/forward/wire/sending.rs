@@ -207,6 +207,9 @@ impl Sending {
     /// The body has ended with these trailers. A body of known length has no room for them.
     fn end_with(&mut self, fields: &HeaderMap) -> Result<(), Refusal> {
         if matches!(self.coding, Coding::Length(_)) {
+            if let Some(body) = &self.body {
+                body.lose_trailers(fields.keys_len());
+            }
             return self.end();
         }
         self.body = None;
