@@ -78,6 +78,8 @@ pub struct Exchange {
     pub upstream: Option<UpstreamFacts>,
     /// What the site named as the account; for the keyed hash in the record.
     pub account: Option<HeaderValue>,
+    /// Whether the client takes trailers: on HTTP/1.1 it says so, on HTTP/2 it need not.
+    pub takes_trailers: bool,
     /// State of the request's body.
     pub upload: Option<Rc<Upload>>,
     /// Bytes of the answer's body handed to the client's connection.
@@ -137,6 +139,7 @@ impl Exchange {
             rate_wait: None,
             visitor: None,
             upstream: None,
+            takes_trailers: false,
             upload: None,
             sent: Cell::new(0),
             first_byte: None,

@@ -72,7 +72,7 @@ async fn answer_to(
     // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
     match steps(&mut exchange, parts, look.found, &mut body).await {
         Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
-        Ok(Step::Forward { websocket, own }) => forward(exchange, parts, body, (websocket, own)).await,
+        Ok(Step::Forward(to_site)) => forward(exchange, parts, body, to_site).await,
         Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
     }
 }
@@ -81,8 +81,18 @@ async fn answer_to(
 pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
-    /// The site is asked; whether for a WebSocket, and which fields of ours go with it.
-    Forward { websocket: bool, own: outgoing::Fields },
+    /// The site is asked.
+    Forward(ToSite),
+}
+
+/// What goes to the site beside head and body.
+pub(crate) struct ToSite {
+    /// A WebSocket is asked for.
+    pub(crate) websocket: bool,
+    /// Fields of ours at the end of the head.
+    pub(crate) own: outgoing::Fields,
+    /// Names that may not come as a trailer.
+    pub(crate) listed: headers::Listed,
 }
 
 /// Steps 2 to 7: everything before the network.
@@ -131,7 +141,8 @@ pub(crate) async fn steps(
         exchange.done.note(Note::RecordedFirst);
         exchange.record_before_forward().await?;
     }
-    Ok(Step::Forward { websocket: normalised.websocket, own: normalised.own })
+    let Normalised { websocket, own, listed, .. } = normalised;
+    Ok(Step::Forward(ToSite { websocket, own, listed }))
 }
 
 /// Steps 2 to 5, which wait for nothing: the head made unambiguous, the visitor, consent, and the cookies that the site
@@ -157,6 +168,7 @@ fn judge(
         ingress::normalise(parts, body, (&exchange.admitted, found), connection, &state, &mut dropped)?;
 
     exchange.kept.keep_hints(&parts.headers, &normalised.advertising);
+    exchange.takes_trailers = normalised.trailers;
 
     // 3: the visitor, if the browser returned a genuine cookie.
     let fields = parts.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
@@ -184,14 +196,15 @@ async fn forward(
     mut exchange: Box<Exchange>,
     parts: &mut Parts,
     body: Incoming,
-    (websocket, own): (bool, outgoing::Fields),
+    to_site: ToSite,
 ) -> Response<Body> {
+    let ToSite { websocket, own, listed } = to_site;
     let site = exchange.admitted.served.site;
     let pools = Rc::clone(&exchange.state.upstreams[site]);
     let label = exchange.state.upstream_labels[site];
     let client = if websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     let share = exchange.share();
-    let body = pools.request_body(body, own);
+    let body = pools.request_body(body, own, listed);
     exchange.upload = body.upload();
     let sent = {
         let mut request = to_be_sent(parts, body);

@@ -94,6 +94,11 @@ impl WorkerMetrics {
         self.add(self.plan.dropped_headers.cell([reason.index()]), 1);
     }
 
+    /// So many trailer fields were not passed on.
+    pub fn dropped_trailers(&self, n: usize) {
+        self.add(self.plan.dropped_headers.cell([DropReason::Trailer.index()]), n as u64);
+    }
+
     /// So many heads were let through with this in them.
     pub fn tolerated(&self, what: Tolerated, n: u64) {
         self.add(self.plan.tolerated.cell([what.index()]), n);

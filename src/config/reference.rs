@@ -322,6 +322,7 @@ const PRESET: Kind = word(&[
 const CLIENT_ADDRESS_FROM: Kind = word(&[
     "x-forwarded-for",
     "forwarded",
+    "akamai-client-ip",
     "ali-cdn-real-ip",
     "cdn-src-ip",
     "cf-connecting-ip",
@@ -332,6 +333,7 @@ const CLIENT_ADDRESS_FROM: Kind = word(&[
     "fastly-client-ip",
     "fly-client-ip",
     "incap-client-ip",
+    "proxy-client-ip",
     "true-client-ip",
     "wl-proxy-client-ip",
     "x-appengine-user-ip",

@@ -19,6 +19,7 @@ use super::trailers;
 use super::wire::Wire;
 use crate::clock;
 use crate::error::{Reason, Refusal};
+use crate::ingress::headers::Listed;
 
 /// The body of an endpoint's answer. Its error is a [`Refusal`] with `UpstreamBodyBroken`, `UpstreamBodyTimeout`, or
 /// the reason why the client's own body failed meanwhile.
@@ -26,6 +27,9 @@ pub struct AnswerBody {
     source: Source,
     upload: Option<Rc<Upload>>,
     reusable: bool,
+    /// Names that may not come as a trailer.
+    listed: Listed,
+    trailers_dropped: usize,
     waiting_since: Option<Instant>,
     /// A frame was handed on, and whoever took it has not been made to wait since.
     handed: bool,
@@ -93,10 +97,23 @@ impl AnswerBody {
             source: Source::Over,
             upload: None,
             reusable: false,
+            listed: Listed::new(),
+            trailers_dropped: 0,
             waiting_since: None,
             handed: false,
             broke: None,
         }
+    }
+
+    /// Names that may not come as a trailer, since the head of the answer lists them as its hop's own.
+    pub fn list(&mut self, names: Listed) {
+        self.listed = names;
+    }
+
+    /// Trailer fields that were removed.
+    #[must_use]
+    pub const fn trailers_dropped(&self) -> usize {
+        self.trailers_dropped
     }
 
     /// The answer has ended.
@@ -151,7 +168,7 @@ impl Body for AnswerBody {
                 this.waiting_since = None;
                 this.handed = true;
                 if let Some(fields) = frame.trailers_mut() {
-                    trailers::clean_answer(fields);
+                    this.trailers_dropped += trailers::clean_answer(fields, &this.listed);
                     this.complete();
                 } else if this.source.is_end_stream() {
                     // Whoever writes the answer need not ask again for a body of known length.

@@ -4,6 +4,7 @@
 //! a client's broken upload is answered 400, 408 or 413 and not blamed on the endpoint. Bound: one frame at a time.
 
 use std::cell::Cell;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use super::trailers;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::ingress::headers::Listed;
 use crate::ingress::outgoing::Fields;
 
 /// What is known of a request body while it is sent and afterwards.
@@ -26,6 +28,7 @@ pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<Reason>>,
     finished: Cell<bool>,
+    trailers_dropped: Cell<usize>,
     /// The client owes us the next frame (as opposed to: the endpoint does not take it).
     waiting: Cell<bool>,
     progress: Cell<Instant>,
@@ -48,6 +51,12 @@ impl Upload {
     #[must_use]
     pub fn finished(&self) -> bool {
         self.finished.get()
+    }
+
+    /// Trailer fields that were not passed on.
+    #[must_use]
+    pub fn trailers_dropped(&self) -> usize {
+        self.trailers_dropped.get()
     }
 
     /// From when the endpoint may be called slow. Not while the client is the one who is awaited.
@@ -88,6 +97,8 @@ pub struct RequestBody {
 
 enum Source {
     Empty,
+    /// Whoever sends it has it.
+    Taken,
     Client(Incoming),
     #[cfg(test)]
     Stub(http_body_util::combinators::UnsyncBoxBody<Bytes, Refusal>),
@@ -96,6 +107,8 @@ enum Source {
 struct Watch {
     upload: Rc<Upload>,
     limits: UploadLimits,
+    /// Names that may not come as a trailer.
+    listed: Listed,
     timer: Option<LazyTimer>,
     waiting_since: Option<Instant>,
     /// How long the client was awaited, but for the wait that is going on.
@@ -111,13 +124,36 @@ impl RequestBody {
 
     /// The client's body under its limits.
     #[must_use]
-    pub fn new(incoming: Incoming, limits: UploadLimits, own: Fields) -> Self {
+    pub fn new(incoming: Incoming, limits: UploadLimits, own: Fields, listed: Listed) -> Self {
         let body = if incoming.is_end_stream() {
             Self::empty()
         } else {
-            Self::watched(Source::Client(incoming), limits)
+            Self::watched(Source::Client(incoming), limits, listed)
         };
         Self { own, ..body }
+    }
+
+    /// Takes what is to be sent and leaves what belongs to the head, which may have to be sent again.
+    pub(super) fn take(&mut self) -> Self {
+        let source = mem::replace(&mut self.source, Source::Taken);
+        Self { source, watch: self.watch.take(), own: Fields::NONE }
+    }
+
+    /// Puts back what was taken, if nothing was read of it.
+    pub(super) fn put_back(&mut self, taken: Self) {
+        (self.source, self.watch) = (taken.source, taken.watch);
+    }
+
+    /// Tells that so many trailer fields cannot be passed on.
+    pub(super) fn lose_trailers(&self, n: usize) {
+        if let Some(watch) = &self.watch {
+            watch.drop_trailers(n);
+        }
+    }
+
+    /// Whether it is as it came: else the request cannot be sent again.
+    pub(super) const fn is_whole(&self) -> bool {
+        !matches!(self.source, Source::Taken)
     }
 
     /// Fields for the end of the head.
@@ -127,12 +163,17 @@ impl RequestBody {
     }
 
     #[cfg(test)]
+    pub(super) fn with_own(self, own: Fields) -> Self {
+        Self { own, ..self }
+    }
+
+    #[cfg(test)]
     pub(super) fn stub<B>(body: B, limit: u64, timeout: Duration) -> Self
     where
         B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
     {
         let body = http_body_util::combinators::UnsyncBoxBody::new(body);
-        Self::watched(Source::Stub(body), UploadLimits { bytes: limit, timeout, rate: 0 })
+        Self::watched(Source::Stub(body), UploadLimits { bytes: limit, timeout, rate: 0 }, Listed::new())
     }
 
     #[cfg(test)]
@@ -140,20 +181,23 @@ impl RequestBody {
     where
         B: Body<Data = Bytes, Error = Refusal> + Send + 'static,
     {
-        Self::watched(Source::Stub(http_body_util::combinators::UnsyncBoxBody::new(body)), limits)
+        let source = Source::Stub(http_body_util::combinators::UnsyncBoxBody::new(body));
+        Self::watched(source, limits, Listed::new())
     }
 
-    fn watched(source: Source, limits: UploadLimits) -> Self {
+    fn watched(source: Source, limits: UploadLimits, listed: Listed) -> Self {
         let upload = Upload {
             bytes: Cell::new(0),
             failure: Cell::new(None),
             finished: Cell::new(false),
+            trailers_dropped: Cell::new(0),
             waiting: Cell::new(false),
             progress: Cell::new(clock::monotonic()),
         };
         let watch = Watch {
             upload: Rc::new(upload),
             limits,
+            listed,
             timer: None,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -171,7 +215,7 @@ impl RequestBody {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Taken => Poll::Ready(None),
             Self::Client(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map_err(|e| Refusal::caused_by(Reason::BodyBroken, e))
             }
@@ -182,7 +226,7 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Taken => true,
             Self::Client(incoming) => incoming.is_end_stream(),
             #[cfg(test)]
             Self::Stub(stub) => stub.is_end_stream(),
@@ -206,6 +250,10 @@ impl Watch {
         }
         self.upload.bytes.set(total);
         Ok(())
+    }
+
+    fn drop_trailers(&self, n: usize) {
+        self.upload.trailers_dropped.set(self.upload.trailers_dropped.get() + n);
     }
 
     fn failed(&self, refusal: Refusal) -> Refusal {
@@ -250,7 +298,7 @@ impl Body for RequestBody {
                     return Poll::Ready(Some(Err(refusal)));
                 }
                 if let Some(fields) = frame.trailers_mut() {
-                    trailers::clean_request(fields);
+                    watch.drop_trailers(trailers::clean_request(fields, &watch.listed));
                     watch.upload.finished.set(true);
                 } else if this.source.is_end_stream() {
                     // hyper does not ask again once it knows that this was the last frame.
@@ -275,7 +323,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
+            Source::Empty | Source::Taken => SizeHint::with_exact(0),
             Source::Client(incoming) => incoming.size_hint(),
             #[cfg(test)]
             Source::Stub(stub) => stub.size_hint(),

@@ -53,6 +53,8 @@ pub(super) fn answer<B>(
     let bodiless = method == Method::HEAD
         || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || response.status().is_informational();
+    // RFC 9110 §8.6: these have no length, not even as a hint, and clients of HTTP/2 take one for a broken answer.
+    let lengthless = response.status() == StatusCode::NO_CONTENT || response.status().is_informational();
     let fields = response.headers_mut();
     if fields.contains_key(TRANSFER_ENCODING) {
         if !bodiless && !is_chunked(fields) {
@@ -65,6 +67,9 @@ pub(super) fn answer<B>(
         }
     } else {
         match exact {
+            _ if lengthless => {
+                fields.remove(CONTENT_LENGTH);
+            }
             _ if bodiless => keep_one_length(fields),
             Some(length) if says(fields, length) == Some(false) => {
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -181,6 +186,15 @@ mod tests {
         for (value, kept) in [("12", true), ("+12", false), ("", false), ("1, 2", false)] {
             let (_, fields) = answered(&[("content-length", value)], &Method::HEAD);
             assert_eq!(fields.contains_key(CONTENT_LENGTH), kept, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_has_no_length_tells_none() {
+        for (status, kept) in [(204, false), (101, false), (304, true)] {
+            let mut made = Response::builder().status(status).header(CONTENT_LENGTH, "5").body(()).unwrap();
+            assert_eq!(answer(&mut made, Some(0), &Method::GET), Ok(true));
+            assert_eq!(made.headers().contains_key(CONTENT_LENGTH), kept, "{status}");
         }
     }
 

@@ -67,6 +67,7 @@ pub use self::wire::Switched;
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::ingress::headers::Listed;
 use crate::ingress::outgoing::Fields;
 
 /// The endpoints of one site, as one worker thread sees them.
@@ -167,10 +168,11 @@ impl Upstreams {
             && self.upload == UploadLimits::new(site, limits, timeouts)
     }
 
-    /// The client's body under the site's limit, `timeouts.request_body` and `limits.min_body_rate`.
+    /// The client's body under the site's limit, `timeouts.request_body` and `limits.min_body_rate`; without trailers of
+    /// the names `listed`.
     #[must_use]
-    pub fn request_body(&self, incoming: Incoming, own: Fields) -> RequestBody {
-        RequestBody::new(incoming, self.upload, own)
+    pub fn request_body(&self, incoming: Incoming, own: Fields, listed: Listed) -> RequestBody {
+        RequestBody::new(incoming, self.upload, own, listed)
     }
 
     /// Sends a request and waits for the head of the answer.

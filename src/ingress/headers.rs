@@ -16,6 +16,10 @@ use crate::record::kept::Kept;
 /// Names of fields.
 pub type Names = SmallVec<[HeaderName; 4]>;
 
+/// Names that `Connection` lists and that mean nothing to us: a trailer of such a name stays here, too (RFC 9110 §7.6.1).
+/// Nearly always none, which takes no memory.
+pub type Listed = Vec<HeaderName>;
+
 /// What the treatment of a name depends on besides the name.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -40,7 +44,10 @@ pub struct Found {
     pub chain: bool,
     /// Another field that only we write.
     pub ours: bool,
-    trailers: bool,
+    /// The client takes trailers.
+    pub trailers: bool,
+    /// What `Connection` lists and could come as a trailer.
+    pub listed: Listed,
     remove: Names,
 }
 
@@ -92,7 +99,7 @@ pub fn scan(
                 Underscores::Pass | Underscores::Drop => Some(DropReason::Underscore),
             },
             Class::Connection => {
-                list(headers, &mut found.remove, dropped)?;
+                list(headers, &mut found.remove, &mut found.listed, dropped)?;
                 None
             }
             Class::Coding => {
@@ -161,7 +168,7 @@ pub struct Passes {
 }
 
 /// What one look at an answer's head found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleaned {
     /// The site sent a `Permissions-Policy`.
     pub permissions: bool,
@@ -169,6 +176,8 @@ pub struct Cleaned {
     pub advertising: bool,
     /// Something that asks for client hints was removed.
     pub hints: bool,
+    /// What `Connection` lists and could come as a trailer.
+    pub listed: Listed,
 }
 
 /// Removes from an answer what belongs to the connection to the site, and what the visitor may not get.
@@ -180,7 +189,7 @@ pub fn clean_answer(headers: &mut HeaderMap, passes: Passes) -> Cleaned {
             class if class.is_of_the_hop() => {
                 if class == Class::Connection {
                     // More names than an honest site lists: the answer goes on without those that were read.
-                    let _ = list(headers, &mut remove, &mut |_| {});
+                    let _ = list(headers, &mut remove, &mut cleaned.listed, &mut |_| {});
                 }
             }
             // A site that echoes what it received must not tell the visitor.
@@ -219,7 +228,12 @@ fn is_ours_to_a_site_that_reads_underscores(name: &str) -> bool {
 
 /// Collects what `Connection` lists. Fields that a site cannot do without, or that we set, are not for the client to
 /// remove: that is counted.
-fn list(headers: &HeaderMap, remove: &mut Names, dropped: &mut impl FnMut(DropReason)) -> Result<(), Reason> {
+fn list(
+    headers: &HeaderMap,
+    remove: &mut Names,
+    may_trail: &mut Listed,
+    dropped: &mut impl FnMut(DropReason),
+) -> Result<(), Reason> {
     let mut listed = 0;
     for value in headers.get_all(header::CONNECTION) {
         for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
@@ -234,11 +248,15 @@ fn list(headers: &HeaderMap, remove: &mut Names, dropped: &mut impl FnMut(DropRe
                 return Err(Reason::Malformed);
             }
             let Ok(name) = HeaderName::from_bytes(token) else { continue };
-            if class(name.as_str()).is_protected() {
+            let class = class(name.as_str());
+            if class.is_protected() {
                 dropped(DropReason::ConnectionListed);
-            } else {
-                remove.push(name);
+                continue;
             }
+            if class.may_trail_answer() {
+                may_trail.push(name.clone());
+            }
+            remove.push(name);
         }
     }
     Ok(())
@@ -256,225 +274,5 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 pub const MOST_LISTED: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-        }
-        headers
-    }
-
-    const RULES: Rules = Rules { underscores: Underscores::Drop, trusted: false };
-
-    fn scanned(headers: &HeaderMap, underscores: Underscores) -> Result<Found, Reason> {
-        scan(headers, Rules { underscores, ..RULES }, &mut Kept::default(), &mut |_| {})
-    }
-
-    fn cleaned(fields: &[(&str, &str)]) -> (Vec<String>, Vec<DropReason>) {
-        let mut headers = headers(fields);
-        let mut dropped = Vec::new();
-        let found = scan(&headers, RULES, &mut Kept::default(), &mut |why| dropped.push(why)).unwrap();
-        remove(&mut headers, &found);
-        (headers.keys().map(ToString::to_string).collect(), dropped)
-    }
-
-    #[test]
-    fn fields_of_the_hop_stay_here() {
-        let (left, _) = cleaned(&[
-            ("connection", "keep-alive, x-mine"),
-            ("keep-alive", "5"),
-            ("proxy-connection", "x"),
-            ("te", "gzip"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "x"),
-            ("transfer-encoding", "chunked"),
-            ("proxy-authorization", "x"),
-            ("expect", "100-continue"),
-            ("x-mine", "1"),
-            ("trailer", "x-t"),
-            ("accept", "*/*"),
-        ]);
-        assert_eq!(left, ["trailer", "accept"]);
-    }
-
-    #[test]
-    fn connection_cannot_remove_what_the_site_needs() {
-        let (left, dropped) = cleaned(&[
-            ("connection", "cookie, host, content-length, authorization"),
-            ("cookie", "a=b"),
-            ("host", "h"),
-            ("content-length", "0"),
-            ("authorization", "x"),
-        ]);
-        for name in ["cookie", "host", "content-length", "authorization"] {
-            assert!(left.iter().any(|l| l == name), "{name}");
-        }
-        assert_eq!(dropped, [DropReason::ConnectionListed; 4]);
-    }
-
-    #[test]
-    fn of_the_names_in_which_only_we_speak_none_is_left() {
-        let names = "x-forwarded-for x-forwarded-proto x-forwarded-host forwarded x-request-id x-real-ip \
-                     kelisim-consent kelisim-risk kelisim-signals kelisim-anything";
-        let given: Vec<_> = names.split(' ').flat_map(|name| [(name, "evil"), (name, "evil2")]).collect();
-        for trusted in [false, true] {
-            let mut headers = headers(&given);
-            let found =
-                scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |_| {}).unwrap();
-            remove(&mut headers, &found);
-            assert!(headers.is_empty(), "{headers:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_trusted_proxy_says_is_no_forgery() {
-        let given = headers(&[
-            ("x-real-ip", "1.1.1.1"),
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-user", "a"),
-            ("x-original-url", "/"),
-            ("kelisim-risk", "none"),
-        ]);
-        let left = |trusted| {
-            let (mut headers, mut dropped) = (given.clone(), Vec::new());
-            let found = scan(&headers, Rules { trusted, ..RULES }, &mut Kept::default(), &mut |why| {
-                dropped.push(why);
-            })
-            .unwrap();
-            remove(&mut headers, &found);
-            let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
-            names.sort();
-            (names, dropped)
-        };
-        use DropReason::{ClientAddress, Forged};
-        assert_eq!(left(true), (vec!["x-forwarded-user".into()], vec![Forged]));
-        let (names, mut dropped) = left(false);
-        dropped.sort_by_key(|why| *why as u8);
-        assert!(names.is_empty(), "{names:?}");
-        assert_eq!(dropped, [Forged, Forged, Forged, ClientAddress, ClientAddress]);
-    }
-
-    #[test]
-    fn spoofed_fields_go_and_are_counted() {
-        let (left, dropped) = cleaned(&[
-            ("kelisim-risk", "none"),
-            ("kelisim-consent", "advertising=granted"),
-            ("x-real-ip", "1.1.1.1"),
-            ("x_forwarded_for", "1.1.1.1"),
-            ("proxy", "http://evil"),
-        ]);
-        assert!(left.is_empty(), "{left:?}");
-        assert_eq!(dropped.iter().filter(|d| **d == DropReason::Forged).count(), 2);
-        assert!(dropped.contains(&DropReason::ClientAddress));
-        assert!(dropped.contains(&DropReason::Underscore) && dropped.contains(&DropReason::Proxy));
-    }
-
-    #[test]
-    fn an_answer_loses_what_is_of_the_hop_and_what_needs_consent() {
-        let answer = [
-            ("connection", "x-mine, close"),
-            ("x-mine", "1"),
-            ("keep-alive", "5"),
-            ("content-type", "text/html"),
-            ("accept-ch", "Sec-CH-UA-Model"),
-            ("attribution-reporting-register-source", "x"),
-            ("trailer", "x"),
-        ];
-        let left = |advertising, hints| {
-            let mut h = headers(&answer);
-            let cleaned = clean_answer(&mut h, Passes { advertising, hints });
-            assert_eq!((cleaned.advertising, cleaned.hints), (!advertising, !hints));
-            let mut names: Vec<String> = h.keys().map(ToString::to_string).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(left(false, false), ["content-type", "trailer"]);
-        assert_eq!(left(true, false), ["attribution-reporting-register-source", "content-type", "trailer"]);
-        let all = ["accept-ch", "attribution-reporting-register-source", "content-type", "trailer"];
-        assert_eq!(left(true, true), all);
-    }
-
-    #[test]
-    fn a_connection_field_that_lists_too_much_is_refused() {
-        let names = |n: usize| (0..n).map(|i| format!("x-{i}")).collect::<Vec<_>>().join(", ");
-        let scanned = |n| {
-            scan(&headers(&[("connection", &names(n))]), RULES, &mut Kept::default(), &mut |_| {}).map(|_| ())
-        };
-        assert_eq!(scanned(MOST_LISTED), Ok(()));
-        assert_eq!(scanned(MOST_LISTED + 1), Err(Reason::Malformed));
-    }
-
-    #[test]
-    fn a_site_cannot_speak_in_our_name() {
-        let mut h = headers(&[("kelisim-risk", "low"), ("x-other", "1")]);
-        clean_answer(&mut h, Passes { advertising: true, hints: true });
-        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
-    }
-
-    #[test]
-    fn a_field_that_comes_twice_is_looked_at_once_and_its_first_value_kept() {
-        let h =
-            headers(&[("x_y", "1"), ("user-agent", "a"), ("x_y", "2"), ("user-agent", "b"), ("x_y", "3")]);
-        let (mut kept, mut dropped) = (Kept::default(), 0);
-        scan(&h, RULES, &mut kept, &mut |_| dropped += 1).unwrap();
-        assert_eq!((kept.user_agent(), dropped), (Some(&b"a"[..]), 1));
-    }
-
-    #[test]
-    fn trailers_survive_in_te() {
-        let mut h = headers(&[("te", "gzip,\ttrailers"), ("connection", "te")]);
-        let found = scanned(&h, Underscores::Drop).unwrap();
-        remove(&mut h, &found);
-        assert_eq!(h[header::TE], "trailers");
-    }
-
-    #[test]
-    fn websocket_needs_both_fields() {
-        let asks = |fields: &[(&str, &str)]| {
-            let h = headers(fields);
-            let found = scanned(&h, Underscores::Drop).unwrap();
-            asks_for_websocket(&h, &Method::GET, Version::HTTP_11, &found)
-        };
-        assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]));
-        assert!(asks(&[("connection", "Upgrade"), ("upgrade", "h2c, websocket")]));
-        assert!(!asks(&[("upgrade", "websocket")]));
-        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "h2c")]));
-        assert!(!asks(&[("connection", "upgrade")]));
-    }
-
-    #[test]
-    fn high_entropy_hints_wait_for_a_permit_low_entropy_ones_pass() {
-        let h = headers(&[
-            ("sec-ch-ua", "x"),
-            ("sec-ch-ua-model", "x"),
-            ("sec-browsing-topics", "x"),
-            ("save-data", "on"),
-        ]);
-        let found = scanned(&h, Underscores::Drop).unwrap();
-        let names: Vec<_> = found.advertising.iter().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["sec-ch-ua-model", "sec-browsing-topics"]);
-    }
-
-    #[test]
-    fn underscores_can_be_refused() {
-        let h = headers(&[("x_y", "1")]);
-        assert!(matches!(scanned(&h, Underscores::Reject), Err(Reason::Underscore)));
-        assert!(scanned(&h, Underscores::Pass).unwrap().remove.is_empty());
-    }
-
-    #[test]
-    fn underscores_that_pass_cannot_forge_a_field_of_ours() {
-        let h = headers(&[
-            ("x_forwarded_for", "1.1.1.1"),
-            ("x_forwarded-proto", "https"),
-            ("x_request_id", "x"),
-            ("kelisim_risk", "none"),
-            ("x_real_ip", "1.1.1.1"),
-            ("sec_browsing_topics", "x"),
-        ]);
-        assert_eq!(scanned(&h, Underscores::Pass).unwrap().remove.len(), 6);
-    }
-}
+#[path = "headers_tests.rs"]
+mod tests;

@@ -68,6 +68,10 @@ pub struct Normalised {
     pub advertising: headers::Names,
     /// Our own fields, which go on behind the client's.
     pub own: outgoing::Fields,
+    /// Names that may not come as a trailer, since `Connection` lists them.
+    pub listed: headers::Listed,
+    /// Whether the client takes trailers.
+    pub trailers: bool,
 }
 
 /// What the one look at the head found.
@@ -178,5 +182,6 @@ pub fn normalise(
     };
     parts.version = Version::HTTP_11;
     let own = outgoing::fields(&facts, &connection.told);
-    Ok(Normalised { websocket, advertising: found.advertising, own })
+    let headers::Found { advertising, listed, trailers, .. } = found;
+    Ok(Normalised { websocket, advertising, own, listed, trailers })
 }

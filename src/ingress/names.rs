@@ -42,7 +42,7 @@ pub enum Class {
     ClientAddress,
     /// Other claims that some site believes: schemes, ports, hosts, paths.
     Forged,
-    /// `X-Forwarded-*` without a meaning here: a trusted proxy may say it, nobody else.
+    /// `X-Forwarded-*` without a meaning here, and who the visitor is: a trusted proxy may say it, nobody else.
     Relayed,
     /// A browser's advertising interface.
     Advertising,
@@ -118,6 +118,7 @@ fn family(name: &str) -> Class {
 
 /// Fields that name one client address, and that `site[].client_address_from` and `…_to` may choose.
 pub const CLIENT_ADDRESS: &[&str] = &[
+    "akamai-client-ip",
     "ali-cdn-real-ip",
     "cdn-src-ip",
     "cf-connecting-ip",
@@ -128,6 +129,7 @@ pub const CLIENT_ADDRESS: &[&str] = &[
     "fastly-client-ip",
     "fly-client-ip",
     "incap-client-ip",
+    "proxy-client-ip",
     "true-client-ip",
     "wl-proxy-client-ip",
     "x-appengine-user-ip",
@@ -173,11 +175,13 @@ const NAMES: &[(&str, Class)] = &{
         ("x-forwarded-host", Ours), ("x-forwarded-proto", Ours), ("x-request-id", Ours),
         ("kelisim-consent", Kelisim), ("kelisim-risk", Kelisim), ("kelisim-signals", Kelisim),
 
+        ("akamai-client-ip", ClientAddress),
         ("ali-cdn-real-ip", ClientAddress), ("cdn-src-ip", ClientAddress),
         ("cf-connecting-ip", ClientAddress), ("cf-connecting-ipv6", ClientAddress),
         ("client-ip", ClientAddress), ("do-connecting-ip", ClientAddress),
         ("eo-connecting-ip", ClientAddress), ("fastly-client-ip", ClientAddress),
         ("fly-client-ip", ClientAddress), ("incap-client-ip", ClientAddress),
+        ("proxy-client-ip", ClientAddress),
         ("true-client-ip", ClientAddress), ("wl-proxy-client-ip", ClientAddress),
         ("x-appengine-user-ip", ClientAddress), ("x-azure-clientip", ClientAddress),
         ("x-client-ip", ClientAddress), ("x-cluster-client-ip", ClientAddress),
@@ -185,13 +189,15 @@ const NAMES: &[(&str, Class)] = &{
         ("x-real-ip", ClientAddress), ("x-sucuri-clientip", ClientAddress),
 
         ("cf-ipcountry", Forged), ("cf-pseudo-ipv4", Forged), ("cloudfront-viewer-address", Forged),
-        ("front-end-https", Forged), ("x-azure-socketip", Forged), ("x-forwarded", Forged),
+        ("forwarded-for", Forged), ("front-end-https", Forged), ("x-azure-socketip", Forged), ("x-forwarded", Forged),
         ("x-forwarded-by", Forged), ("x-forwarded-port", Forged), ("x-forwarded-prefix", Forged),
         ("x-forwarded-scheme", Forged), ("x-forwarded-server", Forged), ("x-forwarded-ssl", Forged),
         ("x-host", Forged), ("x-original-forwarded-for", Forged), ("x-original-host", Forged),
-        ("x-original-url", Forged), ("x-proxyuser-ip", Forged), ("x-remote-addr", Forged),
+        ("x-original-for", Forged), ("x-original-url", Forged), ("x-originally-forwarded-for", Forged),
+        ("x-proxyuser-ip", Forged), ("x-remote-addr", Forged),
         ("x-remote-ip", Forged), ("x-originating-ip", Forged), ("x-rewrite-url", Forged),
         ("x-url-scheme", Forged), ("x-vercel-forwarded-for", Forged),
+        ("remote-user", Relayed), ("x-remote-user", Relayed),
 
         ("attribution-reporting-eligible", Advertising), ("attribution-reporting-support", Advertising),
         ("sec-ad-auction-fetch", Advertising), ("sec-browsing-topics", Advertising),
@@ -324,6 +330,8 @@ mod tests {
     #[test]
     fn families_have_their_class() {
         for (name, expected) in [
+            ("remote-user", Class::Relayed),
+            ("remote_user", Class::Underscore),
             ("kelisim-", Class::Kelisim),
             ("kelisim-anything", Class::Kelisim),
             ("kelisim_risk", Class::Underscore),

@@ -61,6 +61,8 @@ struct Reading {
     tunnel: AtomicBool,
     /// hyper has something to write that is not written.
     unflushed: AtomicBool,
+    /// The end of the connection is the end of the answer.
+    until_close: AtomicBool,
     /// Bytes wait for the answer that decides about a tunnel.
     held_up: AtomicBool,
     tolerated: [AtomicU64; Tolerated::ALL.len()],
@@ -212,6 +214,17 @@ impl Connection {
     /// Tells whether hyper has written everything.
     pub fn set_flushed(&self, flushed: bool) {
         self.reading.unflushed.store(!flushed, Relaxed);
+    }
+
+    /// The answer that is about to be sent ends where the connection does: its client knows no other sign.
+    pub fn ends_with_answer(&self) {
+        self.reading.until_close.store(true, Relaxed);
+    }
+
+    /// Whether the client takes the end of the connection for the end of the answer.
+    #[must_use]
+    pub fn is_ended_by_close(&self) -> bool {
+        self.reading.until_close.load(Relaxed)
     }
 
     /// The connection is a tunnel from the answer on that is about to be sent.

@@ -33,6 +33,17 @@ impl Link {
         }
     }
 
+    /// Makes the close a reset, which nobody takes for an end. Within this machine there is none.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn reset_on_close(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
     /// The round trip to the peer, as the kernel knows it; `None` within this machine.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod admission;
 pub mod connection;
 pub mod deadline;
+mod http10;
 pub mod linger;
 pub mod link;
 pub mod patience;

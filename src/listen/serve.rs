@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use bytes::BytesMut;
+use http::Version;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,6 +22,7 @@ use tokio::task::unconstrained;
 
 use super::connection::Connection;
 use super::deadline::{Deadlines, Overdue};
+use super::http10;
 use super::linger::{Linger, has_unread};
 use super::patience::{self, StreamTasks};
 use super::scan::{Rules, Scan};
@@ -56,8 +58,12 @@ pub async fn serve(
             // Boxed: hyper keeps the room of one request, 7 KiB, while the connection waits for the next.
             Box::pin(async move {
                 let (worker, connection) = &*context;
+                let is_old = request.version() == Version::HTTP_10;
                 let mut response = gateway::handle(worker, connection, request).await;
                 worker.announce_end(connection, &mut response);
+                if is_old {
+                    http10::fit(connection, &mut response);
+                }
                 if connection.multiplexed() {
                     patience::client_is_awaited();
                     response = response.map(Body::in_pieces);

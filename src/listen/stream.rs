@@ -77,6 +77,15 @@ impl Transport {
             Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+
+    /// Makes the close a reset, by TLS too: many take its end without a closing alert for an end like any other.
+    fn reset_on_close(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(link) => link.reset_on_close(),
+            Self::Tls(stream) => stream.get_ref().0.reset_on_close(),
+            Self::Gone => Ok(()),
+        }
+    }
 }
 
 impl Stream {
@@ -345,6 +354,10 @@ impl AsyncWrite for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let Some(back) = self.back.take() else { return };
+        if !self.shut && self.connection.is_ended_by_close() {
+            // hyper did not come to the end of the answer. If the peer is gone, nobody can be misled.
+            let _: io::Result<()> = self.transport.reset_on_close();
+        }
         let scan = self.scan.as_ref();
         let remains = Remains {
             transport: std::mem::replace(&mut self.transport, Transport::Gone),

@@ -65,6 +65,9 @@ fn count(exchange: &Exchange, duration: Duration) {
     if let Some(reason) = exchange.error {
         metrics.request_rejected(reason);
     }
+    if let Some(upload) = &exchange.upload {
+        metrics.dropped_trailers(upload.trailers_dropped());
+    }
     exchange.worker.access_log.note(exchange, duration);
 }
 

@@ -27,8 +27,8 @@ pub enum Expire {
     Every,
 }
 
-/// Makes the site's head fit for the visitor.
-pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap) {
+/// Makes the site's head fit for the visitor. Returns names that may not come as a trailer either.
+pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut HeaderMap) -> headers::Listed {
     let now = exchange.arrived;
     let permitted = permits_advertising(exchange.consent.as_ref());
     let enforced = exchange.state.cookies.mode == Mode::Enforce;
@@ -58,6 +58,7 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
         expire::make_private(fields);
     }
     fields.insert(request_id::NAME, exchange.admitted.id.clone());
+    cleaned.listed
 }
 
 /// Judges each `Set-Cookie`. Returns whether one was removed.

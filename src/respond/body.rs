@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::pieces::{PIECE, Pieces};
+use super::trailers::Reach;
 use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::forward::AnswerBody;
@@ -37,6 +38,7 @@ pub enum Body {
 pub struct Streaming {
     source: AnswerBody,
     exchange: Box<Exchange>,
+    reach: Reach,
     stage: Stage,
 }
 
@@ -60,9 +62,13 @@ impl Body {
 
     /// The site's body, with its first frame if that has come already.
     #[must_use]
-    pub fn streaming(source: AnswerBody, exchange: Box<Exchange>, first: Option<Frame<Bytes>>) -> Self {
+    pub(super) fn streaming(
+        (source, first): (AnswerBody, Option<Frame<Bytes>>),
+        exchange: Box<Exchange>,
+        reach: Reach,
+    ) -> Self {
         let stage = first.map_or(Stage::Passing, Stage::First);
-        Self::Streaming(Box::new(Streaming { source, exchange, stage }))
+        Self::Streaming(Box::new(Streaming { source, exchange, reach, stage }))
     }
 
     /// The same for an HTTP/2 stream.
@@ -159,6 +165,10 @@ impl Streaming {
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         if let Some(data) = frame.data_ref() {
             self.exchange.sent.set(self.exchange.sent.get() + data.len() as u64);
+        }
+        if let Some(fields) = frame.trailers_ref() {
+            let dropped = self.source.trailers_dropped() + self.reach.lost(fields);
+            self.exchange.worker.metrics.dropped_trailers(dropped);
         }
         if frame.is_trailers() || self.source.is_end_stream() {
             self.hold(Some(frame));

@@ -17,6 +17,7 @@ pub mod proxy_status;
 pub mod send;
 pub mod status;
 pub mod to_site;
+mod trailers;
 
 pub use body::Body;
 pub use send::{ours, refuse, site, to_asterisk, tunnel, unparsed, unrecorded};

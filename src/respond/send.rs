@@ -18,6 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use super::answer;
 use super::body::Body;
 use super::error_page::{self, Taste};
+use super::trailers::Reach;
 use crate::admin::labels::{ConnReason, ConnectionState, MethodLabel};
 use crate::clock;
 use crate::error::{Reason, Refusal};
@@ -133,13 +134,14 @@ pub async fn site(mut exchange: Box<Exchange>, answer: Response<AnswerBody>) -> 
     let (mut head, mut body) = answer.into_parts();
     exchange.status = head.status.as_u16();
     exchange.observe_answer(head.status);
-    answer::complete(&mut exchange, head.status, &mut head.headers);
+    body.list(answer::complete(&mut exchange, head.status, &mut head.headers));
     if exchange.method == MethodLabel::Head || body.is_end_stream() {
         drop(body);
         emit::finish(&mut exchange).await;
         let body = unsent(&exchange, head.status, &head.headers);
         return Response::from_parts(head, body);
     }
+    let reach = Reach::of(&exchange, &head.headers, body.size_hint().exact().is_none());
     let first = match arrived(&mut body).await {
         Some(Some(Ok(frame))) => Some(frame),
         Some(Some(Err(refusal))) => return Box::pin(refuse(exchange, &refusal)).await,
@@ -157,10 +159,10 @@ pub async fn site(mut exchange: Box<Exchange>, answer: Response<AnswerBody>) -> 
             Response::from_parts(head, Body::whole(data))
         }
         Some(Ok(data)) => {
-            Response::from_parts(head, Body::streaming(body, exchange, Some(Frame::data(data))))
+            Response::from_parts(head, Body::streaming((body, Some(Frame::data(data))), exchange, reach))
         }
-        Some(Err(frame)) => Response::from_parts(head, Body::streaming(body, exchange, Some(frame))),
-        None => Response::from_parts(head, Body::streaming(body, exchange, None)),
+        Some(Err(frame)) => Response::from_parts(head, Body::streaming((body, Some(frame)), exchange, reach)),
+        None => Response::from_parts(head, Body::streaming((body, None), exchange, reach)),
     }
 }
 

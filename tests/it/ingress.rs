@@ -54,6 +54,13 @@ const TRUSTED: &[&str] = &[
     "Fastly-Client-IP",
     "X-Client-IP",
     "X-Cluster-Client-IP",
+    "Proxy-Client-IP",
+    "Akamai-Client-IP",
+    "Forwarded-For",
+    "X-Original-For",
+    "X-Originally-Forwarded-For",
+    "Remote-User",
+    "X-Remote-User",
     "X-Original-URL",
     "X-Rewrite-URL",
 ];
@@ -164,6 +171,54 @@ fn assert_trailers(origin: &Origin, target: &str) {
     let seen = origin.seen().into_iter().find(|seen| seen.target == target).expect("the request");
     assert_honest(&seen, target);
     assert_eq!(seen.trailers.one("x-test-sum"), Some("1"), "{target}");
+}
+
+#[test]
+fn a_trailer_that_connection_lists_stays_here_and_every_lost_one_is_counted() {
+    let origin = Origin::start(|_| {
+        Answer::new(200)
+            .header("Connection", "keep-alive, X-Test-Hop")
+            .header("Trailer", "X-Test-Hop, X-Test-Sum")
+            .chunked(["a", "b"])
+            .trailer("X-Test-Hop", "1")
+            .trailer("X-Test-Sum", "2")
+            .trailer("X-Test-Late", "3")
+    });
+    let gateway = Gateway::of(&origin);
+    let mut lost = 0.0;
+    let mut counted = |more: f64, what: &str| {
+        lost += more;
+        let metric = gateway.metric("kelisim_ingress_dropped_headers_total", &["reason=\"trailer\""]);
+        assert_eq!(metric, lost, "{what}");
+    };
+    let mut client = gateway.client();
+    for (te, reached, more) in [("TE: trailers\r\n", Some("2"), 1.0 + 2.0), ("", None, 1.0 + 3.0)] {
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: kz.example\r\nTransfer-Encoding: chunked\r\nConnection: X-Test-Own\r\n{te}\
+             Trailer: x-test-own, x-test-sum\r\n\r\n1\r\na\r\n0\r\nx-test-own: 1\r\nx-test-sum: 1\r\n\r\n"
+        ));
+        let reply = client.read();
+        assert_eq!((reply.text().as_str(), reply.trailers.one("x-test-sum")), ("ab", reached));
+        assert!(
+            !reply.trailers.has("x-test-hop") && !reply.trailers.has("x-test-late"),
+            "{:?}",
+            reply.trailers
+        );
+        let seen = origin.last();
+        assert_eq!((seen.trailers.one("x-test-sum"), seen.trailers.one("x-test-own")), (Some("1"), None));
+        counted(more, te);
+    }
+    let reply = gateway.http2().fetch(&ask("GET", "/"));
+    assert_eq!((reply.trailers.one("x-test-sum"), reply.trailers.one("x-test-late")), (Some("2"), Some("3")));
+    assert!(!reply.trailers.has("x-test-hop"));
+    counted(1.0, "HTTP/2");
+    // Towards the site this body has a length, and no room for trailers.
+    let mut frames = frames(&gateway);
+    let mut head = pseudo("POST", "/");
+    head.push(("content-length", "1"));
+    frames.fields(&head, false).data(b"a", false);
+    assert_eq!(frames.fields(&[("x-test-sum", "1")], true).ended(), Ended::Answered(200));
+    counted(1.0 + 1.0, "a known length");
 }
 
 #[test]

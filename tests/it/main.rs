@@ -67,6 +67,7 @@ mod errors;
 mod forwarding;
 mod front_door;
 mod h2_abuse;
+mod http10;
 mod ingress;
 mod life;
 mod lifecycle;

@@ -23,10 +23,9 @@ use crate::config::Protocol;
 use crate::error::{Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward;
-use crate::gateway::{self, Step};
+use crate::gateway::{self, Step, ToSite};
 use crate::identify::visitor;
 use crate::ingress::headers::{Found, Rules};
-use crate::ingress::outgoing::Fields;
 use crate::ingress::{self, target};
 use crate::listen::connection::Connection;
 use crate::record::emit;
@@ -107,7 +106,7 @@ async fn on_site(
     let prefix = &state.consent[exchange.admitted.served.site].prefix;
     let is_own = own::path(parts.uri.path(), prefix).is_some();
     match gateway::steps(&mut exchange, parts, found, &mut body).await {
-        Ok(Step::Forward { own, .. }) => forwarded(stage, exchange, parts, (body, own), came).await,
+        Ok(Step::Forward(to_site)) => forwarded(stage, exchange, parts, (body, to_site), came).await,
         Ok(Step::Own(response)) if is_own => answered(stage, exchange, "own", OWN, *response, came).await,
         Ok(Step::Own(response)) => {
             let why = "the path needs acceptance of the policy in force, and the visitor has not accepted it";
@@ -136,7 +135,7 @@ async fn forwarded(
     stage: &Stage,
     mut exchange: Box<Exchange>,
     parts: &mut Parts,
-    (body, own): (Incoming, Fields),
+    (body, to_site): (Incoming, ToSite),
     came: &Came,
 ) -> Report {
     let state = Rc::clone(&exchange.state);
@@ -146,7 +145,8 @@ async fn forwarded(
     let mut fields = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
     answer::complete(&mut exchange, StatusCode::OK, &mut fields);
     let pools = &state.upstreams[exchange.admitted.served.site];
-    let sent = forward::head(gateway::to_be_sent(parts, pools.request_body(body, own))).await;
+    let body = pools.request_body(body, to_site.own, to_site.listed);
+    let sent = forward::head(gateway::to_be_sent(parts, body)).await;
     exchange.recorded = true;
 
     let why = "it is unambiguous, its host is a site's, and no policy stands against it".to_owned();

@@ -4,7 +4,6 @@
 //! back, and the client's the endpoint. Dropping the stream before its end resets it (CANCEL) and leaves the connection
 //! to others. Never waits for a stream: it has one from the beginning. Bounds: the windows of the connection.
 
-use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -83,15 +82,13 @@ impl Http2 {
         if !error.is_reset() {
             self.connection.retire();
         }
-        let untouched = match self.sending.take() {
-            None => request.body().is_end_stream(),
-            Some(sending) if sending.touched => false,
-            Some(sending) => {
-                *request.body_mut() = sending.body;
-                true
-            }
-        };
-        let unwritten = untouched && is_unprocessed(&error);
+        if let Some(sending) = self.sending.take()
+            && !sending.touched
+        {
+            request.body_mut().put_back(sending.body);
+        }
+        // RFC 9113 §8.7 would allow to repeat any method, but what was sent of a body is gone.
+        let unwritten = request.body().is_whole() && is_unprocessed(&error);
         Failure { refusal: told(error), unwritten }
     }
 }
@@ -129,7 +126,7 @@ impl Wire<Transport> for Http2 {
             }
         };
         if !ended {
-            self.sending = Some(Sending::new(mem::replace(request.body_mut(), RequestBody::empty()), stream));
+            self.sending = Some(Sending::new(request.body_mut().take(), stream));
         }
         let mut response = pin!(response);
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, response.as_mut())).await;

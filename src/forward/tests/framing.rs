@@ -133,17 +133,18 @@ fn interim_answers_are_dropped() {
 #[test]
 fn answers_without_a_body_keep_their_length_and_the_connection() {
     local(async {
-        for (method, status, head) in [
-            (Method::HEAD, 200, "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n"),
-            (Method::GET, 204, "HTTP/1.1 204 No Content\r\ncontent-length: 42\r\n\r\n"),
-            (Method::GET, 304, "HTTP/1.1 304 Not Modified\r\ncontent-length: 42\r\n\r\n"),
+        for (method, status, length, head) in [
+            (Method::HEAD, 200, Some("42"), "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n"),
+            (Method::GET, 204, None, "HTTP/1.1 204 No Content\r\ncontent-length: 42\r\n\r\n"),
+            (Method::GET, 304, Some("42"), "HTTP/1.1 304 Not Modified\r\ncontent-length: 42\r\n\r\n"),
         ] {
             let origin = Origin::saying(head).await;
             let upstreams = upstreams(&[&origin]);
             for nth in 0..2 {
                 let answer = upstreams.send(&mut request(method.clone(), "/"), None).await.unwrap();
                 assert_eq!(answer.response.status(), status);
-                assert_eq!(answer.response.headers()["content-length"], "42");
+                let told = answer.response.headers().get("content-length");
+                assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{status}");
                 assert!(answer.response.body().is_end_stream());
                 assert_eq!(answer.reused, nth == 1);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::h2::server::{self, SendResponse};
 use ::h2::{Reason as Code, RecvStream};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -15,7 +15,8 @@ use super::origin::Origin;
 use super::{Setup, data, feed, fetch, get, local, read, request, with_body};
 use crate::config::Protocol;
 use crate::error::Reason;
-use crate::forward::{Closed, Upstreams};
+use crate::forward::{Closed, RequestBody, Upstreams};
+use crate::ingress::outgoing::Fields;
 
 /// What happens on each connection of an endpoint.
 struct H2Origin {
@@ -268,8 +269,12 @@ fn a_refused_stream_is_sent_again_and_a_written_post_is_not() {
         })
         .await;
         let upstreams = origin.upstreams(|_| ());
-        assert_eq!(fetch(&upstreams, request(Method::POST, "/")).await.unwrap(), "ok");
+        let mut own = Fields::default();
+        own.push(&HeaderName::from_static("x-of-ours"), &HeaderValue::from_static("told"));
+        let post = with_body(Method::POST, "/", RequestBody::empty().with_own(own));
+        assert_eq!(fetch(&upstreams, post).await.unwrap(), "ok");
         assert_eq!(origin.seen.borrow().len(), 2);
+        assert!(origin.seen.borrow().iter().all(|head| head.headers()["x-of-ours"] == "told"));
         let broken = fetch(&upstreams, request(Method::POST, "/broken")).await;
         assert_eq!(broken, Err(Reason::UpstreamClosed));
         assert_eq!(origin.seen.borrow().len(), 3);

@@ -6,6 +6,7 @@ mod endpoints;
 mod exchange;
 mod framing;
 mod http2;
+mod http2_repeat;
 mod origin;
 mod play;
 mod pool;

@@ -72,7 +72,7 @@ impl Sending {
         if !request.body().is_end_stream() {
             let exact = request.body().size_hint().exact();
             self.coding = exact.map_or(Coding::Chunked, Coding::Length);
-            self.body = Some(std::mem::replace(request.body_mut(), RequestBody::empty()));
+            self.body = Some(request.body_mut().take());
         }
     }
 
@@ -81,7 +81,7 @@ impl Sending {
         if self.untouched
             && let Some(body) = self.body.take()
         {
-            *request.body_mut() = body;
+            request.body_mut().put_back(body);
         }
         self.untouched
     }
@@ -207,6 +207,9 @@ impl Sending {
     /// The body has ended with these trailers. A body of known length has no room for them.
     fn end_with(&mut self, fields: &HeaderMap) -> Result<(), Refusal> {
         if matches!(self.coding, Coding::Length(_)) {
+            if let Some(body) = &self.body {
+                body.lose_trailers(fields.keys_len());
+            }
             return self.end();
         }
         self.body = None;
