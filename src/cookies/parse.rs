@@ -141,7 +141,7 @@ impl<'a> Cookie<'a> {
     #[must_use]
     #[inline]
     pub fn is_named(&self) -> bool {
-        self.name_length > 0 && self.length > self.name_length
+        is_named(self.name_length, self.length)
     }
 
     /// The field from this cookie on.
@@ -185,6 +185,19 @@ pub(super) struct Reading<'a> {
     /// The name that was looked up: see the module's documentation.
     pub(super) key: &'a [u8],
     pub(super) class: Class,
+}
+
+impl Reading<'_> {
+    /// As [`Cookie::is_named`].
+    pub(super) const fn is_named(&self) -> bool {
+        is_named(self.name_length, self.length)
+    }
+}
+
+/// The name ends before the piece does where a `=` follows it.
+#[inline]
+const fn is_named(name_length: usize, length: usize) -> bool {
+    name_length > 0 && length > name_length
 }
 
 /// Reads the piece at the beginning of `rest`, before which blanks are trimmed. Inline always: it is the body of the loop

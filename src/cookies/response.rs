@@ -19,7 +19,8 @@ pub struct Judgement<'a> {
     pub verdict: Verdict,
     /// What the name means.
     pub class: Class,
-    /// The name under which the browser will send the cookie back.
+    /// The name under which the browser will send the cookie back, as it may be recorded: empty for a cookie without a
+    /// name, of which everything is value.
     pub name: &'a [u8],
     /// Whether the field is removed: always when [`Verdict::Reserved`], and when [`Verdict::Strip`] in mode enforce.
     pub removes: bool,
@@ -42,9 +43,10 @@ pub enum Verdict {
 #[must_use]
 pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now: Timestamp) -> Judgement<'a> {
     let rest = trim_start(field);
-    let Reading { key: name, class, end, .. } = read(rest, &policy.catalogue);
+    let reading = read(rest, &policy.catalogue);
+    let Reading { key, class, end, .. } = reading;
     let attributes = rest.get(end + 1..).unwrap_or_default();
-    let verdict = if is_reserved(name) {
+    let verdict = if is_reserved(key) {
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {
         Verdict::Keep
@@ -58,7 +60,7 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
         Verdict::Strip => policy.mode == Mode::Enforce,
         Verdict::Reserved => true,
     };
-    Judgement { verdict, class, name, removes }
+    Judgement { verdict, class, name: if reading.is_named() { key } else { b"" }, removes }
 }
 
 /// Without the name: it may be anything.
@@ -76,8 +78,9 @@ fn is_reserved(name: &[u8]) -> bool {
     name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
 }
 
-/// Whether the attributes make the browser forget the cookie: the last valid `Max-Age` decides, without one the last
-/// valid `Expires` (RFC 6265 §5.3 step 3). What cannot be read does not delete, so that a doubtful field is stripped.
+/// Whether the attributes make every browser forget the cookie: the last `Max-Age` decides, without one the last
+/// `Expires` (RFC 6265 §5.3 step 3). Browsers differ in what an attribute that they cannot read does to one that they can:
+/// so the last is never passed over for one before it, and what cannot be read does not delete.
 fn deletes(attributes: &[u8], now: Timestamp) -> bool {
     let mut max_age = None;
     let mut expires = None;
@@ -86,26 +89,29 @@ fn deletes(attributes: &[u8], now: Timestamp) -> bool {
             Some(at) => (trim(&attribute[..at]), trim(&attribute[at + 1..])),
             None => (trim(attribute), &[] as &[u8]),
         };
-        if value.len() > MAX_ATTRIBUTE {
-            continue;
-        }
         if name.eq_ignore_ascii_case(b"max-age") {
-            max_age = max_age_is_past(value).or(max_age);
+            max_age = Some(value);
         } else if name.eq_ignore_ascii_case(b"expires") {
-            expires = date::parse(value).or(expires);
+            expires = Some(value);
         }
     }
-    max_age.unwrap_or_else(|| expires.is_some_and(|at| at <= now))
+    // So long a value is read by some browsers only.
+    let is_read = |value: &[u8]| value.len() <= MAX_ATTRIBUTE;
+    match (max_age, expires) {
+        (Some(value), _) => is_read(value) && max_age_is_past(value),
+        (None, Some(value)) => is_read(value) && date::parse(value).is_some_and(|at| at <= now),
+        (None, None) => false,
+    }
 }
 
-/// Whether a `Max-Age` is zero or less; `None` if it is not a number.
-fn max_age_is_past(value: &[u8]) -> Option<bool> {
+/// Whether a `Max-Age` is a number, and zero or less.
+fn max_age_is_past(value: &[u8]) -> bool {
     let (negative, digits) = match value {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    valid.then(|| negative || digits.iter().all(|&digit| digit == b'0'))
+    valid && (negative || digits.iter().all(|&digit| digit == b'0'))
 }
 
 /// Longer attribute values are ignored by browsers (RFC 6265bis §5.6).

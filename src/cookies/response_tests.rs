@@ -36,15 +36,35 @@ fn a_cookie_is_what_the_browser_will_send_back() {
         assert_eq!(verdict(field), Verdict::Strip, "{field}");
         let policy = policy(Mode::Enforce);
         let judged = judge(field.as_bytes(), &policy, &Permits::default(), NOW);
-        assert_eq!(
-            (judged.name, judged.class.category, judged.removes),
-            (b"_fbp".as_slice(), Category::Advertising, true)
-        );
+        assert_eq!((judged.class.category, judged.removes), (Category::Advertising, true));
     }
     for field in
         ["_FBP=x", "a=_fbp=x", "a=1, _fbp=x", "a=1; _fbp=x", "PHPSESSID=1", "_ga=1", "", ";", "=", "= ;x"]
     {
         assert_eq!(verdict(field), Verdict::Keep, "{field}");
+    }
+}
+
+#[test]
+fn of_a_cookie_without_a_name_nothing_is_told() {
+    let mut policy = policy(Mode::Enforce);
+    for category in Category::ALL {
+        policy.actions.set(category, crate::cookies::Action::Strip);
+    }
+    for (field, name) in [
+        ("_fbp=x; Path=/", "_fbp"),
+        ("\t_fbp =x", "_fbp"),
+        ("secret=", "secret"),
+        ("secret; Path=/", ""),
+        ("secret ;Path=/", ""),
+        (" = secret", ""),
+        ("=secret", ""),
+        ("==secret=x", ""),
+        ("_gcl_secret", ""),
+        ("\u{a0}secret", ""),
+    ] {
+        let judged = judge(field.as_bytes(), &policy, &Permits::default(), NOW);
+        assert_eq!((judged.verdict, judged.name), (Verdict::Strip, name.as_bytes()), "{field}");
     }
 }
 
@@ -63,8 +83,10 @@ fn deletions_pass() {
         "Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         "Expires=Sun, 22 Nov 2026 00:00:00 GMT",
         "Max-Age=5; Max-Age=0",
-        "Max-Age=0; Max-Age=x; Max-Age=",
+        "Max-Age=x; Max-Age=; Max-Age=0",
+        "Max-Age=0; Expires=never",
         "Expires=Thu, 01 Jan 2099 00:00:00 GMT; Expires=01-Jan-70 0:0:0",
+        "Expires=never; Expires=01-Jan-70 0:0:0",
         "Expires=Thu, 01 Jan 2099 00:00:00 GMT; Max-Age=0",
         "Max-Age=-99999999999999999999",
         "x; ;Max-Age=0;",
@@ -99,7 +121,28 @@ fn what_only_looks_like_a_deletion_does_not_pass() {
 }
 
 #[test]
-fn an_attribute_above_the_limit_does_not_count() {
+fn the_last_attribute_decides_even_if_it_cannot_be_read() {
+    for attributes in [
+        "Max-Age=0; Max-Age=x",
+        "Max-Age=0; Max-Age",
+        "Max-Age=0; Max-Age=",
+        "Max-Age=0; Max-Age=+31536000",
+        "Max-Age=0; Max-Age=100x",
+        "Max-Age=0; Max-Age=x; Max-Age=",
+        "Max-Age=+31536000; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age",
+        "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Expires=never",
+        "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Expires",
+    ] {
+        assert_eq!(verdict(&format!("_fbp=x; {attributes}")), Verdict::Strip, "{attributes}");
+    }
+    let long = "0".repeat(MAX_ATTRIBUTE + 1);
+    assert_eq!(verdict(&format!("_fbp=x; Max-Age=0; Max-Age={long}")), Verdict::Strip);
+    assert_eq!(verdict(&format!("_fbp=x; Max-Age={long}; Max-Age=0")), Verdict::Deletion);
+}
+
+#[test]
+fn an_attribute_above_the_limit_does_not_delete() {
     let zeros = |count| format!("_fbp=x; Max-Age={}", "0".repeat(count));
     assert_eq!(verdict(&zeros(MAX_ATTRIBUTE)), Verdict::Deletion);
     assert_eq!(verdict(&zeros(MAX_ATTRIBUTE + 1)), Verdict::Strip);

@@ -74,7 +74,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
     let mut removed = false;
     for field in entry.iter() {
         let judgement = response::judge(field.as_bytes(), policy, &decision.permits, now);
-        let strip = matches!(judgement.verdict, Verdict::Strip);
+        let strip = matches!(judgement.verdict, Verdict::Strip | Verdict::Reserved);
         let action = if strip { CookieAction::Stripped } else { CookieAction::Kept };
         exchange.worker.metrics.cookies(
             action,

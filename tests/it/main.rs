@@ -23,6 +23,7 @@
 //! | [`unix`] | Unix sockets as listeners |
 //! | [`secure`] | TLS and certificates |
 //! | [`records`] | what is recorded, for whom, and how it is read |
+//! | [`cookie_records`] | is what records say of cookies and referrers true, and without a value? |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
 //! | [`segments`] | do other tools read the segments, and only what their keys open? |
 //! | [`retention`] | when the time of a class is over: is it unreadable, and the rest readable everywhere? |
@@ -60,6 +61,7 @@ mod client_address;
 mod consent;
 mod consent_matrix;
 mod consent_page;
+mod cookie_records;
 mod corpora;
 mod crash;
 mod differential;
