@@ -22,6 +22,7 @@ mod index;
 mod linking;
 mod live;
 mod person;
+mod promise;
 mod ranges;
 mod sealing;
 pub mod tag;
