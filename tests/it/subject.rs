@@ -227,6 +227,40 @@ fn an_export_holds_one_persons_records_of_every_class_and_explains_them() {
 }
 
 #[test]
+fn an_answer_that_is_not_everything_says_so() {
+    let origin = site();
+    let gateway = Gateway::of(&origin);
+    let (anna, _) = two_visitors(&gateway, 4);
+    let who = cookie(&anna);
+    let folder = gateway.finish_and_keep();
+    let data = folder.path().join("records");
+    let whole: Value = found(&data, &["--cookie", &who]);
+    assert_eq!((&whole["all"]["records"], &whole["damaged_files"]), (&4.into(), &0.into()));
+    // In the last record, before the mark of the stop.
+    let journal = std::fs::read_dir(data.join("journal")).expect("a folder");
+    let mut files: Vec<PathBuf> = journal
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "kjl"))
+        .collect();
+    files.sort();
+    let file = &files[0];
+    let mut bytes = std::fs::read(file).expect("a file");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("a byte");
+    bytes[end - 100] ^= 0x40;
+    std::fs::write(file, bytes).expect("written");
+    for (verb, format) in [("find", "table"), ("find", "json"), ("export", "json"), ("export", "text")] {
+        let said = subject(&data, verb, &["--cookie", &who, "--format", format]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains("1 files are damaged"), "{said:?}");
+        if format == "json" {
+            let answer: Value = serde_json::from_str(&said.out).expect("JSON");
+            assert_eq!(answer["damaged_files"], 1);
+        }
+        assert_eq!(format == "text", said.out.contains("Not everything: 1 files are damaged"), "{said:?}");
+    }
+}
+
+#[test]
 fn who_is_not_named_or_has_no_reason_gets_nothing() {
     let origin = site();
     let gateway = Gateway::of(&origin);

@@ -15,7 +15,7 @@ mod explain;
 mod export;
 mod help;
 mod progress;
-mod read;
+pub(in crate::cli) mod read;
 mod rows;
 mod sql;
 mod tail;

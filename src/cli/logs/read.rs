@@ -389,7 +389,7 @@ pub(super) fn tell_gaps(seen: &Seen) {
 }
 
 /// What could not be shown because files were damaged or changed.
-pub(super) fn tell_damage(files: u64) {
+pub(in crate::cli) fn tell_damage(files: u64) {
     if files > 0 {
         eprintln!(
             "note: {files} files are damaged or were changed; what is behind such a place is not shown"

@@ -10,9 +10,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use super::Failure;
 use super::args::{ChangeArgs, EraseArgs};
 use super::certificate::{Facts, certificate};
-use super::find::{counted, counts_table, total};
+use super::find::{Found, counted, counts_table, total};
 use super::receipts::kept;
 use super::who::{Subject, ended};
+use crate::cli::logs::read::tell_damage;
 use crate::clock;
 use crate::store::holds::Holds;
 use crate::store::subjects::{self, Erased, How};
@@ -72,7 +73,8 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
     let grant = subject.grant("subject erase", &entered)?;
     let audit = grant.number();
     // Before: records lead to receipts.
-    let done = counted(&subject, &grant).and_then(|(_, receipts)| {
+    let done = counted(&subject, &grant).and_then(|found| {
+        tell_damage(found.unread.damaged);
         let erased = subjects::erase(
             (subject.folder.as_path(), &subject.keys),
             (&subject.person, How { rotate: args.rotate_day, despite_holds: why.is_some() }),
@@ -80,7 +82,7 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
             &|_| Ok(()),
             &mut |progress| eprintln!("{progress}"),
         )?;
-        Ok((erased, kept(&receipts)))
+        Ok((erased, kept(&found.receipts)))
     });
     if let (Err(_), Some(path)) = (&done, &args.certificate) {
         // Nothing to certify: the name is free for the next try.
@@ -113,8 +115,9 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
 fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<bool, Failure> {
     let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
     let found = counted(subject, &grant);
-    let records = found.as_ref().map_or(0, |(days, _)| total(days).records);
-    let (days, receipts) = ended(grant, records, found)?;
+    let records = found.as_ref().map_or(0, |found| total(&found.days).records);
+    let Found { days, receipts, unread } = ended(grant, records, found)?;
+    tell_damage(unread.damaged);
     let holds = Holds::read(&subject.folder).map_err(subjects::SubjectError::from)?;
     let mut text = format!("{}\n{}", subject.tags, counts_table(&days));
     for (i, line) in kept(&receipts).iter().enumerate() {

@@ -13,18 +13,19 @@ use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
+use crate::cli::logs::read::tell_damage;
 use crate::clock;
 use crate::record::{COLUMNS, Class, Column, Row};
 use crate::store::query::Grant;
+use crate::store::subjects::Unread;
 
-/// `subject export`; whether there are records.
+/// `subject export`; whether there are records, and all files could be searched.
 pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failure> {
     let subject = Subject::of(&args.who)?;
     let grant = subject.grant("subject export", &args.who.reason)?;
-    let mut given = 0;
-    let mut receipts = 0;
+    let mut given = Given::default();
     let result = match &args.output {
-        None => write(args.format, &subject, &grant, (&mut given, &mut receipts), out),
+        None => write(args.format, &subject, &grant, &mut given, out),
         Some(path) => OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -32,19 +33,29 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
             .open(path)
             .map_err(Failure::Output)
             .and_then(|mut file| {
-                write(args.format, &subject, &grant, (&mut given, &mut receipts), &mut file)?;
+                write(args.format, &subject, &grant, &mut given, &mut file)?;
                 file.sync_all().map_err(Failure::Output)
             }),
     };
-    ended(grant, given, result)?;
-    Ok(given > 0 || receipts > 0)
+    ended(grant, given.records, result)?;
+    tell_damage(given.unread.damaged);
+    Ok((given.records > 0 || given.receipts > 0) && given.unread == Unread::default())
+}
+
+/// What was given out.
+#[derive(Default)]
+struct Given {
+    records: u64,
+    receipts: usize,
+    /// What could not be searched for more.
+    unread: Unread,
 }
 
 fn write(
     format: ExportFormat,
     subject: &Subject,
     grant: &Grant,
-    (given, receipts): (&mut u64, &mut usize),
+    given: &mut Given,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::new(out);
@@ -52,25 +63,26 @@ fn write(
     let mut failed = None;
     let mut line = String::new();
     let mut traces = Traces::default();
-    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    given.unread = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         if failed.is_some() {
             return;
         }
         traces.note(row);
         line.clear();
         match format {
-            ExportFormat::Json => push_record(&mut line, row, *given > 0),
-            ExportFormat::Text => push_plain(&mut line, row, *given + 1),
+            ExportFormat::Json => push_record(&mut line, row, given.records > 0),
+            ExportFormat::Text => push_plain(&mut line, row, given.records + 1),
         }
         failed = out.write_all(line.as_bytes()).err();
-        *given += u64::from(failed.is_none());
+        given.records += u64::from(failed.is_none());
     })?;
     if let Some(cause) = failed {
         return Err(Failure::Output(cause));
     }
     let theirs = traces.receipts(subject, grant)?;
-    *receipts = theirs.len();
+    given.receipts = theirs.len();
     out.write_all(receipts_of(format, &theirs).as_bytes()).map_err(Failure::Output)?;
+    out.write_all(end(format, given.unread).as_bytes()).map_err(Failure::Output)?;
     out.flush().map_err(Failure::Output)
 }
 
@@ -106,10 +118,20 @@ fn receipts_of(format: ExportFormat, receipts: &[Theirs]) -> String {
             }
         }
     }
-    if format == ExportFormat::Json {
-        text.push_str("\n]}\n");
-    }
     text
+}
+
+/// What stands at the end: whoever reads it must know whether it is everything.
+fn end(format: ExportFormat, unread: Unread) -> String {
+    match (format, unread.damaged) {
+        (ExportFormat::Json, files) => format!("\n],\"damaged_files\":{files}}}\n"),
+        (ExportFormat::Text, 0) => String::new(),
+        (ExportFormat::Text, files) => {
+            format!(
+                "\nNot everything: {files} files are damaged, and what is behind such a place is not here.\n"
+            )
+        }
+    }
 }
 
 /// What stands before the records.

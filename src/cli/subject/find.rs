@@ -11,37 +11,47 @@ use super::Failure;
 use super::args::{FindArgs, Format};
 use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
+use crate::cli::logs::read::tell_damage;
 use crate::record::Class;
 use crate::seal::Day;
 use crate::store::query::Grant;
-use crate::store::subjects::{Book, Counts, TagSeal};
+use crate::store::subjects::{Book, Counts, TagSeal, Unread};
 
 /// Records by day.
 pub(super) type Days = BTreeMap<String, Counts>;
 
-/// `subject find`; whether there are any.
+/// What there is of a person.
+pub(super) struct Found {
+    pub(super) days: Days,
+    pub(super) receipts: Vec<Theirs>,
+    /// What could not be searched for more.
+    pub(super) unread: Unread,
+}
+
+/// `subject find`; whether there are any, and all files could be searched.
 pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure> {
     let subject = Subject::of(&args.who)?;
     let grant = subject.grant("subject find", &args.who.reason)?;
     let found = counted(&subject, &grant).and_then(|found| Ok((blocks(&subject)?, found)));
-    let records = found.as_ref().map_or(0, |(_, (days, _))| total(days).records);
-    let (blocks, (days, receipts)) = ended(grant, records, found)?;
+    let records = found.as_ref().map_or(0, |(_, found)| total(&found.days).records);
+    let (blocks, found) = ended(grant, records, found)?;
     let text = match args.format {
-        Format::Table => table(&subject.tags, &days, &blocks) + &receipts_table(&receipts),
-        Format::Json => format!("{}\n", object(&subject.tags, &days, &blocks, &receipts)),
+        Format::Table => table(&subject.tags, &found.days, &blocks) + &receipts_table(&found.receipts),
+        Format::Json => format!("{}\n", object(&subject.tags, &found, &blocks)),
     };
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-    Ok(records > 0 || !receipts.is_empty())
+    tell_damage(found.unread.damaged);
+    Ok((records > 0 || !found.receipts.is_empty()) && found.unread == Unread::default())
 }
 
 /// The person's records by day and class, and their receipts.
-pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<(Days, Vec<Theirs>), Failure> {
+pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<Found, Failure> {
     let (mut days, mut traces) = (Days::new(), Traces::default());
-    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    let unread = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         days.entry(Day::of(row.ts).to_string()).or_default().add(row);
         traces.note(row);
     })?;
-    Ok((days, traces.receipts(subject, grant)?))
+    Ok(Found { days, receipts: traces.receipts(subject, grant)?, unread })
 }
 
 /// How many receipts there are, and which.
@@ -109,7 +119,7 @@ pub(super) fn counts_table(days: &Days) -> String {
     text
 }
 
-fn object(tags: &str, days: &Days, blocks: &[(String, u64)], receipts: &[Theirs]) -> serde_json::Value {
+fn object(tags: &str, found: &Found, blocks: &[(String, u64)]) -> serde_json::Value {
     let counts = |counts: &Counts| {
         let classes: serde_json::Map<String, serde_json::Value> = Class::ALL
             .into_iter()
@@ -118,14 +128,15 @@ fn object(tags: &str, days: &Days, blocks: &[(String, u64)], receipts: &[Theirs]
         json!({ "records": counts.records, "classes": classes })
     };
     let by_day: serde_json::Map<String, serde_json::Value> =
-        days.iter().map(|(day, of_day)| (day.clone(), counts(of_day))).collect();
+        found.days.iter().map(|(day, of_day)| (day.clone(), counts(of_day))).collect();
     let blocked: Vec<_> =
         blocks.iter().map(|(since, records)| json!({ "since": since, "hidden": records })).collect();
     json!({
         "tags": tags.split(',').collect::<Vec<_>>(),
-        "all": counts(&total(days)),
+        "all": counts(&total(&found.days)),
         "days": by_day,
         "blocked": blocked,
-        "receipts": receipts.iter().map(|theirs| &theirs.receipt.receipt).collect::<Vec<_>>(),
+        "receipts": found.receipts.iter().map(|theirs| &theirs.receipt.receipt).collect::<Vec<_>>(),
+        "damaged_files": found.unread.damaged,
     })
 }

@@ -3,8 +3,8 @@
 //! `subjects/tombstones` below the data folder, append-only: one JSON object per line, after its checksum. It has two
 //! halves in one file: the tags of each tombstone, sealed, which only the journal's writer and the subject commands open;
 //! and the numbers of the records that it hides, which every scan applies. A last line that is not whole was never
-//! promised and is cut off by the next writer; damage before it stops every reader: nothing is shown rather than too
-//! much. Appended under a lock, synced before it is told. Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
+//! promised and is cut off by the next writer; damage before it, and a book with fewer lines than were promised (see
+//! [`super::promise`]), stop every reader: nothing is shown rather than too much. Appended under a lock, synced before it is told. Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::promise;
 use super::ranges::{MOST_RANGES, Ranges};
 use crate::clock::Timestamp;
 use crate::seal::KeyError;
@@ -199,6 +200,21 @@ pub enum BookError {
         "line {0} of the book of tombstones is damaged: nothing is shown, because what it hides is not known"
     )]
     Damaged(u64),
+    /// Lines are missing at its end, or all of it. Nothing is shown then.
+    #[error(
+        "the book of tombstones has {has} changes of {promised}: nothing is shown, because what it hides is not known"
+    )]
+    Short {
+        /// How many there are.
+        has: u64,
+        /// How many were promised.
+        promised: u64,
+    },
+    /// The promise is damaged. Nothing is shown then.
+    #[error(
+        "the head of the book of tombstones is damaged: nothing is shown, because what the book hides is not known"
+    )]
+    Promise,
     /// A key.
     #[error("the keys of the book of tombstones cannot be used")]
     Key(#[from] KeyError),
@@ -230,18 +246,24 @@ pub struct Book {
 }
 
 impl Book {
-    /// Reads the book of a data folder; one that is not there is empty.
+    /// Reads the book of a data folder; where nothing was promised, one that is not there is empty.
     ///
     /// # Errors
-    /// When it cannot be read, or a line before the last is damaged.
+    /// When it cannot be read, a line before the last is damaged, or lines that were promised are missing.
     pub fn read(dir: &Path) -> Result<Self, BookError> {
+        // Before the book: what is promised by now is in it already.
+        let promised = promise::read(dir)?;
         let mut text = Vec::new();
         match File::open(path(dir)) {
-            Ok(mut file) => file.read_to_end(&mut text)?,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Ok(mut file) => file.read_to_end(&mut text).map(drop)?,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(cause.into()),
-        };
-        Self::of(&text)
+        }
+        let book = Self::of(&text)?;
+        if book.version < promised {
+            return Err(BookError::Short { has: book.version, promised });
+        }
+        Ok(book)
     }
 
     /// The book of this text; what follows the last line's end is a line that was being written.

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::book::{Book, BookError, Change, FOLDER, Line, MOST_TOMBSTONES, State, Tombstone, path};
+use super::promise;
 use super::ranges::{MOST_RANGES, Ranges};
 use super::sealing::TagSeal;
 use super::tag::Tag;
@@ -41,7 +42,12 @@ impl Editor {
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(folder.join("lock"))?;
         lock.lock()?;
-        Ok(Self { dir: dir.to_owned(), book: Book::read(dir)?, _lock: lock })
+        let book = Book::read(dir)?;
+        // A crash came before the promise, or an earlier build wrote it.
+        if book.version() > promise::read(dir)? {
+            promise::write(dir, book.version())?;
+        }
+        Ok(Self { dir: dir.to_owned(), book, _lock: lock })
     }
 
     /// What the book says now.
@@ -127,6 +133,7 @@ impl Editor {
             let fits = self.book.follow(change.clone(), now);
             debug_assert!(fits.is_some(), "a change that does not fit");
         }
+        promise::write(&self.dir, self.book.version())?;
         Ok(())
     }
 
@@ -161,6 +168,7 @@ impl Editor {
         std::fs::rename(&fresh, &path)?;
         sync_folder(&path)?;
         self.book = Book::of(&text)?;
+        promise::write(&self.dir, self.book.version())?;
         Ok(gone.len() as u64)
     }
 

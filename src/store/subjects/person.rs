@@ -25,7 +25,7 @@ use crate::store::query::Grant;
 use crate::store::query::sources::{Source, sources};
 use crate::store::reader::{FrameReader, TimeRange};
 use crate::store::sealed::Opener;
-use crate::store::segments::{FOLDER as SEGMENTS, Segment, SegmentError, Wanted};
+use crate::store::segments::{Entry, FOLDER as SEGMENTS, Manifest, Segment, SegmentError, Wanted};
 
 /// How often the records are gone through anew because segments were replaced meanwhile.
 const ATTEMPTS: u32 = 20;
@@ -35,6 +35,24 @@ const ATTEMPTS: u32 = 20;
 pub struct Person {
     /// Sorted, each once; never empty.
     tags: Vec<Tag>,
+}
+
+/// What could not be searched for a person's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Files that are damaged or were changed: what is behind such a place is not found.
+    pub damaged: u64,
+}
+
+/// How far a journal file was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// To its end, as far as anybody can.
+    Whole,
+    /// To a place that is damaged or was changed.
+    Damaged,
+    /// It is not there any more.
+    Gone,
 }
 
 /// Why nothing could be done.
@@ -107,7 +125,8 @@ impl Person {
         tags_of(row).any(|tag| self.tags.binary_search(&tag).is_ok())
     }
 
-    /// Hands every record of the person to `each`, except those that were erased; the oldest file first.
+    /// Hands every record of the person to `each`, except those that were erased; the oldest file first. What could not
+    /// be searched for them is told.
     ///
     /// # Errors
     /// When the records cannot be read.
@@ -117,9 +136,10 @@ impl Person {
         grant: &Grant,
         keys: Arc<dyn KeyProvider>,
         mut each: impl FnMut(&Row<'_>),
-    ) -> Result<(), SubjectError> {
+    ) -> Result<Unread, SubjectError> {
         let keyring = Keyring::of_a_person(grant, keys);
         let segments = dir.join(SEGMENTS);
+        let mut unread = Unread::default();
         for source in sources(dir, &TimeRange::default())? {
             match source {
                 Source::Segment(entry) => {
@@ -132,7 +152,11 @@ impl Person {
                     };
                     let wanted = Wanted { tried: Vec::new(), shown: None };
                     let Some(segment) = Segment::open(&path, &keyring, &wanted)? else {
-                        return Err(SubjectError::Restless);
+                        if !is_lost(&segments, &entry)? {
+                            return Err(SubjectError::Restless);
+                        }
+                        unread.damaged += 1;
+                        continue;
                     };
                     for group in segment.groups(&TimeRange::default()) {
                         let _: ControlFlow<()> = segment.rows(group, |row| {
@@ -145,11 +169,12 @@ impl Person {
                     }
                 }
                 source => {
-                    self.of_journal(source, &keyring, &mut each)?;
+                    let read = self.of_journal(source, &keyring, &mut each)?;
+                    unread.damaged += u64::from(read == Read::Damaged);
                 }
             }
         }
-        Ok(())
+        Ok(unread)
     }
 
     /// The numbers of the person's records that were recorded until then, and what there is of them; complete: what is
@@ -180,7 +205,7 @@ impl Person {
                         found.segments += u64::from(known.numbers() > before);
                     }
                     source => {
-                        whole &= self.of_journal(source, &keyring, &mut note)?;
+                        whole &= self.of_journal(source, &keyring, &mut note)? != Read::Gone;
                         found.journal_files += u64::from(known.numbers() > before);
                     }
                 }
@@ -258,32 +283,32 @@ impl Person {
         Ok(true)
     }
 
-    /// The person's records of a journal file; `false` when it is gone, or was not to be read to its end.
+    /// The person's records of a journal file.
     fn of_journal(
         &self,
         source: Source,
         keyring: &Keyring,
         each: &mut dyn FnMut(&Row<'_>),
-    ) -> Result<bool, SubjectError> {
+    ) -> Result<Read, SubjectError> {
         let (name, file) = match source {
             Source::Journal(name, file) => (name, file),
-            Source::Segment(..) => return Ok(true),
+            Source::Segment(..) => return Ok(Read::Whole),
             Source::Unopened(name) => match std::fs::File::open(&name.path) {
                 Ok(file) => (name, file),
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Read::Gone),
                 Err(cause) => return Err(cause.into()),
             },
         };
-        let Some((head, at)) = files::head(&file)? else { return Ok(true) };
+        let Some((head, at)) = files::head(&file)? else { return Ok(Read::Whole) };
         let opener = Opener::new(&head, keyring).map_err(|error| error.of(&name.path))?;
-        let Some(mut opener) = opener else { return Ok(true) };
+        let Some(mut opener) = opener else { return Ok(Read::Whole) };
         if opener.locked() {
             return Err(SubjectError::Locked(name.path));
         }
         let mut frames = FrameReader::new(at);
         while let Some(frame) = frames.next(&file)?.filter(|frame| frame.mark == Mark::Records) {
             // What was changed on purpose is shown to nobody: no reader gets behind this place.
-            let Ok(batch) = opener.open(&frame) else { break };
+            let Ok(batch) = opener.open(&frame) else { return Ok(Read::Damaged) };
             let _: ControlFlow<()> = batch.rows(|row| {
                 if self.is_of(&row) {
                     each(&row);
@@ -291,8 +316,14 @@ impl Person {
                 ControlFlow::Continue(())
             });
         }
-        Ok(true)
+        Ok(if frames.damaged() { Read::Damaged } else { Read::Whole })
     }
+}
+
+/// Whether a segment that is not there should be: neither removed nor replaced since the manifest was read.
+fn is_lost(segments: &Path, entry: &Entry) -> io::Result<bool> {
+    let manifest = Manifest::read(segments).map_err(io::Error::other)?;
+    Ok(manifest.covering(entry.first_seq).is_some_and(|now| now.file == entry.file))
 }
 
 impl Counts {

@@ -20,6 +20,7 @@ use crate::clock::{self, Timestamp};
 use crate::config::Durability;
 use crate::record::{COLUMNS, Column, Event, Purpose, Row, Subject, Value};
 use crate::seal::{KeyClass, KeyProvider, Keyring, Lasting, LocalKeys};
+use crate::store::files;
 use crate::store::query::testing::granted_in;
 use crate::store::query::{By, Filter, Limits, Scan, Seen, Top, TopOf, parse};
 use crate::store::segments::tests::compact;
@@ -378,6 +379,38 @@ fn a_block_that_dies_at_any_step_is_finished_by_the_next_one_to_work() {
             assert_eq!(states, [State::Blocked], "{step}");
         }
     }
+}
+
+/// Turns a bit in the middle of a file.
+fn hurt(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn who_answers_a_person_is_told_of_files_that_could_not_be_searched() {
+    let dir = filled(30);
+    let grant = granted_in(dir.path(), Purpose::SubjectRights);
+    let search = || {
+        let mut found = 0;
+        let anna = person(dir.path(), ANNA);
+        let unread = anna.records(dir.path(), &grant, keys(dir.path()), |_| found += 1).expect("readable");
+        (found, unread.damaged)
+    };
+    assert_eq!(search(), (30, 0));
+    compact(dir.path());
+    add(dir.path(), 5);
+    assert_eq!(search(), (35, 0));
+    let listed = files::list(&dir.path().join("journal")).expect("files");
+    hurt(&listed[0].path);
+    let (found, damaged) = search();
+    assert!((30..35).contains(&found) && damaged == 1, "{found} records, {damaged} files");
+    let folder = dir.path().join(segments::FOLDER);
+    let manifest = Manifest::read(&folder).expect("a manifest");
+    std::fs::remove_file(folder.join(&manifest.entries()[0].file)).expect("removed");
+    assert_eq!(search(), (found - 30, 2));
 }
 
 #[test]

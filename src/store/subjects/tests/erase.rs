@@ -8,6 +8,7 @@ fn left_of_anna(dir: &Path) -> usize {
     let copied = tempfile::tempdir().expect("a folder");
     copy(dir, copied.path());
     std::fs::remove_dir_all(copied.path().join(book::FOLDER)).expect("removed");
+    std::fs::remove_file(promise::path(copied.path())).expect("removed");
     let all = everything(copied.path());
     of(&all, "/anna/").values().map(Vec::len).sum()
 }

@@ -8,8 +8,11 @@ fn a_torn_line_of_the_book_is_cut_off_and_a_damaged_one_hides_everything() {
     block_now(dir.path(), ANNA);
     let path = book::path(dir.path());
     let whole = std::fs::read(&path).expect("a book");
+    let lines = Book::read(dir.path()).expect("a book").version();
     for cut in 1..20 {
         std::fs::write(&path, &whole[..whole.len() - cut]).expect("written");
+        // A line is promised only when it is whole.
+        promise::write(dir.path(), lines - 1).expect("written");
         assert_eq!(block_now(dir.path(), ANNA), 10, "cut by {cut}");
         assert!(of(&everything(dir.path()), "/anna/").values().all(Vec::is_empty));
     }
@@ -27,6 +30,56 @@ fn a_torn_line_of_the_book_is_cut_off_and_a_damaged_one_hides_everything() {
         let shown = scan.from_seq(0, |row| panic!("shown: {}", text(row)));
         assert!(shown.is_err_and(|error| error.to_string().contains("damaged")), "byte {at}");
     }
+}
+
+/// Why nothing is shown.
+fn refused(dir: &Path) -> String {
+    let grant = granted_in(dir, Purpose::Support);
+    let scan = Scan::new(dir, &grant, keys(dir), &Filter::default(), clock::now());
+    scan.from_seq(0, |row| panic!("shown: {}", text(row))).expect_err("it is read").to_string()
+}
+
+#[test]
+fn a_book_that_is_gone_empty_or_older_than_was_promised_shows_nothing_until_it_is_back() {
+    let dir = filled(10);
+    block_now(dir.path(), BOLAT);
+    let path = book::path(dir.path());
+    let older = std::fs::read(&path).expect("a book");
+    block_now(dir.path(), ANNA);
+    let before = everything(dir.path());
+    let whole = std::fs::read(&path).expect("a book");
+    let last = whole.iter().rposition(|byte| *byte == b'{').expect("a line") - 9;
+    for left in
+        [None, Some(&b""[..]), Some(&older[..]), Some(&whole[..last]), Some(&whole[..whole.len() - 1])]
+    {
+        match left {
+            Some(bytes) => std::fs::write(&path, bytes).expect("written"),
+            None => std::fs::remove_dir_all(dir.path().join(book::FOLDER)).expect("removed"),
+        }
+        assert!(refused(dir.path()).contains("changes of 6: nothing is shown"), "{left:?}");
+        assert!(matches!(Editor::open(dir.path()), Err(BookError::Short { .. })), "{left:?}");
+        std::fs::create_dir_all(dir.path().join(book::FOLDER)).expect("a folder");
+        std::fs::write(&path, &whole).expect("written");
+        assert!(everything(dir.path()) == before, "{left:?}");
+    }
+    let promised = std::fs::read(promise::path(dir.path())).expect("a promise");
+    for at in 0..promised.len() {
+        let mut bytes = promised.clone();
+        bytes[at] ^= 1;
+        std::fs::write(promise::path(dir.path()), bytes).expect("written");
+        assert!(refused(dir.path()).contains("the head of the book of tombstones is damaged"), "byte {at}");
+    }
+}
+
+#[test]
+fn a_book_of_an_earlier_build_gets_its_promise_with_the_next_look_of_an_editor() {
+    let dir = filled(2);
+    block_now(dir.path(), ANNA);
+    std::fs::remove_file(promise::path(dir.path())).expect("removed");
+    assert!(of(&everything(dir.path()), "/anna/").values().all(Vec::is_empty));
+    drop(Editor::open(dir.path()).expect("a book"));
+    std::fs::remove_file(book::path(dir.path())).expect("removed");
+    assert!(refused(dir.path()).contains("0 changes of 3"));
 }
 
 #[test]
@@ -48,6 +101,7 @@ fn a_book_that_is_tidied_keeps_what_is_needed() {
         [(State::Blocked, 10)]
     );
     assert!(everything(dir.path()) == before, "something changed");
+    assert_eq!(promise::read(dir.path()).expect("a promise"), book.version());
     let newest = book.tombstones().map(|t| t.id).max();
     assert_eq!(block_now(dir.path(), ANNA), 10);
     let ids: Vec<u32> = Book::read(dir.path()).expect("a book").tombstones().map(|t| t.id).collect();
