@@ -453,7 +453,7 @@ columns! {
         "1.1.2 addresses of requested pages", "diagnosis" => {
             /// Allow-listed query parameters with their values.
             query: Text = 220 "url.query";
-            /// Referring page with its path, without click ids.
+            /// Referring page without its query; its path as `url.path`, by the templates of the site whose page it is.
             referer: Text = 221 "referer.full";
         }
         "1.1.2 browser or other program", "diagnosis" => {
