@@ -589,7 +589,7 @@ pub static KEYS: &[Key] = &[
     key("ingress.encoded_slashes", word(&["pass", "reject"]), Value("\"pass\""),
         "What is done with `%2F` in a path, which some sites read as `/`."),
     key("ingress.click_ids", word(&["pass", "strip"]), Value("\"pass\""),
-        "Click ids (gclid, yclid …) in the URL that the site gets: strip removes them without consent to advertising. Records never have them."),
+        "Click ids (gclid, yclid …) in the URL that the site gets and in Referer: strip removes them without consent to advertising. Records never have them."),
     key("ingress.campaign", word(&["pass", "strip"]), Value("\"pass\""),
         "The same for utm_* and itm_*."),
     key("ingress.strict", Kind::Bool, Value("true"),

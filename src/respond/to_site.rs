@@ -1,6 +1,6 @@
 //! The last changes to a request's head before the site gets it.
 //!
-//! The `Cookie` field and the query that the site may see, what the visitor decided, what the risk signals say. Every
+//! The `Cookie` field and the queries that the site may see, what the visitor decided, what the risk signals say. Every
 //! field that the site may trust is set here, or was removed when the head was normalised. Never touches the body. Bound: the head.
 
 use http::request::Parts;
@@ -46,7 +46,7 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
                 exchange.done.note(note);
             }
             let strip = exchange.state.config.ingress.strip;
-            let removed = click_ids::remove(&mut parts.uri, strip);
+            let removed = click_ids::remove(&mut parts.uri, headers, strip);
             exchange.done.note_if(removed.click_ids, Note::ClickIds);
             exchange.done.note_if(removed.campaign, Note::Campaign);
         }
