@@ -42,10 +42,11 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
-    if is_navigation(exchange, status, fields) {
-        if !permitted && enforced {
-            permissions::deny_advertising(fields, cleaned.permissions);
-        }
+    let document = document(exchange, status, fields);
+    if document.is_some() && !permitted && enforced {
+        permissions::deny_advertising(fields, cleaned.permissions);
+    }
+    if document == Some(Document::Page) {
         let expired = expire_advertising(exchange, fields, Expire::NotPermitted, now);
         exchange.done.note_if(expired, Note::Expired);
         private |= expired;
@@ -106,19 +107,33 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
     removed
 }
 
-/// Whether the visitor sees this answer as a page: only there cookies are given or expired.
-fn is_navigation(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> bool {
+/// A document that the browser makes of an answer: one that may ask for its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Document {
+    /// What the visitor went to: only there cookies are given or expired.
+    Page,
+    /// In a frame of a page, or fetched by its scripts.
+    Inner,
+}
+
+/// What document this answer is, if it is one.
+fn document(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> Option<Document> {
     if matches!(
         status,
         StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS | StatusCode::PARTIAL_CONTENT
     ) {
-        return false;
+        return None;
     }
-    match exchange.kept.fetch_dest() {
-        Some(destination) => destination == b"document",
-        None => fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
+    let is_html = || {
+        fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
             kind.as_bytes().get(..9).is_some_and(|k| k.eq_ignore_ascii_case(b"text/html"))
-        }),
+        })
+    };
+    match exchange.kept.fetch_dest() {
+        Some(b"document") => Some(Document::Page),
+        Some(b"iframe" | b"frame" | b"embed" | b"object" | b"fencedframe") => Some(Document::Inner),
+        Some(_) => is_html().then_some(Document::Inner),
+        None => is_html().then_some(Document::Page),
     }
 }
 

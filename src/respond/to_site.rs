@@ -10,7 +10,7 @@ use crate::admin::labels::DropReason;
 use crate::cookies::Mode;
 use crate::cookies::request::Output;
 use crate::exchange::Exchange;
-use crate::ingress::{Normalised, click_ids};
+use crate::ingress::{Normalised, click_ids, names};
 use crate::record::decisions::Note;
 use crate::risk::{self, Action};
 
@@ -37,10 +37,10 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);
-                let (reason, note) = if is_advertising_signal(name.as_str()) {
-                    (DropReason::Advertising, Note::RequestAdvertising)
-                } else {
-                    (DropReason::ClientHint, Note::RequestHints)
+                // What waits for a permit is one or the other.
+                let (reason, note) = match names::class(name.as_str()) {
+                    names::Class::ClientHint => (DropReason::ClientHint, Note::RequestHints),
+                    _ => (DropReason::Advertising, Note::RequestAdvertising),
                 };
                 exchange.worker.metrics.dropped_header(reason);
                 exchange.done.note(note);
@@ -54,12 +54,6 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
     if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
         risk::headers::push(&mut normalised.own, &risk.assessment);
     }
-}
-
-/// Signals of the browser's advertising interfaces; the other names that wait for a permit are client hints.
-fn is_advertising_signal(name: &str) -> bool {
-    name.starts_with("attribution-reporting-")
-        || matches!(name, "sec-browsing-topics" | "sec-ad-auction-fetch" | "sec-shared-storage-writable")
 }
 
 const CONSENT: HeaderName = HeaderName::from_static("kelisim-consent");
