@@ -250,6 +250,7 @@ fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys
         prefix: &site.prefix,
         decision,
         actions: site.actions,
+        mode: site.mode,
         token: keys.form_token(&site.name, hour(now)),
         notices: site.notices.shown(language(request, site).tag(), site.language.tag(), now).collect(),
         back: back.as_deref(),
@@ -330,7 +331,7 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
 /// The text of our page that the form carried the hash of, if it is one that holds now.
 fn own_text(shown: &str, request: &OwnRequest<'_>, site: &SiteConsent) -> Option<(Language, String)> {
     Language::ALL.into_iter().find_map(|language| {
-        let text = statement(language, site.actions, request.decision.policy_version);
+        let text = statement(language, (site.actions, site.mode), request.decision.policy_version);
         (hash_of(&text) == shown).then_some((language, text))
     })
 }

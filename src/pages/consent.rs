@@ -12,7 +12,7 @@ use crate::consent::notice::Shown;
 use crate::consent::policy::VersionId;
 use crate::consent::receipts::hash_of;
 use crate::consent::{Decision, Outcome};
-use crate::cookies::{Action, Actions, Category};
+use crate::cookies::{Action, Actions, Category, Mode};
 
 /// What the page shows.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ConsentPage<'a> {
     pub decision: &'a Decision,
     /// Which purposes wait for a choice; only these get a switch.
     pub actions: Actions,
+    /// Whether what is decided is enforced: the page says no other thing than what is done.
+    pub mode: Mode,
     /// Token of the form.
     pub token: String,
     /// What visitors are told now.
@@ -59,7 +61,7 @@ impl ConsentPage<'_> {
                     (row(&t.necessary, t.always))
                     (self.purpose(Category::Functional, &t.functional, self.decision.permits.functional.is_some(), t))
                     (self.purpose(Category::Analytics, &t.analytics, self.decision.permits.analytics.is_some(), t))
-                    (self.purpose(Category::Advertising, &t.advertising, self.decision.permits.advertising.is_some(), t))
+                    (self.purpose(Category::Advertising, advertising(t, self.mode), self.decision.permits.advertising.is_some(), t))
                 }
                 (self.policy(t))
                 div.buttons {
@@ -100,7 +102,7 @@ impl ConsentPage<'_> {
             input type="hidden" name="token" value=(self.token);
             input type="hidden" name="lang" value=(self.language.tag());
             input type="hidden" name="shown"
-                value=(hash_of(&statement(self.language, self.actions, self.decision.policy_version)));
+                value=(hash_of(&statement(self.language, (self.actions, self.mode), self.decision.policy_version)));
             @if let Some(back) = self.back { input type="hidden" name="return" value=(back); }
         }
     }
@@ -140,7 +142,7 @@ impl ConsentPage<'_> {
         let name = category.label();
         match self.actions.get(category) {
             Action::Allow => row(purpose, t.not_asked),
-            Action::Strip => row(purpose, t.never),
+            Action::Strip => row(purpose, never(t, self.mode)),
             Action::Consent => html! {
                 div.purpose {
                     label for=(name) { (purpose.name) }
@@ -181,19 +183,19 @@ impl ConsentPage<'_> {
 /// The exact words on which a choice rests, as a receipt keeps them: everything that is said about the purposes, the
 /// policy and what the buttons do.
 #[must_use]
-pub fn statement(language: Language, actions: Actions, version: VersionId) -> String {
+pub fn statement(language: Language, (actions, mode): (Actions, Mode), version: VersionId) -> String {
     let t = texts(language);
     let mut lines = vec![t.title.to_owned(), t.lead.to_owned(), t.purposes.to_owned()];
     lines.push(format!("{}: {} [{}]", t.necessary.name, t.necessary.text, t.always));
     for (category, purpose) in [
         (Category::Functional, &t.functional),
         (Category::Analytics, &t.analytics),
-        (Category::Advertising, &t.advertising),
+        (Category::Advertising, advertising(t, mode)),
     ] {
         let asked = match actions.get(category) {
             Action::Consent => "?",
             Action::Allow => t.not_asked,
-            Action::Strip => t.never,
+            Action::Strip => never(t, mode),
         };
         lines.push(format!("{}: {} [{asked}]", purpose.name, purpose.text));
     }
@@ -205,6 +207,22 @@ pub fn statement(language: Language, actions: Actions, version: VersionId) -> St
     lines.push(format!("[{}] [{}] [{}]", t.refuse, t.accept, t.save));
     lines.extend([t.withdraw_heading.to_owned(), t.withdraw_text.to_owned(), format!("[{}]", t.withdraw)]);
     lines.join("\n") + "\n"
+}
+
+/// What is said of advertising.
+const fn advertising(t: &Texts, mode: Mode) -> &Purpose {
+    match mode {
+        Mode::Enforce => &t.advertising,
+        Mode::DryRun => &t.advertising_dry_run,
+    }
+}
+
+/// What is said of a purpose that is not allowed: while nothing is enforced, its cookies pass unasked.
+const fn never(t: &Texts, mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => t.never,
+        Mode::DryRun => t.not_asked,
+    }
 }
 
 /// Why a request could not be answered.

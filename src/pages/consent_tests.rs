@@ -22,6 +22,7 @@ fn page<'a>(language: Language, decision: &'a Decision) -> ConsentPage<'a> {
         prefix: "/.kelisim/",
         decision,
         actions: SiteConsent::for_test().actions,
+        mode: Mode::Enforce,
         token: "TOKEN".into(),
         notices: vec![],
         back: None,
@@ -121,6 +122,21 @@ fn what_nobody_is_asked_about_has_no_switch() {
     let html = page.render().into_string();
     assert!(!html.contains("name=\"analytics\"") && !html.contains("name=\"advertising\""));
     assert!(html.contains("Used without asking") && html.contains("Never let through"));
+}
+
+#[test]
+fn while_nothing_is_enforced_the_page_claims_no_removal() {
+    let first = decision(None);
+    for language in Language::ALL {
+        let t = texts(language);
+        let mut page = ConsentPage { mode: Mode::DryRun, ..page(language, &first) };
+        page.actions.set(Category::Analytics, Action::Strip);
+        let html = page.render().into_string();
+        assert!(html.contains(t.advertising_dry_run.text) && !html.contains(t.advertising.text));
+        assert!(html.contains(t.not_asked) && !html.contains(t.never));
+        let text = |mode| statement(language, (page.actions, mode), first.policy_version);
+        assert!(html.contains(&hash_of(&text(Mode::DryRun))) && text(Mode::DryRun) != text(Mode::Enforce));
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Texts {
     pub(super) functional: Purpose,
     pub(super) analytics: Purpose,
     pub(super) advertising: Purpose,
+    /// The same while nothing is enforced.
+    pub(super) advertising_dry_run: Purpose,
     pub(super) always: &'static str,
     pub(super) not_asked: &'static str,
     pub(super) never: &'static str,
@@ -107,6 +109,12 @@ const EN: Texts = Texts {
         text: "Recognise your browser, choose advertisements for you and measure their effect. Without your consent, \
                cookies known to serve advertising are removed on their way between your browser and the site.",
     },
+    advertising_dry_run: Purpose {
+        name: "Advertising",
+        text: "Recognise your browser, choose advertisements for you and measure their effect. Without your consent, \
+               cookies known to serve advertising are to be removed on their way between your browser and the site. \
+               This is still being tried out: none is removed yet, whatever you choose.",
+    },
     always: "Always on",
     not_asked: "Used without asking",
     never: "Never let through",
@@ -181,6 +189,12 @@ const RU: Texts = Texts {
         name: "Реклама",
         text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Без вашего согласия файлы \
                cookie, известные как рекламные, удаляются на пути между вашим браузером и сайтом.",
+    },
+    advertising_dry_run: Purpose {
+        name: "Реклама",
+        text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Без вашего согласия файлы \
+               cookie, известные как рекламные, должны удаляться на пути между вашим браузером и сайтом. Пока это \
+               только проверяется: каким бы ни был ваш выбор, они ещё не удаляются.",
     },
     always: "Всегда включены",
     not_asked: "Используются без запроса",
@@ -258,6 +272,12 @@ const KK: Texts = Texts {
         name: "Жарнама",
         text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Келісіміңіз болмаса, \
                жарнамаға арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталады.",
+    },
+    advertising_dry_run: Purpose {
+        name: "Жарнама",
+        text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Келісіміңіз болмаса, \
+               жарнамаға арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталуы тиіс. \
+               Әзірге бұл тек сынақтан өтуде: таңдауыңыз қандай болса да, олар әлі алып тасталмайды.",
     },
     always: "Әрқашан қосулы",
     not_asked: "Сұраусыз қолданылады",

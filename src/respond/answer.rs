@@ -86,6 +86,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
         if strip {
             exchange.cookies.blocked.push(judgement.name);
         }
+        exchange.done.note_if(strip && !judgement.removes, Note::DryRun);
         if judgement.removes {
             removed = true;
         } else {
