@@ -438,7 +438,7 @@ pub static KEYS: &[Key] = &[
 
     key("consent.sources", filled(&SOURCE), Value("[\"own\", \"gpc\", \"dnt\"]"), "Where consent is read from."),
     key("consent.max_age", duration(DAY * 1000, 400 * DAY), Value("\"365d\""),
-        "How long a choice is valid; browsers keep no cookie above 400 days."),
+        "How long a choice is valid; browsers keep no cookie above 400 days. A TC string is valid for 13 months, or for this time where it is below the default."),
     key("consent.gpc_over_own_grant", Kind::Bool, Value("false"),
         "Whether `Sec-GPC: 1` beats a grant given on this very site."),
     key("consent.proof_term", Kind::Days(3650), Value("\"1095d\""),
