@@ -36,6 +36,7 @@ use super::sources::{SEC_GPC, says_one};
 use super::state::state;
 use super::{script, strays};
 use crate::clock::Timestamp;
+use crate::cookies::expire::Limits;
 use crate::cookies::Action as CookieAction;
 use crate::pages::consent::{ConsentPage, statement};
 use crate::pages::language::Language;
@@ -364,8 +365,11 @@ fn store(
         reply::vary(show_state(request, &decision, site, now), "Sec-GPC, Accept-Language")
     };
     // Before ours: a browser that does not tell the scopes apart ends with the new choice.
-    for cookie in strays::expired(request, &site.prefix, submitted.back.as_deref()).into_iter().chain(cookies)
-    {
+    let expire_advertising = !record.mask.contains(Mask::ADVERTISING);
+    // The advertising cookies need room in the same response.
+    let limits = if expire_advertising { Limits::default().half() } else { Limits::default() };
+    let strays = strays::expired(request, &site.prefix, submitted.back.as_deref(), limits);
+    for cookie in strays.into_iter().chain(cookies) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     let before = record_before(request, site, keys);
@@ -394,7 +398,7 @@ fn store(
             (false, true) => Method::Banner,
         },
         language,
-        expire_advertising: !record.mask.contains(Mask::ADVERTISING),
+        expire_advertising,
     };
     Answer { response, choice: Some(choice), receipt: None }
 }

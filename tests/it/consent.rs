@@ -149,6 +149,69 @@ fn the_answer_to_a_refusal_deletes_at_once() {
 }
 
 #[test]
+fn the_answer_to_a_withdrawal_deletes_no_more_than_a_browser_is_sent_at_once() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    for (n, page) in ["/", "/shop/", "/shop/a/b/c/d/e/f/g"].into_iter().enumerate() {
+        let mut visitor = Visitor::with_ads(&gateway, Protocol::ALL[n % 2]);
+        let reply = visitor.fetch(
+            ask("DELETE", "/.kelisim/consent")
+                .host("www.kz.example")
+                .header("origin", "http://www.kz.example")
+                .header("referer", &format!("http://www.kz.example{page}")),
+        );
+        assert_eq!(reply.status, 200);
+        let fields = reply.set_cookies();
+        let bytes: usize = fields.iter().map(|field| field.len()).sum();
+        assert!(fields.len() <= 16 && bytes <= 4096, "{page}: {} fields", fields.len());
+        assert!(fields.iter().any(|field| field.starts_with("_fbp=;")), "{page}: {fields:?}");
+        assert!(fields.iter().any(|field| field.starts_with("kelisim_consent=;")), "{page}: {fields:?}");
+    }
+}
+
+/// Whether this page deletes `_fbp`, which the browser then holds again.
+fn is_told(visitor: &mut Visitor, path: &str) -> bool {
+    visitor.hold("_fbp", "fb.1");
+    let told = visitor.open(path).set_cookies().iter().any(|field| field.starts_with("_fbp=;"));
+    visitor.hold("_fbp", "fb.1");
+    told
+}
+
+#[test]
+fn who_refuses_after_a_consent_is_told_again_on_the_same_day() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1);
+    visitor.open("/");
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"), "once a day");
+    visitor.grant();
+    // The answer to the refusal cannot delete what a script sets only then.
+    visitor.forget("_fbp");
+    visitor.submit("action=refuse");
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"));
+}
+
+#[test]
+fn who_refuses_in_a_banner_after_a_consent_there_is_told_again_on_the_same_day() {
+    let origin = Origin::pages();
+    origin.grant_advertising(true);
+    let gateway = Gateway::build(&[&origin])
+        .key("consent.sources", "[\"own\", \"klaro\"]")
+        .tables("[[consent.preset]]\nsource = \"klaro\"\nadvertising = [\"ads\"]\n")
+        .key("workers", "1")
+        .start();
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1);
+    visitor.open("/");
+    let (no, yes) = ("{\"ads\":false}", "{\"ads\":true}");
+    visitor.hold("klaro", no);
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"), "once a day");
+    visitor.hold("klaro", yes);
+    assert!(!is_told(&mut visitor, "/"));
+    visitor.hold("klaro", no);
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"));
+}
+
+#[test]
 fn the_form_returns_to_a_page_of_this_site_and_to_no_other() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
