@@ -440,7 +440,7 @@ pub static KEYS: &[Key] = &[
     key("consent.max_age", duration(DAY * 1000, 400 * DAY), Value("\"365d\""),
         "How long a choice is valid; browsers keep no cookie above 400 days. A TC string is valid for 13 months, or for this time where it is below the default."),
     key("consent.gpc_over_own_grant", Kind::Bool, Value("false"),
-        "Whether `Sec-GPC: 1` beats a grant given on this very site."),
+        "Whether `Sec-GPC: 1` or `DNT: 1` beats a grant given on this very site."),
     key("consent.proof_term", Kind::Days(3650), Value("\"1095d\""),
         "How long address and user agent in the receipts of choices can be opened; read at the start."),
     key("consent.preset[].source", PRESET, Unset("none; each table needs it"),

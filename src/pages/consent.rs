@@ -11,7 +11,7 @@ use super::{shell, switcher};
 use crate::consent::notice::Shown;
 use crate::consent::policy::VersionId;
 use crate::consent::receipts::hash_of;
-use crate::consent::{Decision, Outcome};
+use crate::consent::{Decision, Outcome, Source};
 use crate::cookies::{Action, Actions, Category, Mode};
 
 /// What the page shows.
@@ -37,8 +37,8 @@ pub struct ConsentPage<'a> {
     pub gated: bool,
     /// Whether a choice was just stored.
     pub saved: bool,
-    /// Whether the browser sends Global Privacy Control.
-    pub browser_objects: bool,
+    /// The signal by which the browser objects to advertising, if it sends one.
+    pub objection: Option<Source>,
     /// Whether that signal beats a consent given here.
     pub objection_wins: bool,
 }
@@ -112,8 +112,8 @@ impl ConsentPage<'_> {
             @if self.saved { p.notice.good role="status" { (t.saved) } }
             @for Shown { language, text, .. } in &self.notices { p.notice lang=(language) { (text) } }
             @if self.gated { p.notice role="status" { (t.gated) } }
-            @if self.browser_objects {
-                p.notice { (if self.objection_wins { t.gpc_wins } else { t.gpc }) }
+            @if let Some(signal) = self.objection {
+                p.notice { (fill(if self.objection_wins { t.objection_wins } else { t.objection }, name_of(signal))) }
             }
         }
     }
@@ -209,6 +209,15 @@ pub fn statement(language: Language, (actions, mode): (Actions, Mode), version: 
     lines.join("\n") + "\n"
 }
 
+/// The name under which people know a browser's signal.
+const fn name_of(signal: Source) -> &'static str {
+    match signal {
+        Source::Gpc => "Global Privacy Control",
+        Source::Dnt => "Do Not Track",
+        other => other.label(),
+    }
+}
+
 /// What is said of advertising.
 const fn advertising(t: &Texts, mode: Mode) -> &Purpose {
     match mode {
@@ -255,7 +264,7 @@ pub fn problem(language: Language, prefix: &str, cause: Cause) -> Markup {
     shell(language, t.problem_title, &body)
 }
 
-/// Puts a version id or a date in its place in a text.
+/// Puts a version id, a date or a name in its place in a text.
 pub(super) fn fill(text: &str, value: &str) -> String {
     text.replacen("{}", value, 1)
 }
