@@ -19,9 +19,9 @@ use crate::admin::labels::{CookieAction, Direction, MethodLabel};
 use crate::admin::worker::Held;
 use crate::clock::{self, Timestamp};
 use crate::consent::Decision;
-use crate::cookies::Category;
 use crate::cookies::parse::RequestCookies;
 use crate::cookies::request::Outcome;
+use crate::cookies::{Category, Mode};
 use crate::error::{Reason, Refusal};
 use crate::forward::{Answer, SendError, Upload};
 use crate::identify::Visitor;
@@ -29,7 +29,7 @@ use crate::identify::visitor::VisitorId;
 use crate::ingress::Admitted;
 use crate::ingress::rate::Rate;
 use crate::listen::connection::OpenRequest;
-use crate::record::decisions::Decisions;
+use crate::record::decisions::{Decisions, Note};
 use crate::record::emit;
 use crate::record::kept::Kept;
 use crate::respond::status;
@@ -196,6 +196,8 @@ impl Exchange {
             self.worker.metrics.cookies_oversize();
         }
         let mode = self.state.cookies.mode;
+        let any = filtered.stripped().next().is_some();
+        self.done.note_if(any && mode == Mode::DryRun, Note::DryRun);
         for category in Category::ALL {
             for (action, n) in [
                 (CookieAction::Kept, filtered.counts.kept(category)),

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::admin::metrics::Metrics;
 use crate::admin::source::ConfigStatus;
@@ -21,6 +22,7 @@ use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
 use crate::identify::visitor::VisitorKeys;
+use crate::ingress::host;
 use crate::ingress::rate::RateLimiter;
 use crate::listen::admission::Admission;
 use crate::listen::tls::Store;
@@ -85,7 +87,9 @@ impl Snapshot {
         let consent = config
             .sites
             .iter()
-            .map(|site| SiteConsent::new(site, &config.consent, config.cookies.actions))
+            .map(|site| {
+                SiteConsent::new(site, &config.consent, (config.cookies.actions, config.cookies.mode))
+            })
             .collect();
         let upstream_labels = config
             .sites
@@ -121,6 +125,14 @@ impl Snapshot {
     #[must_use]
     pub fn host(&self, name: &str) -> Option<Served> {
         self.hosts.get(name).copied()
+    }
+
+    /// Where `host[:port]` leads, in capitals or not.
+    #[must_use]
+    pub fn authority(&self, authority: &[u8]) -> Option<Served> {
+        let mut name: SmallVec<[u8; 64]> = SmallVec::from_slice(host::parse(authority)?);
+        name.make_ascii_lowercase();
+        self.host(std::str::from_utf8(&name).ok()?)
     }
 
     /// The configured name of a host.

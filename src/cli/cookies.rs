@@ -4,9 +4,11 @@
 //! configuration it compiles the rules that a gateway with it has, consent cookies included. Never judges consent: it
 //! says what the name means. Bound: a rule file of 1 MiB, or those of the configuration.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,13 +17,14 @@ use serde::Serialize;
 use super::check::is_coloured;
 use crate::config::{self, Problems};
 use crate::cookies::catalogue::{Catalogue, Explanation, Rule, RuleProblem};
+use crate::cookies::parse::known_as;
 
 /// Arguments of `kelisim cookies explain`.
 #[derive(clap::Args, Debug)]
 pub struct ExplainArgs {
     /// The cookie's name, exactly as the browser sends it
     #[arg(value_name = "NAME")]
-    pub name: String,
+    pub name: OsString,
     /// Take the rules and consent cookies of this configuration
     #[arg(long, value_name = "FILE", conflicts_with = "rules")]
     pub config: Option<PathBuf>,
@@ -95,7 +98,9 @@ impl fmt::Display for Failure {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    name: &'a str,
+    name: String,
+    /// The name that was looked up, where the filters take it for another.
+    known_as: Option<String>,
     category: &'static str,
     protected: bool,
     rule: Option<RuleReport<'a>>,
@@ -127,7 +132,8 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), Failure> {
         Some(config) => catalogue_of(config)?,
         None => catalogue(args.rules.as_deref())?,
     };
-    let report = Report::new(&args.name, &catalogue.explain(args.name.as_bytes()));
+    let known = known_as(args.name.as_bytes(), &catalogue);
+    let report = Report::new(args.name.as_bytes(), known, &catalogue.explain(known));
     match args.format {
         Format::Table => report.table(out),
         Format::Json => serde_json::to_writer_pretty(&mut *out, &report)
@@ -166,11 +172,13 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 impl<'a> Report<'a> {
-    fn new(name: &'a str, explained: &Explanation<'a>) -> Self {
+    fn new(name: &[u8], known: &[u8], explained: &Explanation<'a>) -> Self {
+        let text = |name| String::from_utf8_lossy(name).into_owned();
         let losers =
             explained.losers.iter().map(|loser| LoserReport { rule: loser.rule.into(), why: loser.why });
         Self {
-            name,
+            name: text(name),
+            known_as: (known != name).then(|| text(known)),
             category: explained.class.category.label(),
             protected: explained.class.protected,
             rule: explained.rule.map(Into::into),
@@ -182,6 +190,9 @@ impl<'a> Report<'a> {
     fn table(&self, out: &mut impl Write) -> io::Result<()> {
         // Escaped: a name given on a command line may hold what a terminal obeys.
         writeln!(out, "name      {}", self.name.escape_debug())?;
+        if let Some(known) = &self.known_as {
+            writeln!(out, "known as  {}", known.escape_debug())?;
+        }
         writeln!(out, "category  {}", self.category)?;
         writeln!(out, "why       {}", self.why)?;
         let Some(rule) = &self.rule else { return Ok(()) };
@@ -228,7 +239,7 @@ mod tests {
     use super::*;
 
     fn args(name: &str, format: Format) -> ExplainArgs {
-        ExplainArgs { name: name.to_owned(), config: None, rules: None, format }
+        ExplainArgs { name: name.into(), config: None, rules: None, format }
     }
 
     /// A configuration file with these tables.
@@ -265,6 +276,24 @@ mod tests {
         source    ocd
         from      built-in
         ");
+    }
+
+    #[test]
+    fn a_name_is_looked_up_as_the_filters_do() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for name in [&b"=_fbp"[..], b"_fbp ", b"\t_fbp", b"_fbp\xA0"] {
+            let name = OsString::from_vec(name.to_vec());
+            let said = printed(&ExplainArgs { name, ..args("", Format::Json) });
+            let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            assert_eq!(
+                (&said["known_as"], &said["category"]),
+                (&"_fbp".into(), &"advertising".into()),
+                "{said}"
+            );
+        }
+        let name = OsString::from_vec(b"a\xFF".to_vec());
+        let told = printed(&ExplainArgs { name, ..args("", Format::Table) });
+        assert!(told.starts_with("name      a\u{fffd}\ncategory  unknown\n"), "{told}");
     }
 
     #[test]

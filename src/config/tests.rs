@@ -47,7 +47,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.cookies.mode, Mode::Enforce);
     assert_eq!(config.cookies.actions, Actions::default());
     assert_eq!(config.consent.sources, [ConsentSource::Own, ConsentSource::Gpc, ConsentSource::Dnt]);
-    assert_eq!(config.consent.max_age, s(365 * 86_400));
+    assert_eq!(config.consent.max_age, crate::consent::precedence::DEFAULT_MAX_AGE);
     assert!(!config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
     assert_eq!(config.risk.actions, risk::Actions::default());

@@ -32,11 +32,11 @@ use super::record::{COOKIE, ConsentRecord, Mask};
 use super::reply::{self, Reply};
 use super::return_path;
 use super::site::SiteConsent;
-use super::sources::{SEC_GPC, says_one};
 use super::state::state;
 use super::{script, strays};
 use crate::clock::Timestamp;
 use crate::cookies::Action as CookieAction;
+use crate::cookies::expire::Limits;
 use crate::pages::consent::{ConsentPage, statement};
 use crate::pages::language::Language;
 use crate::pages::policy::PolicyPage;
@@ -156,9 +156,7 @@ pub fn handle(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, 
     let reading = matches!(*request.method, http::Method::GET | http::Method::HEAD);
     let response = match endpoint {
         Endpoint::Page if reading => consent_page(request, site, keys, now),
-        Endpoint::State if reading => {
-            reply::vary(show_state(request, request.decision, site, now), "Sec-GPC, Accept-Language")
-        }
+        Endpoint::State if reading => reply::vary(show_state(request, request.decision, site, now), VARY),
         Endpoint::Receipt if reading => {
             let response = cut_for_head(request.method, problem::reply(request, site, Problem::NoReceipt));
             return Answer { response, choice: None, receipt: request.decision.receipt };
@@ -250,15 +248,16 @@ fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys
         prefix: &site.prefix,
         decision,
         actions: site.actions,
+        mode: site.mode,
         token: keys.form_token(&site.name, hour(now)),
         notices: site.notices.shown(language(request, site).tag(), site.language.tag(), now).collect(),
         back: back.as_deref(),
         gated: gated && has_policy && !decision.policy_accepted,
         saved: form::first(request.query, "saved").is_some(),
-        browser_objects: site.sources.gpc() && says_one(request.headers, &SEC_GPC),
+        objection: site.sources.objection(request.headers),
         objection_wins: site.rules.gpc_over_own_grant,
     };
-    reply::vary(reply::page(StatusCode::OK, page.language, page.render()), "Sec-GPC, Accept-Language")
+    reply::vary(reply::page(StatusCode::OK, page.language, page.render()), VARY)
 }
 
 fn policy_page(request: &OwnRequest<'_>, site: &SiteConsent, id: Option<&str>, now: Timestamp) -> Reply {
@@ -330,7 +329,7 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
 /// The text of our page that the form carried the hash of, if it is one that holds now.
 fn own_text(shown: &str, request: &OwnRequest<'_>, site: &SiteConsent) -> Option<(Language, String)> {
     Language::ALL.into_iter().find_map(|language| {
-        let text = statement(language, site.actions, request.decision.policy_version);
+        let text = statement(language, (site.actions, site.mode), request.decision.policy_version);
         (hash_of(&text) == shown).then_some((language, text))
     })
 }
@@ -348,8 +347,12 @@ fn store(
     let Ok(cookies) = record.set_cookies(keys, &site.name, request.secure, site.rules.max_age) else {
         return refused(request, site, Problem::Internal);
     };
-    let language =
-        submitted.language.as_deref().and_then(Language::from_tag).unwrap_or_else(|| language(request, site));
+    // What was shown tells the language; what a form says of it may be untrue.
+    let language = own_text
+        .as_ref()
+        .map(|(language, _)| *language)
+        .or_else(|| Language::from_tag(submitted.language.as_deref()?))
+        .unwrap_or_else(|| language(request, site));
     let by_form = format == Some(Format::Form);
     let mut response = if by_form {
         let back = submitted.back.as_deref().and_then(return_path::sanitise);
@@ -360,11 +363,14 @@ fn store(
         let mut signals = site.sources.read_headers(request.headers);
         signals.push_own(Some(record));
         let decision = decide(&signals, &site.rules, now);
-        reply::vary(show_state(request, &decision, site, now), "Sec-GPC, Accept-Language")
+        reply::vary(show_state(request, &decision, site, now), VARY)
     };
+    let expire_advertising = !record.mask.contains(Mask::ADVERTISING);
+    // The advertising cookies need room in the same response.
+    let limits = if expire_advertising { Limits::default().half() } else { Limits::default() };
+    let strays = strays::expired(request, &site.prefix, submitted.back.as_deref(), limits);
     // Before ours: a browser that does not tell the scopes apart ends with the new choice.
-    for cookie in strays::expired(request, &site.prefix, submitted.back.as_deref()).into_iter().chain(cookies)
-    {
+    for cookie in strays.into_iter().chain(cookies) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     let before = record_before(request, site, keys);
@@ -393,7 +399,7 @@ fn store(
             (false, true) => Method::Banner,
         },
         language,
-        expire_advertising: !record.mask.contains(Mask::ADVERTISING),
+        expire_advertising,
     };
     Answer { response, choice: Some(choice), receipt: None }
 }
@@ -472,6 +478,8 @@ fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {
     }
 }
 
+/// What an answer depends on that tells the decision, in a language.
+const VARY: &str = "Sec-GPC, DNT, Accept-Language";
 /// Longest body of a choice.
 pub const BODY_BYTES: usize = 4096;
 /// The day since which the signal is treated as it is now.

@@ -163,7 +163,7 @@ fn the_state_is_told() {
         got.body,
         r#"{"decision":"denied","reason":"unknown","source":"none","policy_version":"2026-11","policy_accepted":false,"receipt":null,"purposes":{"advertising":false,"analytics":false,"functional":false},"notices":[]}"#
     );
-    assert_eq!(got.headers["vary"], "Sec-GPC, Accept-Language");
+    assert_eq!(got.headers["vary"], VARY);
     let got = Bench::holding(Mask::ADVERTISING.or(Mask::POLICY)).send(&Verb::GET, "consent", &[], "");
     assert!(
         got.body.starts_with(r#"{"decision":"granted","reason":"own_granted","source":"own""#),
@@ -420,7 +420,22 @@ fn a_choice_names_the_text_that_was_shown() {
         for line in text.lines().filter(|line| !line.contains(['[', ':'])) {
             assert!(page.contains(line), "{line} is not on the page");
         }
+        // The text has a language, whatever the form says besides.
+        for other in Language::ALL {
+            let body = format!("action=accept&shown={}&lang={}", shown(&page), other.tag());
+            let choice = bench.send(&Verb::POST, "consent", &[SAME, FORM], &body).choice.unwrap();
+            assert_eq!((choice.language, choice.text.unwrap().id.as_str()), (language, tag));
+        }
     }
+}
+
+#[test]
+fn the_page_tells_which_signal_of_the_browser_counts() {
+    let bench = Bench::new();
+    let page = |fields: &[(&str, &str)]| bench.send(&Verb::GET, "?lang=en", fields, "").body;
+    assert!(page(&[("sec-gpc", "1")]).contains("the Global Privacy Control signal"));
+    assert!(page(&[("dnt", "1")]).contains("the Do Not Track signal"));
+    assert!(!page(&[("dnt", "0"), ("sec-gpc", "0")]).contains(" signal"));
 }
 
 #[test]

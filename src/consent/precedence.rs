@@ -291,7 +291,7 @@ impl Scale<'_> {
 
     /// What remains of a statement: a grant that is not explicit, not fresh or for another version is none.
     fn weigh(&self, signal: &Signal) -> Verdict {
-        let max_age = if signal.source.by_tcf() { TCF_MAX_AGE.min(self.max_age) } else { self.max_age };
+        let max_age = if signal.by_tcf { self.tcf_max_age() } else { self.max_age };
         let valid = signal.explicit
             && signal.at.is_none_or(|at| self.is_fresh(at, max_age))
             && signal.policy_version.is_none_or(|v| self.counts(&v));
@@ -299,6 +299,11 @@ impl Scale<'_> {
             Verdict::Granted if !valid => Verdict::Unknown,
             verdict => verdict,
         }
+    }
+
+    /// The term of a TC string is its own, unless the operator wants choices to end sooner than they do by default.
+    fn tcf_max_age(&self) -> Duration {
+        if self.max_age < DEFAULT_MAX_AGE { self.max_age } else { TCF_MAX_AGE }
     }
 
     fn is_fresh(&self, at: Timestamp, max_age: Duration) -> bool {
@@ -348,7 +353,9 @@ impl fmt::Display for Reason {
 
 /// How far ahead of our clock a statement may be.
 pub const FUTURE_SLACK: Duration = Duration::from_secs(5 * 60);
-/// A TCF string is good for 13 months.
+/// How long a choice is valid unless the configuration says otherwise.
+pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(365 * 86_400);
+/// A TC string is good for 13 months.
 pub const TCF_MAX_AGE: Duration = Duration::from_secs(395 * 86_400);
 
 #[cfg(test)]

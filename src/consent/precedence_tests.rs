@@ -51,7 +51,14 @@ fn aged(record: ConsentRecord, seconds: i64) -> ConsentRecord {
 }
 
 fn grant(source: Source) -> Signal {
-    Signal { decision: Verdict::Granted, explicit: true, at: Some(NOW), policy_version: None, source }
+    Signal {
+        decision: Verdict::Granted,
+        explicit: true,
+        at: Some(NOW),
+        policy_version: None,
+        source,
+        by_tcf: source == Source::Tcf,
+    }
 }
 
 fn unknown(source: Source) -> Signal {
@@ -233,16 +240,19 @@ fn freshness_has_two_edges() {
 }
 
 #[test]
-fn a_tcf_string_lasts_13_months_at_most() {
-    let mut rules = rules(false);
-    rules.max_age = Duration::from_secs(u64::MAX);
-    let decided = |days: i64, source| {
+fn a_tc_string_lasts_13_months_or_as_long_as_a_shorter_term_lets_it() {
+    let lasts = |max_age: i64, by_tcf: bool, days: i64| {
+        let mut rules = rules(false);
+        rules.max_age = Duration::from_secs(u64::try_from(max_age * DAY).unwrap());
         let at = Some(Timestamp::from_secs(NOW.as_secs() - days * DAY));
-        decide(&signals(&[], &[Signal { at, ..grant(source) }]), &rules, NOW).reason
+        // The preset of a banner that has both.
+        let signal = Signal { at, by_tcf, ..grant(VENDOR) };
+        decide(&signals(&[], &[signal]), &rules, NOW).reason == Reason::AllGranted
     };
-    assert_eq!(decided(395, Source::Tcf), Reason::AllGranted);
-    assert_eq!(decided(396, Source::Tcf), Reason::Unknown);
-    assert_eq!(decided(396, VENDOR), Reason::AllGranted);
+    for (max_age, tcf, other) in [(400, 395, 400), (365, 395, 365), (364, 364, 364), (30, 30, 30)] {
+        assert!(lasts(max_age, true, tcf) && !lasts(max_age, true, tcf + 1), "{max_age} days");
+        assert!(lasts(max_age, false, other) && !lasts(max_age, false, other + 1), "{max_age} days");
+    }
 }
 
 #[test]
@@ -348,6 +358,7 @@ fn any_signal() -> impl Strategy<Value = Signal> {
             at: days.map(|days| Timestamp::from_secs(NOW.as_secs() + days * DAY)),
             policy_version: None,
             source,
+            by_tcf: source == Source::Tcf,
         },
     )
 }

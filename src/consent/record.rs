@@ -160,6 +160,7 @@ impl ConsentRecord {
             at: Some(self.at),
             policy_version: Some(self.version),
             source: Source::Own,
+            by_tcf: false,
         }
     }
 

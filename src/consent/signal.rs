@@ -61,12 +61,6 @@ impl Source {
         }
     }
 
-    /// Whether what it says may come from a TC string, which has an age of its own.
-    #[must_use]
-    pub fn by_tcf(self) -> bool {
-        matches!(self, Self::Tcf | Self::Vendor("consentmanager" | "didomi"))
-    }
-
     /// Whether this source can only refuse: unless it does, it does not count as present.
     #[must_use]
     pub const fn deny_only(self) -> bool {
@@ -87,13 +81,22 @@ pub struct Signal {
     pub policy_version: Option<VersionId>,
     /// Who says it.
     pub source: Source,
+    /// Whether it was read from a TC string, which has a term of its own.
+    pub by_tcf: bool,
 }
 
 impl Signal {
     /// A refusal without a time.
     #[must_use]
     pub const fn denied(source: Source) -> Self {
-        Self { decision: Verdict::Denied, explicit: true, at: None, policy_version: None, source }
+        Self {
+            decision: Verdict::Denied,
+            explicit: true,
+            at: None,
+            policy_version: None,
+            source,
+            by_tcf: false,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::precedence::Rules;
 use super::receipts::Controller;
 use super::sources::Sources;
 use crate::config;
-use crate::cookies::Actions;
+use crate::cookies::{Actions, Mode};
 use crate::pages::language::Language;
 
 /// One site's rules about consent.
@@ -30,6 +30,8 @@ pub struct SiteConsent {
     pub gate: Gate,
     /// Which purposes wait for a choice; only these get a switch on the page.
     pub actions: Actions,
+    /// Whether what is decided is enforced.
+    pub mode: Mode,
     /// Language of our pages when the visitor states none.
     pub language: Language,
     /// Who is responsible, for receipts.
@@ -43,7 +45,7 @@ pub struct SiteConsent {
 impl SiteConsent {
     /// Compiles one site.
     #[must_use]
-    pub fn new(site: &config::Site, consent: &config::Consent, actions: Actions) -> Self {
+    pub fn new(site: &config::Site, consent: &config::Consent, (actions, mode): (Actions, Mode)) -> Self {
         let policy = site.policy.as_ref();
         Self {
             name: site.hosts.first().cloned().unwrap_or_default(),
@@ -57,6 +59,7 @@ impl SiteConsent {
             },
             gate: Gate::new(policy.map_or(&[], |p| p.gate.as_slice())),
             actions,
+            mode,
             language: policy.and_then(|p| Language::from_tag(&p.default_language)).unwrap_or(Language::En),
             controller: site
                 .controller
@@ -118,7 +121,7 @@ impl SiteConsent {
                 let mut actions = Actions::default();
                 actions.set(crate::cookies::Category::Functional, crate::cookies::Action::Consent);
                 actions.set(crate::cookies::Category::Analytics, crate::cookies::Action::Consent);
-                actions
+                (actions, Mode::Enforce)
             },
         )
     }

@@ -55,6 +55,12 @@ impl Sources {
         signals
     }
 
+    /// By which header signal the browser objects, if it sends one that is honoured.
+    #[must_use]
+    pub fn objection(self, headers: &HeaderMap) -> Option<Source> {
+        self.read_headers(headers).others().first().map(|signal| signal.source)
+    }
+
     /// Reads the header signals alone.
     #[must_use]
     pub fn read_headers(self, headers: &HeaderMap) -> Signals {
@@ -70,12 +76,12 @@ impl Sources {
 }
 
 /// Whether a field of that name has the value `1` and no other; another value says nothing.
-pub(super) fn says_one(headers: &HeaderMap, name: &HeaderName) -> bool {
+fn says_one(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().any(|value| value.as_bytes() == b"1")
 }
 
 /// Global Privacy Control.
-pub(super) const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //!
 //! Ours is host-only with the path `/`. A copy beside it contradicts every new choice on the pages where it is sent, and a
 //! browser tells neither path nor domain of what it sends: so a new choice expires the name wherever a page of the
-//! visitor's way could have set it. Never touches our own scope. Bounds: [`expire::Limits`], [`MAX_PATHS`] paths.
+//! visitor's way could have set it. Never touches our own scope. Bounds: those that the caller sets, [`MAX_PATHS`] paths.
 
 use http::{HeaderMap, HeaderValue, header};
 use smallvec::SmallVec;
@@ -19,6 +19,7 @@ pub(super) fn expired(
     request: &OwnRequest<'_>,
     prefix: &str,
     back: Option<&str>,
+    limits: expire::Limits,
 ) -> SmallVec<[HeaderValue; 4]> {
     let page = referer(request.headers, request.authority);
     let back = back.and_then(return_path::sanitise);
@@ -31,7 +32,6 @@ pub(super) fn expired(
         }
     }
     let host = host::parse(request.authority.as_bytes()).and_then(|name| str::from_utf8(name).ok());
-    let limits = expire::Limits::default();
     expire::elsewhere(COOKIE, paths.into_iter(), host.unwrap_or_default(), request.secure, limits)
 }
 

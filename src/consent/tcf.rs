@@ -64,17 +64,17 @@ fn parse(text: &[u8], wanted: Purposes) -> Option<Reading> {
         return None;
     }
     let decis = i64::try_from(core.number(UPDATED.0, UPDATED.1)?).ok()?;
-    let at = Some(Timestamp::from_micros(decis.checked_mul(100_000)?));
+    let at = Timestamp::from_micros(decis.checked_mul(100_000)?);
     // Purpose 1 was never asked.
     if core.bit(ONE_TREATMENT)? {
-        return Some(Reading::new(Verdict::Denied, at));
+        return Some(Reading::of_tcf(Verdict::Denied, at));
     }
     let mut consents = 0;
     for purpose in 0..24 {
         consents |= u32::from(core.bit(CONSENTS + purpose)?) << purpose;
     }
     let verdict = if consents & wanted.0 == wanted.0 { Verdict::Granted } else { Verdict::Denied };
-    Some(Reading::new(verdict, at))
+    Some(Reading::of_tcf(verdict, at))
 }
 
 /// Offset and length in bits.

@@ -162,6 +162,16 @@ impl Expirer {
             .is_some_and(|row| row.iter().any(|e| e.fingerprint == fingerprint && e.is_fresh(now)))
     }
 
+    /// Forgets that these names were expired for this visitor.
+    pub fn forget<'a>(&mut self, visitor: u64, names: impl Iterator<Item = &'a [u8]>) {
+        for name in names {
+            let fingerprint = self.fingerprint(visitor, name);
+            let at = self.row_start(fingerprint);
+            let row = self.entries.get_mut(at..at + WAYS).unwrap_or_default();
+            row.iter_mut().filter(|e| e.fingerprint == fingerprint).for_each(|e| *e = Entry::default());
+        }
+    }
+
     fn remember(&mut self, visitor: u64, name: &[u8], now: Timestamp) {
         let fingerprint = self.fingerprint(visitor, name);
         let at = self.row_start(fingerprint);
@@ -212,6 +222,23 @@ impl std::fmt::Debug for Expirer {
 impl Default for Limits {
     fn default() -> Self {
         Self { fields: 16, bytes: 4096 }
+    }
+}
+
+impl Limits {
+    /// Half of it, where two have something to expire.
+    #[must_use]
+    pub const fn half(self) -> Self {
+        Self { fields: self.fields / 2, bytes: self.bytes / 2 }
+    }
+
+    /// What is left beside fields that a response has already.
+    #[must_use]
+    pub fn beside<'a>(self, fields: impl Iterator<Item = &'a HeaderValue>) -> Self {
+        fields.fold(self, |left, field| Self {
+            fields: left.fields.saturating_sub(1),
+            bytes: left.bytes.saturating_sub(field.len() + FIELD_OVERHEAD),
+        })
     }
 }
 

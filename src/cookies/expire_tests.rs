@@ -122,6 +122,28 @@ fn a_visitor_is_told_once_a_day() {
 }
 
 #[test]
+fn what_is_forgotten_is_told_again() {
+    let mut expirer = Expirer::new(4096);
+    let names = [b"a".as_slice(), b"b"];
+    for visitor in [1, 2] {
+        assert_eq!(expirer.expire(visitor, names.into_iter(), "localhost", false, NOON).len(), 2);
+    }
+    expirer.forget(1, [b"a".as_slice(), b"c"].into_iter());
+    let told = |visitor, name: &[u8]| expirer.was_told(visitor, name, NOON);
+    assert_eq!([told(1, b"a"), told(1, b"b"), told(2, b"a"), told(2, b"b")], [false, true, true, true]);
+}
+
+#[test]
+fn a_response_has_room_for_so_much_altogether() {
+    let taken = [HeaderValue::from_static("a=1"), HeaderValue::from_static("b=12")];
+    let left = Limits::default().beside(taken.iter());
+    assert_eq!((left.fields, left.bytes), (14, 4096 - 3 - 4 - 28));
+    assert_eq!((left.half().fields, Limits { fields: 1, bytes: 1 }.beside(taken.iter()).fields), (7, 0));
+    let none = plan([b"n".as_slice()].into_iter(), "localhost", true, Limits { fields: 0, bytes: 0 });
+    assert_eq!(none.fields.len(), 0);
+}
+
+#[test]
 fn a_clock_set_back_does_not_silence() {
     let mut expirer = Expirer::new(4096);
     assert_eq!(expirer.expire(1, std::iter::once(b"n".as_slice()), "localhost", false, NOON).len(), 1);

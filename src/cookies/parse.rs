@@ -216,6 +216,14 @@ pub(super) fn read<'a>(rest: &'a [u8], catalogue: &Catalogue) -> Reading<'a> {
     }
 }
 
+/// The name by which the filters know a cookie of this name: see the module's documentation. Not for the request path.
+#[must_use]
+pub fn known_as<'a>(name: &'a [u8], catalogue: &Catalogue) -> &'a [u8] {
+    let rest = trim_start(name);
+    let Reading { key, class, length, .. } = read(rest, catalogue);
+    if catalogue.classify(key) == class { key } else { odd_names(&rest[..length]).1 }
+}
+
 /// Without SP and HTAB at both ends.
 #[inline]
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {
@@ -226,6 +234,13 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 /// more (`_gcl_x_optout` and a no-break space): the graver class counts.
 #[cold]
 fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
+    let (key, untrimmed) = odd_names(raw);
+    let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
+    (key, if gravity(other) > gravity(class) { other } else { class })
+}
+
+/// The name of a piece to a reader that trims much at its end, and to one that trims little.
+fn odd_names(raw: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = raw;
     loop {
         rest = match rest {
@@ -235,9 +250,7 @@ fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
     }
     // SP and HTAB are trimmed by every reader.
     let untrimmed = trim_end(memchr(b'=', rest).map_or(rest, |at| &rest[..at]));
-    let key = trim_wide_end(untrimmed);
-    let (class, other) = (catalogue.classify(key), catalogue.classify(untrimmed));
-    (key, if gravity(other) > gravity(class) { other } else { class })
+    (trim_wide_end(untrimmed), untrimmed)
 }
 
 /// How likely a class is to be stripped.
@@ -381,6 +394,26 @@ mod tests {
         let cookies = parse(&[b"_gcl_x_optout\t =1; _gcl_x_optout\xA0=2; PHPSESSID\xA0=3"], &catalogue);
         let protected: Vec<bool> = cookies.iter().map(|c| c.class.protected).collect();
         assert_eq!(protected, [true, false, true]);
+    }
+
+    #[test]
+    fn a_name_is_known_as_the_one_that_gave_its_class() {
+        let catalogue = Catalogue::builtin();
+        let names: [(&[u8], &[u8]); 7] = [
+            (b"_fbp", b"_fbp"),
+            (b"=_fbp", b"_fbp"),
+            (b"_fbp ", b"_fbp"),
+            (b"\xA0_fbp\xA0", b"_fbp"),
+            (b"_gcl_x_optout\xA0", b"_gcl_x_optout\xA0"),
+            (b"PHPSESSID\xA0", b"PHPSESSID"),
+            (b"", b""),
+        ];
+        for (name, known) in names {
+            assert_eq!(known_as(name, &catalogue), known, "{}", name.escape_ascii());
+            let piece = [name, b"=1"].concat();
+            let class = parse(&[&piece], &catalogue).iter().next().map(|cookie| cookie.class);
+            assert_eq!(class, Some(catalogue.classify(known)), "{}", name.escape_ascii());
+        }
     }
 
     #[test]

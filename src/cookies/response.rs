@@ -73,8 +73,10 @@ impl fmt::Debug for Judgement<'_> {
     }
 }
 
-/// Browsers tell upper from lower case, some sites do not: in any case the name is ours.
-fn is_reserved(name: &[u8]) -> bool {
+/// Whether only the gateway speaks in this name. Browsers tell upper from lower case, some sites do not: in any case the name
+/// is ours.
+#[must_use]
+pub fn is_reserved(name: &[u8]) -> bool {
     name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
 }
 

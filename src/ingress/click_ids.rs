@@ -1,12 +1,14 @@
-//! Click ids and campaign parameters in the URL that the site gets: removed only where the configuration asks for it.
+//! Click ids and campaign parameters in the URL that the site gets, and in the one that it is told the visitor came from:
+//! removed only where the configuration asks for it.
 //!
 //! Signed URLs, logins by redirect and payment callbacks break when a query changes, so the default is to pass it on; with
 //! consent to advertising it always passes. A key counts when it is one exactly, after percent-decoding. All other pairs
-//! keep their bytes, order and encoding, whatever URLs their values hold. Never touches the path. Bound: the target.
+//! keep their bytes, order and encoding, whatever URLs their values hold. Never touches the path. Bound: the head.
 
-use bytes::{BufMut as _, BytesMut};
-use http::Uri;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::header::{Entry, REFERER};
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::record::redact::{self, Key};
 
@@ -28,13 +30,45 @@ pub struct Removed {
     pub campaign: bool,
 }
 
-/// Removes them from an origin-form target.
-pub fn remove(uri: &mut Uri, strip: Strip) -> Removed {
+/// Removes them from an origin-form target and from `Referer`: the page after the first has the ids there.
+pub fn remove(uri: &mut Uri, headers: &mut HeaderMap, strip: Strip) -> Removed {
     let mut removed = Removed::default();
-    if !strip.click_ids && !strip.campaign {
-        return removed;
+    if strip.click_ids || strip.campaign {
+        from_target(uri, strip, &mut removed);
+        from_referrer(headers, strip, &mut removed);
     }
-    let Some(query) = uri.query() else { return removed };
+    removed
+}
+
+fn from_target(uri: &mut Uri, strip: Strip, removed: &mut Removed) {
+    let Some(query) = uri.query() else { return };
+    let target = without(uri.path().as_bytes(), query.as_bytes(), &[], strip, removed);
+    // Parts of a target are a target.
+    if let Some(Ok(target)) = target.map(PathAndQuery::from_maybe_shared) {
+        *uri = target.into();
+    }
+}
+
+fn from_referrer(headers: &mut HeaderMap, strip: Strip, removed: &mut Removed) {
+    // Asked first: an entry makes room for a field that many requests never have.
+    if !headers.contains_key(REFERER) {
+        return;
+    }
+    let Entry::Occupied(mut entry) = headers.entry(REFERER) else { return };
+    for value in entry.iter_mut() {
+        let url = value.as_bytes();
+        let end = memchr::memchr(b'#', url).unwrap_or(url.len());
+        let Some(at) = memchr::memchr(b'?', &url[..end]) else { continue };
+        let kept = without(&url[..at], &url[at + 1..end], &url[end..], strip, removed);
+        // Parts of a value are a value.
+        if let Some(Ok(kept)) = kept.map(HeaderValue::from_maybe_shared) {
+            *value = kept;
+        }
+    }
+}
+
+/// A URL without the pairs of its query that go; `None` if all stay.
+fn without(before: &[u8], query: &[u8], after: &[u8], strip: Strip, removed: &mut Removed) -> Option<Bytes> {
     let mut goes = |pair: &[u8]| match redact::key(pair) {
         Key::ClickId if strip.click_ids => {
             removed.click_ids = true;
@@ -46,22 +80,19 @@ pub fn remove(uri: &mut Uri, strip: Strip) -> Removed {
         }
         _ => false,
     };
-    if !query.as_bytes().split(|&b| b == b'&').fold(false, |any, pair| goes(pair) | any) {
-        return removed;
+    if !query.split(|&b| b == b'&').fold(false, |any, pair| goes(pair) | any) {
+        return None;
     }
-    let mut target = BytesMut::with_capacity(uri.path().len() + 1 + query.len());
-    target.put_slice(uri.path().as_bytes());
+    let mut url = BytesMut::with_capacity(before.len() + 1 + query.len() + after.len());
+    url.put_slice(before);
     let mut next = b'?';
-    for pair in query.as_bytes().split(|&b| b == b'&').filter(|pair| !goes(pair)) {
-        target.put_u8(next);
-        target.put_slice(pair);
+    for pair in query.split(|&b| b == b'&').filter(|pair| !goes(pair)) {
+        url.put_u8(next);
+        url.put_slice(pair);
         next = b'&';
     }
-    // Parts of a target are a target.
-    if let Ok(target) = PathAndQuery::from_maybe_shared(target.freeze()) {
-        *uri = target.into();
-    }
-    removed
+    url.put_slice(after);
+    Some(url.freeze())
 }
 
 #[cfg(test)]
@@ -74,8 +105,31 @@ mod tests {
 
     fn left(target: &str, strip: Strip) -> (String, Removed) {
         let mut uri = target.parse().unwrap();
-        let removed = remove(&mut uri, strip);
+        let removed = remove(&mut uri, &mut HeaderMap::new(), strip);
         (uri.to_string(), removed)
+    }
+
+    #[test]
+    fn they_go_from_the_page_before_as_well() {
+        let click_ids = Strip { click_ids: true, campaign: false };
+        let came_from = |pages: &[&'static str], strip| {
+            let mut headers = HeaderMap::new();
+            pages.iter().for_each(|page| {
+                headers.append(REFERER, HeaderValue::from_static(page));
+            });
+            let removed = remove(&mut Uri::from_static("/"), &mut headers, strip);
+            let left = headers.get_all(REFERER).iter().map(|page| page.to_str().unwrap().to_owned());
+            (left.collect::<Vec<_>>(), removed.click_ids, removed.campaign)
+        };
+        let page = "https://kz.example/p?x=%7e+&gclid=1&utm_source=n&&fb%63lid=2&y#gclid=3";
+        assert_eq!(came_from(&[page], Strip::default()), (vec![page.to_owned()], false, false));
+        let left = "https://kz.example/p?x=%7e+&utm_source=n&&y#gclid=3".to_owned();
+        assert_eq!(came_from(&[page], click_ids), (vec![left], true, false));
+        let left = "https://kz.example/p?x=%7e+&&y#gclid=3".to_owned();
+        assert_eq!(came_from(&[page], ALL), (vec![left], true, true));
+        let left = ["https://kz.example/", "/?a=gclid", "https://kz.example/#?gclid=1"].map(str::to_owned);
+        let pages = ["https://kz.example/?yclid=1", "/?a=gclid", "https://kz.example/#?gclid=1"];
+        assert_eq!(came_from(&pages, ALL), (left.to_vec(), true, false));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub fn scan(
         }
         let goes = match class {
             Class::Plain | Class::Head | Class::Kept => continue,
-            Class::Asks | Class::AsksHints | Class::Permissions => continue,
+            Class::AsksHints | Class::Permissions => continue,
             Class::Length => {
                 found.framing = true;
                 continue;
@@ -161,7 +161,7 @@ pub fn remove(headers: &mut HeaderMap, found: &Found) {
 /// What of an answer may go on to the visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// What starts an advertising interface: with a permit.
+    /// What speaks to an advertising interface: with a permit.
     pub advertising: bool,
     /// What asks for client hints: only where nothing is enforced, since the gateway asks for none.
     pub hints: bool,
@@ -172,7 +172,7 @@ pub struct Passes {
 pub struct Cleaned {
     /// The site sent a `Permissions-Policy`.
     pub permissions: bool,
-    /// Something that starts an advertising interface was removed.
+    /// Something that speaks to an advertising interface was removed.
     pub advertising: bool,
     /// Something that asks for client hints was removed.
     pub hints: bool,
@@ -194,7 +194,7 @@ pub fn clean_answer(headers: &mut HeaderMap, passes: Passes) -> Cleaned {
             }
             // A site that echoes what it received must not tell the visitor.
             Class::Kelisim => {}
-            Class::Asks if !passes.advertising => cleaned.advertising = true,
+            Class::Advertising if !passes.advertising => cleaned.advertising = true,
             Class::AsksHints if !passes.hints => cleaned.hints = true,
             Class::Permissions => {
                 cleaned.permissions = true;
@@ -216,13 +216,7 @@ fn is_ours_to_a_site_that_reads_underscores(name: &str) -> bool {
     let class = class(&name.replace('_', "-"));
     !matches!(
         class,
-        Class::Plain
-            | Class::Head
-            | Class::Kept
-            | Class::Length
-            | Class::Asks
-            | Class::AsksHints
-            | Class::Permissions
+        Class::Plain | Class::Head | Class::Kept | Class::Length | Class::AsksHints | Class::Permissions
     )
 }
 

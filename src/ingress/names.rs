@@ -44,12 +44,10 @@ pub enum Class {
     Forged,
     /// `X-Forwarded-*` without a meaning here, and who the visitor is: a trusted proxy may say it, nobody else.
     Relayed,
-    /// A browser's advertising interface.
+    /// A browser's advertising interface: what it tells in a request, and what starts it in an answer.
     Advertising,
     /// A client hint that tells more than the low-entropy ones.
     ClientHint,
-    /// In an answer: starts an advertising interface.
-    Asks,
     /// In an answer: asks the browser for client hints, which is not for the site to decide.
     AsksHints,
     /// In an answer: `Permissions-Policy`, of which the hints are not for the site to decide either.
@@ -108,10 +106,13 @@ fn family(name: &str) -> Class {
     match name.as_bytes().first() {
         Some(b'k') if begins("kelisim-") => Class::Kelisim,
         Some(b's') if begins("sec-ch-") => Class::ClientHint,
+        // These interfaces still get new fields, in both directions.
+        Some(b'a') if begins("ad-auction-") || begins("attribution-reporting-") => Class::Advertising,
+        Some(b's') if begins("shared-storage-") => Class::Advertising,
+        Some(b's') if begins("sec-ad-auction-") || begins("sec-shared-storage-") => Class::Advertising,
         // Only browsers can say it, and in a head.
         Some(b's') if begins("sec-") => Class::Head,
         Some(b'x') if begins("x-forwarded-") => Class::Relayed,
-        Some(b'a') if begins("attribution-reporting-register-") => Class::Asks,
         _ => Class::Plain,
     }
 }
@@ -202,10 +203,11 @@ const NAMES: &[(&str, Class)] = &{
         ("attribution-reporting-eligible", Advertising), ("attribution-reporting-support", Advertising),
         ("sec-ad-auction-fetch", Advertising), ("sec-browsing-topics", Advertising),
         ("sec-shared-storage-writable", Advertising),
+        ("ad-auction-signals", Advertising), ("observe-browsing-topics", Advertising),
+        ("shared-storage-write", Advertising), ("x-allow-fledge", Advertising),
         ("device-memory", ClientHint), ("downlink", ClientHint), ("dpr", ClientHint),
         ("ect", ClientHint), ("rtt", ClientHint), ("viewport-width", ClientHint), ("width", ClientHint),
 
-        ("ad-auction-signals", Asks), ("observe-browsing-topics", Asks), ("shared-storage-write", Asks),
         ("accept-ch", AsksHints), ("critical-ch", AsksHints), ("permissions-policy", Permissions),
     ]
 };
@@ -339,7 +341,14 @@ mod tests {
             ("sec-purpose", Class::Head),
             ("x-forwarded-user", Class::Relayed),
             ("x-forwarded_for", Class::Underscore),
-            ("attribution-reporting-register-source", Class::Asks),
+            ("attribution-reporting-register-source", Class::Advertising),
+            ("attribution-reporting-info", Class::Advertising),
+            ("ad-auction-allowed", Class::Advertising),
+            ("shared-storage-cross-origin-worklet-allowed", Class::Advertising),
+            ("sec-shared-storage-data-origin", Class::Advertising),
+            ("sec-ad-auction-x", Class::Advertising),
+            ("shared-storage", Class::Plain),
+            ("ad-x", Class::Plain),
             ("x-test", Class::Plain),
             ("x", Class::Plain),
             ("", Class::Plain),

@@ -11,8 +11,8 @@ use super::{shell, switcher};
 use crate::consent::notice::Shown;
 use crate::consent::policy::VersionId;
 use crate::consent::receipts::hash_of;
-use crate::consent::{Decision, Outcome};
-use crate::cookies::{Action, Actions, Category};
+use crate::consent::{Decision, Outcome, Source};
+use crate::cookies::{Action, Actions, Category, Mode};
 
 /// What the page shows.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ConsentPage<'a> {
     pub decision: &'a Decision,
     /// Which purposes wait for a choice; only these get a switch.
     pub actions: Actions,
+    /// Whether what is decided is enforced: the page says no other thing than what is done.
+    pub mode: Mode,
     /// Token of the form.
     pub token: String,
     /// What visitors are told now.
@@ -35,8 +37,8 @@ pub struct ConsentPage<'a> {
     pub gated: bool,
     /// Whether a choice was just stored.
     pub saved: bool,
-    /// Whether the browser sends Global Privacy Control.
-    pub browser_objects: bool,
+    /// The signal by which the browser objects to advertising, if it sends one.
+    pub objection: Option<Source>,
     /// Whether that signal beats a consent given here.
     pub objection_wins: bool,
 }
@@ -59,7 +61,7 @@ impl ConsentPage<'_> {
                     (row(&t.necessary, t.always))
                     (self.purpose(Category::Functional, &t.functional, self.decision.permits.functional.is_some(), t))
                     (self.purpose(Category::Analytics, &t.analytics, self.decision.permits.analytics.is_some(), t))
-                    (self.purpose(Category::Advertising, &t.advertising, self.decision.permits.advertising.is_some(), t))
+                    (self.purpose(Category::Advertising, advertising(t, self.mode), self.decision.permits.advertising.is_some(), t))
                 }
                 (self.policy(t))
                 div.buttons {
@@ -100,7 +102,7 @@ impl ConsentPage<'_> {
             input type="hidden" name="token" value=(self.token);
             input type="hidden" name="lang" value=(self.language.tag());
             input type="hidden" name="shown"
-                value=(hash_of(&statement(self.language, self.actions, self.decision.policy_version)));
+                value=(hash_of(&statement(self.language, (self.actions, self.mode), self.decision.policy_version)));
             @if let Some(back) = self.back { input type="hidden" name="return" value=(back); }
         }
     }
@@ -110,8 +112,8 @@ impl ConsentPage<'_> {
             @if self.saved { p.notice.good role="status" { (t.saved) } }
             @for Shown { language, text, .. } in &self.notices { p.notice lang=(language) { (text) } }
             @if self.gated { p.notice role="status" { (t.gated) } }
-            @if self.browser_objects {
-                p.notice { (if self.objection_wins { t.gpc_wins } else { t.gpc }) }
+            @if let Some(signal) = self.objection {
+                p.notice { (fill(if self.objection_wins { t.objection_wins } else { t.objection }, name_of(signal))) }
             }
         }
     }
@@ -140,7 +142,7 @@ impl ConsentPage<'_> {
         let name = category.label();
         match self.actions.get(category) {
             Action::Allow => row(purpose, t.not_asked),
-            Action::Strip => row(purpose, t.never),
+            Action::Strip => row(purpose, never(t, self.mode)),
             Action::Consent => html! {
                 div.purpose {
                     label for=(name) { (purpose.name) }
@@ -181,19 +183,19 @@ impl ConsentPage<'_> {
 /// The exact words on which a choice rests, as a receipt keeps them: everything that is said about the purposes, the
 /// policy and what the buttons do.
 #[must_use]
-pub fn statement(language: Language, actions: Actions, version: VersionId) -> String {
+pub fn statement(language: Language, (actions, mode): (Actions, Mode), version: VersionId) -> String {
     let t = texts(language);
     let mut lines = vec![t.title.to_owned(), t.lead.to_owned(), t.purposes.to_owned()];
     lines.push(format!("{}: {} [{}]", t.necessary.name, t.necessary.text, t.always));
     for (category, purpose) in [
         (Category::Functional, &t.functional),
         (Category::Analytics, &t.analytics),
-        (Category::Advertising, &t.advertising),
+        (Category::Advertising, advertising(t, mode)),
     ] {
         let asked = match actions.get(category) {
             Action::Consent => "?",
             Action::Allow => t.not_asked,
-            Action::Strip => t.never,
+            Action::Strip => never(t, mode),
         };
         lines.push(format!("{}: {} [{asked}]", purpose.name, purpose.text));
     }
@@ -205,6 +207,31 @@ pub fn statement(language: Language, actions: Actions, version: VersionId) -> St
     lines.push(format!("[{}] [{}] [{}]", t.refuse, t.accept, t.save));
     lines.extend([t.withdraw_heading.to_owned(), t.withdraw_text.to_owned(), format!("[{}]", t.withdraw)]);
     lines.join("\n") + "\n"
+}
+
+/// The name under which people know a browser's signal.
+const fn name_of(signal: Source) -> &'static str {
+    match signal {
+        Source::Gpc => "Global Privacy Control",
+        Source::Dnt => "Do Not Track",
+        other => other.label(),
+    }
+}
+
+/// What is said of advertising.
+const fn advertising(t: &Texts, mode: Mode) -> &Purpose {
+    match mode {
+        Mode::Enforce => &t.advertising,
+        Mode::DryRun => &t.advertising_dry_run,
+    }
+}
+
+/// What is said of a purpose that is not allowed: while nothing is enforced, its cookies pass unasked.
+const fn never(t: &Texts, mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => t.never,
+        Mode::DryRun => t.not_asked,
+    }
 }
 
 /// Why a request could not be answered.
@@ -237,7 +264,7 @@ pub fn problem(language: Language, prefix: &str, cause: Cause) -> Markup {
     shell(language, t.problem_title, &body)
 }
 
-/// Puts a version id or a date in its place in a text.
+/// Puts a version id, a date or a name in its place in a text.
 pub(super) fn fill(text: &str, value: &str) -> String {
     text.replacen("{}", value, 1)
 }

@@ -22,12 +22,13 @@ fn page<'a>(language: Language, decision: &'a Decision) -> ConsentPage<'a> {
         prefix: "/.kelisim/",
         decision,
         actions: SiteConsent::for_test().actions,
+        mode: Mode::Enforce,
         token: "TOKEN".into(),
         notices: vec![],
         back: None,
         gated: false,
         saved: false,
-        browser_objects: false,
+        objection: None,
         objection_wins: false,
     }
 }
@@ -59,7 +60,7 @@ fn every_language_has_every_control() {
             assert!(html.contains(text), "{text}");
         }
         assert!(!html.contains("{}"), "a place in a text was not filled");
-        assert!(!html.contains(t.gpc) && !html.contains(t.saved) && !html.contains(t.gated));
+        assert!(!html.contains("Control") && !html.contains(t.saved) && !html.contains(t.gated));
     }
 }
 
@@ -124,25 +125,43 @@ fn what_nobody_is_asked_about_has_no_switch() {
 }
 
 #[test]
+fn while_nothing_is_enforced_the_page_claims_no_removal() {
+    let first = decision(None);
+    for language in Language::ALL {
+        let t = texts(language);
+        let mut page = ConsentPage { mode: Mode::DryRun, ..page(language, &first) };
+        page.actions.set(Category::Analytics, Action::Strip);
+        let html = page.render().into_string();
+        assert!(html.contains(t.advertising_dry_run.text) && !html.contains(t.advertising.text));
+        assert!(html.contains(t.not_asked) && !html.contains(t.never));
+        let text = |mode| statement(language, (page.actions, mode), first.policy_version);
+        assert!(html.contains(&hash_of(&text(Mode::DryRun))) && text(Mode::DryRun) != text(Mode::Enforce));
+    }
+}
+
+#[test]
 fn notices_and_the_way_back() {
     let first = decision(None);
     let page = ConsentPage {
         back: Some("/a?b=\"><script>&c=1"),
         gated: true,
         saved: true,
-        browser_objects: true,
+        objection: Some(Source::Gpc),
         ..page(Language::En, &first)
     };
     let html = page.render().into_string();
     let t = texts(Language::En);
-    for text in [t.saved, t.gpc] {
+    for text in [t.saved, &fill(t.objection, "Global Privacy Control")] {
         assert!(html.contains(text));
     }
     assert!(html.contains("requires you to accept the privacy policy") && !html.contains("<script"));
     assert!(html.contains("name=\"return\" value=\"/a?b=&quot;&gt;&lt;script&gt;&amp;c=1\""));
     assert!(html.contains("/.kelisim/?lang=kk&amp;return=/a%3Fb%3D%22%3E%3Cscript%3E%26c%3D1\""), "{html}");
+    let dnt = ConsentPage { objection: Some(Source::Dnt), ..page.clone() }.render().into_string();
+    assert!(dnt.contains(&fill(t.objection, "Do Not Track")));
     let wins = ConsentPage { objection_wins: true, ..page }.render().into_string();
-    assert!(wins.contains(t.gpc_wins) && !wins.contains(t.gpc));
+    assert!(wins.contains(&fill(t.objection_wins, "Global Privacy Control")));
+    assert!(!wins.contains(&fill(t.objection, "Global Privacy Control")));
 }
 
 #[test]
@@ -175,7 +194,7 @@ fn pages_can_be_looked_at() {
         )
         .unwrap();
         let (first, chosen) = (decision(None), decision(Some(Mask::ANALYTICS.or(Mask::POLICY))));
-        let first = ConsentPage { browser_objects: true, gated: true, ..page(language, &first) };
+        let first = ConsentPage { objection: Some(Source::Gpc), gated: true, ..page(language, &first) };
         let chosen = ConsentPage { saved: true, ..page(language, &chosen) };
         for (name, page) in [("first", &first), ("chosen", &chosen)] {
             let file = format!("{name}.{}.html", language.tag());

@@ -1,6 +1,6 @@
 //! What our pages say, in every language.
 //!
-//! `{}` stands for a version id or a date. Never names a site. Bound: these constants.
+//! `{}` stands for a version id, a date or the name of a signal. Never names a site. Bound: these constants.
 
 use super::language::Language;
 
@@ -17,8 +17,8 @@ pub(super) struct Texts {
     pub(super) languages: &'static str,
     pub(super) saved: &'static str,
     pub(super) gated: &'static str,
-    pub(super) gpc: &'static str,
-    pub(super) gpc_wins: &'static str,
+    pub(super) objection: &'static str,
+    pub(super) objection_wins: &'static str,
     pub(super) state: &'static str,
     pub(super) state_open: &'static str,
     pub(super) advertising_granted: &'static str,
@@ -31,6 +31,8 @@ pub(super) struct Texts {
     pub(super) functional: Purpose,
     pub(super) analytics: Purpose,
     pub(super) advertising: Purpose,
+    /// The same while nothing is enforced.
+    pub(super) advertising_dry_run: Purpose,
     pub(super) always: &'static str,
     pub(super) not_asked: &'static str,
     pub(super) never: &'static str,
@@ -80,9 +82,9 @@ const EN: Texts = Texts {
     saved: "Your choice has been saved. It applies from your next request to this site.",
     gated: "The page you asked for requires you to accept the privacy policy. Tick the box under “Privacy policy” and \
             save. What you choose about cookies makes no difference to this.",
-    gpc: "Your browser sends the Global Privacy Control signal. We treat it as a refusal of advertising, unless you \
+    objection: "Your browser sends the {} signal. We treat it as a refusal of advertising, unless you \
           allow advertising for this site below.",
-    gpc_wins: "Your browser sends the Global Privacy Control signal. While it does, advertising stays refused, \
+    objection_wins: "Your browser sends the {} signal. While it does, advertising stays refused, \
                whatever is chosen below.",
     state: "Your choice now",
     state_open: "You have not made a choice here yet, or it no longer applies.",
@@ -106,6 +108,12 @@ const EN: Texts = Texts {
         name: "Advertising",
         text: "Recognise your browser, choose advertisements for you and measure their effect. Without your consent, \
                cookies known to serve advertising are removed on their way between your browser and the site.",
+    },
+    advertising_dry_run: Purpose {
+        name: "Advertising",
+        text: "Recognise your browser, choose advertisements for you and measure their effect. Without your consent, \
+               cookies known to serve advertising are to be removed on their way between your browser and the site. \
+               This is still being tried out: none is removed yet, whatever you choose.",
     },
     always: "Always on",
     not_asked: "Used without asking",
@@ -154,9 +162,9 @@ const RU: Texts = Texts {
     saved: "Ваш выбор сохранён. Он действует начиная со следующего обращения к сайту.",
     gated: "Чтобы открыть запрошенную страницу, нужно принять политику конфиденциальности. Поставьте отметку в \
             разделе «Политика конфиденциальности» и сохраните выбор. Решение о файлах cookie на доступ не влияет.",
-    gpc: "Ваш браузер передаёт сигнал Global Privacy Control. Мы считаем его отказом от рекламы, если вы не разрешите \
+    objection: "Ваш браузер передаёт сигнал {}. Мы считаем его отказом от рекламы, если вы не разрешите \
           рекламу для этого сайта ниже.",
-    gpc_wins: "Ваш браузер передаёт сигнал Global Privacy Control. Пока он передаётся, реклама остаётся запрещённой \
+    objection_wins: "Ваш браузер передаёт сигнал {}. Пока он передаётся, реклама остаётся запрещённой \
                независимо от выбора ниже.",
     state: "Ваш выбор сейчас",
     state_open: "Вы ещё не сделали выбор здесь, или он уже не действует.",
@@ -181,6 +189,12 @@ const RU: Texts = Texts {
         name: "Реклама",
         text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Без вашего согласия файлы \
                cookie, известные как рекламные, удаляются на пути между вашим браузером и сайтом.",
+    },
+    advertising_dry_run: Purpose {
+        name: "Реклама",
+        text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Без вашего согласия файлы \
+               cookie, известные как рекламные, должны удаляться на пути между вашим браузером и сайтом. Пока это \
+               только проверяется: каким бы ни был ваш выбор, они ещё не удаляются.",
     },
     always: "Всегда включены",
     not_asked: "Используются без запроса",
@@ -229,9 +243,9 @@ const KK: Texts = Texts {
     saved: "Таңдауыңыз сақталды. Ол сайтқа келесі сұрауыңыздан бастап қолданылады.",
     gated: "Сіз ашқыңыз келген бет үшін құпиялылық саясатын қабылдау қажет. «Құпиялылық саясаты» бөлімінде белгі \
             қойып, таңдауыңызды сақтаңыз. Cookie файлдары туралы шешіміңіз бұған әсер етпейді.",
-    gpc: "Браузеріңіз Global Privacy Control сигналын жібереді. Төменде осы сайт үшін жарнамаға рұқсат бермесеңіз, біз \
+    objection: "Браузеріңіз {} сигналын жібереді. Төменде осы сайт үшін жарнамаға рұқсат бермесеңіз, біз \
           оны жарнамадан бас тарту деп есептейміз.",
-    gpc_wins: "Браузеріңіз Global Privacy Control сигналын жібереді. Бұл сигнал жіберіліп тұрғанда, төмендегі \
+    objection_wins: "Браузеріңіз {} сигналын жібереді. Бұл сигнал жіберіліп тұрғанда, төмендегі \
                таңдауға қарамастан, жарнамаға рұқсат берілмейді.",
     state: "Қазіргі таңдауыңыз",
     state_open: "Сіз бұл жерде әлі таңдау жасаған жоқсыз немесе таңдауыңыздың күші жойылған.",
@@ -258,6 +272,12 @@ const KK: Texts = Texts {
         name: "Жарнама",
         text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Келісіміңіз болмаса, \
                жарнамаға арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталады.",
+    },
+    advertising_dry_run: Purpose {
+        name: "Жарнама",
+        text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Келісіміңіз болмаса, \
+               жарнамаға арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталуы тиіс. \
+               Әзірге бұл тек сынақтан өтуде: таңдауыңыз қандай болса да, олар әлі алып тасталмайды.",
     },
     always: "Әрқашан қосулы",
     not_asked: "Сұраусыз қолданылады",
@@ -307,6 +327,8 @@ mod tests {
         for language in Language::ALL {
             let t = texts(language);
             for text in [
+                t.objection,
+                t.objection_wins,
                 t.policy_accept,
                 t.policy_accepted,
                 t.policy_read,

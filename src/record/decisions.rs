@@ -1,7 +1,7 @@
 //! What was done to a request and its answer beyond passing them on: the words of `decision.log`.
 //!
 //! One bit for each word, so that a request to which nothing was done costs nothing. What was done to cookies stands in
-//! columns of its own, by name. Never holds a text of the request. Bound: the words.
+//! columns of its own, by name; here stands whether it was only decided. Never holds a text of the request. Bound: the words.
 
 /// Something that was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,13 @@ pub enum Note {
     Expired,
     /// An answer of ours: the site did not see the request because of a policy gate.
     Gate,
+    /// Nothing is enforced: the cookies that the record tells of were removed in neither direction.
+    DryRun,
 }
 
 impl Note {
     /// Every word, in the order in which a record tells them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RecordedFirst,
         Self::RequestAdvertising,
         Self::RequestHints,
@@ -39,6 +41,7 @@ impl Note {
         Self::AnswerHints,
         Self::Expired,
         Self::Gate,
+        Self::DryRun,
     ];
 
     /// The word in the record.
@@ -54,6 +57,7 @@ impl Note {
             Self::AnswerHints => "answer-client-hints",
             Self::Expired => "answer-expired-cookies",
             Self::Gate => "gate",
+            Self::DryRun => "dry-run",
         }
     }
 }

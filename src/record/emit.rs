@@ -11,6 +11,8 @@ use smallvec::SmallVec;
 
 use super::kept::{Hint, Kept};
 use super::redact;
+use super::referrer::Referrer;
+use super::route::Routes;
 use super::{Ads, Event, Fraud, Kind, List, ListSpan, Lists, Subject};
 use crate::clock;
 use crate::exchange::Exchange;
@@ -96,7 +98,7 @@ fn with_event<T>(
     let query_keys = query.as_deref().map(|query| lists.gather(redact::query_keys(query)));
     let allowed =
         query.as_deref().and_then(|query| redact::allowed_values(query, &config.records.query_values));
-    let (origin, referer) = kept.referer().and_then(redact::origin_and_page).unzip();
+    let referrer = kept.referer().and_then(|url| Referrer::of(url, |host| routes_of(exchange, host)));
     let peer = exchange.open.connection().peer;
     let chain = chain_of(exchange, lists, text);
     let signals = exchange
@@ -128,7 +130,7 @@ fn with_event<T>(
         route: route.map(str::as_bytes),
         query_keys: list(query_keys),
         status: (exchange.status != 0).then_some(u64::from(exchange.status)),
-        referer_origin: origin,
+        referer_origin: referrer.as_ref().map(|referrer| referrer.origin),
         http_version: Some(version(exchange.version)),
         tls_version: tls.map(|tls| tls.version.as_bytes()),
         tls_cipher: tls.and_then(|tls| tls.cipher).map(str::as_bytes),
@@ -158,7 +160,7 @@ fn with_event<T>(
         client_net: Some(text),
         visitor_tag: exchange.visitor.as_ref().map(|visitor| &visitor.tag()[..]),
         query: allowed.as_deref(),
-        referer,
+        referer: referrer.as_ref().map(|referrer| &*referrer.page),
         network_hints: list(hints),
         tcp_rtt: exchange.open.connection().round_trip.filter(|_| !exchange.admitted.trusted).map(micros),
         subject: Subject {
@@ -204,6 +206,15 @@ fn with_event<T>(
         event.ads = Some(ads);
     }
     then(&event)
+}
+
+/// The templates of the site that this `host[:port]` belongs to, if it is served here. Most pages that lead here are of the
+/// host that is asked.
+fn routes_of<'e>(exchange: &'e Exchange, authority: &[u8]) -> Option<&'e Routes> {
+    let (state, admitted) = (&exchange.state, &exchange.admitted);
+    let served =
+        if authority == admitted.host.as_bytes() { admitted.served } else { state.authority(authority)? };
+    Some(&state.config.sites[served.site].routes)
 }
 
 /// The addresses that proxies told, without the client's own.

@@ -341,7 +341,7 @@ columns! {
             fetch_user: Bool = 15 "sec_fetch.user";
             /// What was done beyond passing it on: `recorded-first`, `request-advertising`, `request-client-hints`,
             /// `request-click-ids`, `request-campaign`, `answer-advertising`, `answer-client-hints`,
-            /// `answer-expired-cookies`, `gate`; absent when nothing was. Cookies have columns of their own.
+            /// `answer-expired-cookies`, `gate`, `dry-run`; absent when nothing was. Cookies have columns of their own.
             decisions: List = 173 "decision.log";
             /// What was done about the risk: `observe`, `tag`, `throttle`, `deny`.
             risk_action: Text = 148 "risk.action";
@@ -360,9 +360,10 @@ columns! {
             cookie_categories: List = 150 "cookie.categories";
             /// Bytes of the browser's `Cookie` fields.
             cookie_bytes: U64 = 17 "cookie.bytes";
-            /// Names of the cookies that were kept from the site.
+            /// Names of the cookies that were kept from the site, or would have been, where `decision.log` says `dry-run`.
             cookies_stripped: List = 151 "cookies.stripped";
-            /// Names of the cookies that the site was not allowed to set.
+            /// Names of the cookies that the site was not allowed to set, or would not have been, where `decision.log` says
+            /// `dry-run`; `kelisim_*` it never is.
             set_cookie_blocked: List = 152 "set_cookie.blocked";
         }
         "2.2.8 advertising only with consent", "proof of consent handling" => {
@@ -453,7 +454,7 @@ columns! {
         "1.1.2 addresses of requested pages", "diagnosis" => {
             /// Allow-listed query parameters with their values.
             query: Text = 220 "url.query";
-            /// Referring page with its path, without click ids.
+            /// Referring page without its query; its path as `url.path`, by the templates of the site whose page it is.
             referer: Text = 221 "referer.full";
         }
         "1.1.2 browser or other program", "diagnosis" => {

@@ -13,6 +13,7 @@ pub mod list;
 pub mod purpose;
 pub(crate) mod rebuilt;
 pub mod redact;
+pub mod referrer;
 pub mod route;
 pub mod row;
 pub mod wire;

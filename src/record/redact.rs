@@ -112,29 +112,29 @@ pub fn allowed_values(query: &[u8], allowed: &[String]) -> Option<Vec<u8>> {
     (!kept.is_empty()).then_some(kept)
 }
 
-/// The origin of an absolute URL, without userinfo and path; `None` for anything else.
-#[must_use]
-pub fn origin(url: &[u8]) -> Option<&[u8]> {
-    let (start, end) = authority(url)?;
-    (!url[start..end].contains(&b'@')).then(|| &url[..end])
+/// The parts of a page's address that may be looked at; query and fragment hold values that are not ours to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page<'a> {
+    /// Scheme and authority.
+    pub origin: &'a [u8],
+    /// Host, and port if there is one.
+    pub authority: &'a [u8],
+    /// The path, which may be empty.
+    pub path: &'a [u8],
 }
 
-/// The origin of an absolute URL, and the URL with its path and without its query and fragment, whose values are not
-/// ours to keep.
+/// The parts of an absolute `http` or `https` URL; `None` for anything else, and for a URL with userinfo.
 #[must_use]
-pub fn origin_and_page(url: &[u8]) -> Option<(&[u8], &[u8])> {
-    let origin = origin(url)?;
-    let rest = &url[origin.len()..];
-    let end = rest.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(rest.len());
-    Some((origin, &url[..origin.len() + end]))
-}
-
-/// Where the authority of an `http` or `https` URL begins and ends.
-fn authority(url: &[u8]) -> Option<(usize, usize)> {
+pub fn page(url: &[u8]) -> Option<Page<'_>> {
     let start = [&b"https://"[..], b"http://"].iter().find(|scheme| url.starts_with(scheme))?.len();
     let length = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    let end = length.map_or(url.len(), |length| start + length);
-    (end > start).then_some((start, end))
+    let (origin, rest) = url.split_at(length.map_or(url.len(), |length| start + length));
+    let authority = &origin[start..];
+    if authority.is_empty() || authority.contains(&b'@') {
+        return None;
+    }
+    let end = rest.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(rest.len());
+    Some(Page { origin, authority, path: &rest[..end] })
 }
 
 /// A byte after some rounds of decoding, and where it is written in the query.

@@ -6,6 +6,7 @@
 
 use http::header::{self, Entry};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use uuid::Uuid;
 
 use super::{permissions, proxy_status};
 use crate::admin::labels::{CookieAction, Direction};
@@ -42,10 +43,14 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
-    if is_navigation(exchange, status, fields) {
-        if !permitted && enforced {
-            permissions::deny_advertising(fields, cleaned.permissions);
-        }
+    if permitted {
+        forget_told(exchange);
+    }
+    let document = document(exchange, status, fields);
+    if document.is_some() && !permitted && enforced {
+        permissions::deny_advertising(fields, cleaned.permissions);
+    }
+    if document == Some(Document::Page) {
         let expired = expire_advertising(exchange, fields, Expire::NotPermitted, now);
         exchange.done.note_if(expired, Note::Expired);
         private |= expired;
@@ -86,6 +91,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
         if strip {
             exchange.cookies.blocked.push(judgement.name);
         }
+        exchange.done.note_if(strip && !judgement.removes, Note::DryRun);
         if judgement.removes {
             removed = true;
         } else {
@@ -107,19 +113,49 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
     removed
 }
 
-/// Whether the visitor sees this answer as a page: only there cookies are given or expired.
-fn is_navigation(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> bool {
+/// A document that the browser makes of an answer: one that may ask for its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Document {
+    /// What the visitor went to: only there cookies are given or expired.
+    Page,
+    /// In a frame of a page, or fetched by its scripts.
+    Inner,
+}
+
+/// What document this answer is, if it is one.
+fn document(exchange: &Exchange, status: StatusCode, fields: &HeaderMap) -> Option<Document> {
     if matches!(
         status,
         StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS | StatusCode::PARTIAL_CONTENT
     ) {
-        return false;
+        return None;
     }
-    match exchange.kept.fetch_dest() {
-        Some(destination) => destination == b"document",
-        None => fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
+    let is_html = || {
+        fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
             kind.as_bytes().get(..9).is_some_and(|k| k.eq_ignore_ascii_case(b"text/html"))
-        }),
+        })
+    };
+    match exchange.kept.fetch_dest() {
+        Some(b"document") => Some(Document::Page),
+        Some(b"iframe" | b"frame" | b"embed" | b"object" | b"fencedframe") => Some(Document::Inner),
+        Some(_) => is_html().then_some(Document::Inner),
+        None => is_html().then_some(Document::Page),
+    }
+}
+
+/// What stands for the visitor in the memory of who was told what. Who chose anew is told anew.
+fn told_as(exchange: &Exchange) -> Option<u64> {
+    let low = |id: Uuid| id.as_u64_pair().1;
+    let chosen = exchange.consent.as_ref().and_then(|decision| decision.receipt).map_or(0, low);
+    exchange.visitor.map(|visitor| low(visitor.id.uuid()) ^ chosen)
+}
+
+/// Forgets that the visitor was told of cookies which a banner's consent lets pass now: without it they are told again. A
+/// consent given here has a receipt of its own, so that nothing need be forgotten.
+fn forget_told(exchange: &Exchange) {
+    let by_receipt = exchange.consent.as_ref().is_some_and(|decision| decision.receipt.is_some());
+    if let Some(visitor) = told_as(exchange).filter(|_| !by_receipt) {
+        exchange.worker.expirer.borrow_mut().forget(visitor, exchange.cookies.passed().into_iter());
     }
 }
 
@@ -131,10 +167,12 @@ pub fn expire_advertising(
     now: Timestamp,
 ) -> bool {
     let cookies = &exchange.cookies;
-    let (passed, visitor) = match which {
+    let limits = expire::Limits::default();
+    let (passed, visitor, limits) = match which {
         // Who is not known is told every time.
-        Expire::NotPermitted => (List::default(), exchange.visitor.map(|v| v.id.uuid().as_u64_pair().1)),
-        Expire::Every => (cookies.passed(), None),
+        Expire::NotPermitted => (List::default(), told_as(exchange), limits),
+        // An answer of ours expires other things besides.
+        Expire::Every => (cookies.passed(), None, limits.beside(fields.get_all(header::SET_COOKIE).iter())),
     };
     let names = cookies.expire().into_iter().chain(passed);
     if names.clone().next().is_none() || exchange.state.cookies.mode == Mode::DryRun {
@@ -151,7 +189,7 @@ pub fn expire_advertising(
     let secure = exchange.admitted.secure;
     let expired = match visitor {
         Some(visitor) => expirer.expire(visitor, names, host, secure, now),
-        None => expire::plan(names, host, secure, expire::Limits::default()).fields,
+        None => expire::plan(names, host, secure, limits).fields,
     };
     let n = expired.len();
     for value in expired {

@@ -1,6 +1,6 @@
 //! The last changes to a request's head before the site gets it.
 //!
-//! The `Cookie` field and the query that the site may see, what the visitor decided, what the risk signals say. Every
+//! The `Cookie` field and the queries that the site may see, what the visitor decided, what the risk signals say. Every
 //! field that the site may trust is set here, or was removed when the head was normalised. Never touches the body. Bound: the head.
 
 use http::request::Parts;
@@ -10,7 +10,7 @@ use crate::admin::labels::DropReason;
 use crate::cookies::Mode;
 use crate::cookies::request::Output;
 use crate::exchange::Exchange;
-use crate::ingress::{Normalised, click_ids};
+use crate::ingress::{Normalised, click_ids, names};
 use crate::record::decisions::Note;
 use crate::risk::{self, Action};
 
@@ -37,16 +37,16 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
         if decision.permits.advertising.is_none() && exchange.state.cookies.mode == Mode::Enforce {
             for name in &normalised.advertising {
                 headers.remove(name);
-                let (reason, note) = if is_advertising_signal(name.as_str()) {
-                    (DropReason::Advertising, Note::RequestAdvertising)
-                } else {
-                    (DropReason::ClientHint, Note::RequestHints)
+                // What waits for a permit is one or the other.
+                let (reason, note) = match names::class(name.as_str()) {
+                    names::Class::ClientHint => (DropReason::ClientHint, Note::RequestHints),
+                    _ => (DropReason::Advertising, Note::RequestAdvertising),
                 };
                 exchange.worker.metrics.dropped_header(reason);
                 exchange.done.note(note);
             }
             let strip = exchange.state.config.ingress.strip;
-            let removed = click_ids::remove(&mut parts.uri, strip);
+            let removed = click_ids::remove(&mut parts.uri, headers, strip);
             exchange.done.note_if(removed.click_ids, Note::ClickIds);
             exchange.done.note_if(removed.campaign, Note::Campaign);
         }
@@ -54,12 +54,6 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
     if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
         risk::headers::push(&mut normalised.own, &risk.assessment);
     }
-}
-
-/// Signals of the browser's advertising interfaces; the other names that wait for a permit are client hints.
-fn is_advertising_signal(name: &str) -> bool {
-    name.starts_with("attribution-reporting-")
-        || matches!(name, "sec-browsing-topics" | "sec-ad-auction-fetch" | "sec-shared-storage-writable")
 }
 
 const CONSENT: HeaderName = HeaderName::from_static("kelisim-consent");

@@ -204,11 +204,13 @@ fn click_ids_stay_out_of_records_and_go_from_the_sites_url_only_where_it_is_aske
         }
         let gateway = builder.start();
         for (n, protocol) in Protocol::ALL.into_iter().enumerate() {
-            let mut visitor = Visitor::new(&gateway, protocol)
-                .always("referer", "https://x.example/from?gclid=G1&u=%3Fyclid%3DY1");
+            let from = "https://x.example/from?gclid=G1&u=%3Fyclid%3DY1";
+            let mut visitor = Visitor::new(&gateway, protocol).always("referer", from);
             let target = long.replace("/p?", &format!("/p{n}?"));
             visitor.fetch(ask("GET", &target));
             assert_eq!(origin.last().target, seen.replace("/p?", &format!("/p{n}?")), "{protocol:?}");
+            let cut = "https://x.example/from?u=%3Fyclid%3DY1";
+            assert_eq!(origin.last().headers.one("referer"), Some(if strip { cut } else { from }));
             let record = gateway.record(&format!("/p{n}"));
             assert_eq!(record["url.query_keys"], json!(["a", "utm_source", "u", "erid", "b"]));
             assert_eq!(record["decision.log"].to_string().contains("request-click-ids"), strip, "{record}");
@@ -216,6 +218,7 @@ fn click_ids_stay_out_of_records_and_go_from_the_sites_url_only_where_it_is_aske
             visitor.grant();
             visitor.fetch(ask("GET", &target));
             assert_eq!(origin.last().target, target, "with consent nothing is touched");
+            assert_eq!(origin.last().headers.one("referer"), Some(from));
             origin.grant_advertising(false);
         }
         let data = gateway.data().display().to_string();

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::support::{ADS, Answer, Gateway, HOST, Origin, Protocol, SESSION, Seen, Visitor, ask, cli};
+use crate::support::{ADS, Answer, Gateway, HOST, Origin, Protocol, SESSION, Seen, Visitor, ask};
 
 /// A site that sets a session cookie and two advertising cookies on every page.
 fn setting_site() -> Origin {
@@ -146,6 +146,69 @@ fn the_answer_to_a_refusal_deletes_at_once() {
     assert_eq!(reply.status, 303);
     assert!(reply.set_cookies().iter().any(|f| f.starts_with("_fbp=;")), "{:?}", reply.set_cookies());
     assert_eq!((visitor.cookie("_fbp"), origin.count()), (None, 0));
+}
+
+#[test]
+fn the_answer_to_a_withdrawal_deletes_no_more_than_a_browser_is_sent_at_once() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    for (n, page) in ["/", "/shop/", "/shop/a/b/c/d/e/f/g"].into_iter().enumerate() {
+        let mut visitor = Visitor::with_ads(&gateway, Protocol::ALL[n % 2]);
+        let reply = visitor.fetch(
+            ask("DELETE", "/.kelisim/consent")
+                .host("www.kz.example")
+                .header("origin", "http://www.kz.example")
+                .header("referer", &format!("http://www.kz.example{page}")),
+        );
+        assert_eq!(reply.status, 200);
+        let fields = reply.set_cookies();
+        let bytes: usize = fields.iter().map(|field| field.len()).sum();
+        assert!(fields.len() <= 16 && bytes <= 4096, "{page}: {} fields", fields.len());
+        assert!(fields.iter().any(|field| field.starts_with("_fbp=;")), "{page}: {fields:?}");
+        assert!(fields.iter().any(|field| field.starts_with("kelisim_consent=;")), "{page}: {fields:?}");
+    }
+}
+
+/// Whether this page deletes `_fbp`, which the browser then holds again.
+fn is_told(visitor: &mut Visitor, path: &str) -> bool {
+    visitor.hold("_fbp", "fb.1");
+    let told = visitor.open(path).set_cookies().iter().any(|field| field.starts_with("_fbp=;"));
+    visitor.hold("_fbp", "fb.1");
+    told
+}
+
+#[test]
+fn who_refuses_after_a_consent_is_told_again_on_the_same_day() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1);
+    visitor.open("/");
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"), "once a day");
+    visitor.grant();
+    // The answer to the refusal cannot delete what a script sets only then.
+    visitor.forget("_fbp");
+    visitor.submit("action=refuse");
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"));
+}
+
+#[test]
+fn who_refuses_in_a_banner_after_a_consent_there_is_told_again_on_the_same_day() {
+    let origin = Origin::pages();
+    origin.grant_advertising(true);
+    let gateway = Gateway::build(&[&origin])
+        .key("consent.sources", "[\"own\", \"klaro\"]")
+        .tables("[[consent.preset]]\nsource = \"klaro\"\nadvertising = [\"ads\"]\n")
+        .key("workers", "1")
+        .start();
+    let mut visitor = Visitor::new(&gateway, Protocol::Http1);
+    visitor.open("/");
+    let (no, yes) = ("{\"ads\":false}", "{\"ads\":true}");
+    visitor.hold("klaro", no);
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"), "once a day");
+    visitor.hold("klaro", yes);
+    assert!(!is_told(&mut visitor, "/"));
+    visitor.hold("klaro", no);
+    assert!(is_told(&mut visitor, "/") && !is_told(&mut visitor, "/"));
 }
 
 #[test]
@@ -380,124 +443,4 @@ fn the_state_is_told_as_json() {
     let big = visitor.choose(&format!("{{\"advertising\":true,\"lang\":\"{}\"}}", "x".repeat(5000)));
     assert_eq!(big.status, 413);
     assert_eq!(visitor.choose("{\"advertisng\":true}").status, 400);
-}
-
-/// A page that asks for everything that a browser could tell an advertiser.
-fn asking_site() -> Origin {
-    Origin::start(|_| {
-        Answer::page()
-            .header("Observe-Browsing-Topics", "?1")
-            .header("Attribution-Reporting-Register-Source", "{}")
-            .header("Attribution-Reporting-Register-Trigger", "{}")
-            .header("Ad-Auction-Signals", "{}")
-            .header("Shared-Storage-Write", "set;key=\"a\";value=\"b\"")
-            .header("Accept-CH", "Sec-CH-UA-Model, DPR")
-            .header("Critical-CH", "Sec-CH-UA-Model")
-            .header(
-                "Permissions-Policy",
-                "camera=(), ch-ua-model=(self \"https://ads.example\"), run-ad-auction=(self)",
-            )
-    })
-}
-
-/// Signals that a request carries: advertising interfaces, and hints that browsers tell only when asked.
-const SIGNALS: &[(&str, &str)] = &[
-    ("sec-browsing-topics", "(1)"),
-    ("attribution-reporting-eligible", "event-source"),
-    ("attribution-reporting-support", "web"),
-    ("sec-ad-auction-fetch", "?1"),
-    ("sec-shared-storage-writable", "?1"),
-    ("sec-ch-ua-model", "\"M\""),
-    ("sec-ch-ua-full-version-list", "\"A\";v=\"1.2\""),
-    ("device-memory", "8"),
-    ("ect", "4g"),
-];
-
-const LOW_ENTROPY: (&str, &str) = ("sec-ch-ua", "\"A\";v=\"1\"");
-
-const STARTS_ADVERTISING: &[&str] = &[
-    "observe-browsing-topics",
-    "attribution-reporting-register-source",
-    "attribution-reporting-register-trigger",
-    "ad-auction-signals",
-    "shared-storage-write",
-];
-
-#[test]
-fn browser_advertising_interfaces_wait_for_consent_and_nobody_asks_for_hints() {
-    let origin = asking_site();
-    SIGNALS.iter().for_each(|(name, _)| origin.tolerate(name));
-    let gateway = Gateway::of(&origin);
-    for (n, protocol) in Protocol::ALL.into_iter().enumerate() {
-        let mut visitor = Visitor::new(&gateway, protocol);
-        let question = |path: &str| {
-            let all = SIGNALS.iter().chain([&LOW_ENTROPY]);
-            all.fold(ask("GET", path), |question, (name, value)| question.header(name, value))
-        };
-        let path = format!("/denied/{n}");
-        let reply = visitor.fetch(question(&path));
-        let seen = origin.last();
-        assert_eq!(seen.headers.one(LOW_ENTROPY.0), Some(LOW_ENTROPY.1), "low entropy passes");
-        for (name, _) in SIGNALS {
-            assert!(!seen.headers.has(name), "{name}");
-        }
-        for name in STARTS_ADVERTISING.iter().chain(&["accept-ch", "critical-ch"]) {
-            assert!(!reply.headers.has(name), "{name}");
-        }
-        assert_eq!(
-            reply.headers.all("permissions-policy").join(", "),
-            "camera=(), run-ad-auction=(self), browsing-topics=(), attribution-reporting=(), join-ad-interest-group=()"
-        );
-        let record = gateway.record(&path);
-        let done =
-            ["request-advertising", "request-client-hints", "answer-advertising", "answer-client-hints"];
-        assert_eq!(record["decision.log"], json!(done));
-
-        visitor.grant();
-        let reply = visitor.fetch(question("/granted"));
-        for (name, value) in SIGNALS {
-            assert_eq!(origin.last().headers.one(name), Some(*value), "{name}");
-        }
-        for name in STARTS_ADVERTISING {
-            assert!(reply.headers.has(name), "{name}");
-        }
-        assert!(!reply.headers.has("accept-ch") && !reply.headers.has("critical-ch"));
-        assert_eq!(reply.headers.all("permissions-policy"), ["camera=(), run-ad-auction=(self)"]);
-    }
-    // What the browser told is a technical detail, for who has the purpose.
-    let data = gateway.data().display().to_string();
-    let more = ["--purpose", "diagnostics", "--reason", "test", "path=/denied/0"];
-    let said = cli::kelisim(&[&["logs", "query", "--format", "json", "--data", &data], &more[..]].concat());
-    let record: serde_json::Value =
-        serde_json::from_str(said.out.lines().next().expect("a record")).expect("JSON");
-    assert_eq!(record["sec_ch_ua.model"], "\"M\"");
-    assert_eq!((&record["device.memory"], &record["network.hints"]), (&json!("8"), &json!(["4g"])));
-}
-
-#[test]
-fn a_dry_run_leaves_hints_and_advertising_interfaces_alone() {
-    let origin = asking_site();
-    SIGNALS.iter().for_each(|(name, _)| origin.tolerate(name));
-    let gateway = Gateway::build(&[&origin])
-        .key("cookies.mode", "\"dry-run\"")
-        .key("ingress.click_ids", "\"strip\"")
-        .start();
-    for protocol in Protocol::ALL {
-        let mut visitor = Visitor::new(&gateway, protocol);
-        let question = SIGNALS
-            .iter()
-            .fold(ask("GET", "/?gclid=1"), |question, (name, value)| question.header(name, value));
-        let reply = visitor.fetch(question);
-        assert_eq!(origin.last().target, "/?gclid=1");
-        for (name, value) in SIGNALS {
-            assert_eq!(origin.last().headers.one(name), Some(*value), "{name}");
-        }
-        for name in STARTS_ADVERTISING.iter().chain(&["accept-ch", "critical-ch"]) {
-            assert!(reply.headers.has(name), "{name}");
-        }
-        assert_eq!(
-            reply.headers.all("permissions-policy"),
-            ["camera=(), ch-ua-model=(self \"https://ads.example\"), run-ad-auction=(self)"]
-        );
-    }
 }

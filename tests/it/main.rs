@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`consent`] | do advertising cookies pass with consent only, and everything else byte for byte? |
 //! | [`consent_matrix`] | every source of consent, every decision, every category, both directions and protocols |
+//! | [`ad_interfaces`] | what passes of browsers' advertising interfaces and client hints? |
 //! | [`banners`] | real banners in a real browser: what the visitor chose is what the site gets |
 //! | [`receipts`] | proofs of consent: durable, chained, downloadable; `cookies report` |
 //! | [`consent_page`] | the page in a real browser: keyboard, zoom, dark, narrow, axe |
@@ -51,6 +52,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod access_log;
+mod ad_interfaces;
 mod admin;
 mod agents;
 mod banners;

@@ -231,6 +231,20 @@ fn a_refusal_is_the_one_that_the_gateway_answers() {
 }
 
 #[test]
+fn a_page_before_that_loses_its_click_ids_says_why() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin]).key("ingress.click_ids", "\"strip\"").start();
+    let config = gateway.folder().join("kelisim.toml");
+    let head = format!("GET / HTTP/1.1\nHost: {HOST}\nReferer: https://{HOST}/?gclid=1&a=2\n");
+    let told = report(&config, head.as_bytes(), &["--show-values"]);
+    assert!(told.to_string().contains(&format!("referer: https://{HOST}/?a=2")), "{told}");
+    let removed = told["removed"].as_array().expect("a list");
+    let referer =
+        removed.iter().find(|field| field["line"].to_string().contains("gclid")).expect("the field");
+    assert_eq!(referer["why"], "click ids or campaign parameters are kept from the site");
+}
+
+#[test]
 fn a_visitors_real_cookies_are_recognised_and_a_choice_counts() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);

@@ -16,6 +16,8 @@ use super::read::{Failure, Output, Request, ended, request, tell_gaps};
 use crate::clock::Timestamp;
 use crate::cookies::Category;
 use crate::cookies::catalogue::Catalogue;
+use crate::cookies::response::is_reserved;
+use crate::record::decisions::Note;
 use crate::record::{Column, Projection, Value};
 use crate::store::query::{Scan, Seen};
 
@@ -46,6 +48,10 @@ struct Counts {
     stripped: u64,
     /// Answers that were not allowed to set it.
     blocked: u64,
+    /// Of those sent, kept from nobody in a dry run.
+    would_strip: u64,
+    /// Answers that were allowed to set it in a dry run.
+    would_block: u64,
     hosts: BTreeSet<String>,
 }
 
@@ -96,22 +102,27 @@ fn tally(scan: Scan, columns: &[&'static Column]) -> std::io::Result<(Tally, See
 }
 
 impl Tally {
-    fn add(&mut self, [host, sent, stripped, blocked]: &[Option<Value<'_>>; COLUMNS.len()]) {
+    fn add(&mut self, [host, sent, stripped, blocked, done]: &[Option<Value<'_>>; COLUMNS.len()]) {
         self.records += 1;
         let host = match host {
             Some(Value::Text(host)) => String::from_utf8_lossy(host).into_owned(),
             _ => String::new(),
         };
+        let dry_run = Note::DryRun.label().as_bytes();
+        let is_dry_run = matches!(done, Some(Value::List(words)) if words.iter().any(|word| word == dry_run));
         for (list, which) in [(sent, 0), (stripped, 1), (blocked, 2)] {
             let Some(Value::List(names)) = list else { continue };
             // A request may carry several copies of one name.
             let names: BTreeSet<&[u8]> = names.iter().filter(|name| !name.is_empty()).collect();
             for name in names {
                 let Some(counts) = self.of(name) else { continue };
-                match which {
-                    0 => counts.sent += 1,
-                    1 => counts.stripped += 1,
-                    _ => counts.blocked += 1,
+                // Names of ours are kept out in a dry run as well.
+                match (which, is_dry_run && !is_reserved(name)) {
+                    (0, _) => counts.sent += 1,
+                    (1, false) => counts.stripped += 1,
+                    (1, true) => counts.would_strip += 1,
+                    (_, false) => counts.blocked += 1,
+                    (_, true) => counts.would_block += 1,
                 }
                 if counts.hosts.len() < HOSTS && !host.is_empty() && !counts.hosts.contains(&host) {
                     counts.hosts.insert(host.clone());
@@ -136,6 +147,8 @@ impl Tally {
             counts.sent += more.sent;
             counts.stripped += more.stripped;
             counts.blocked += more.blocked;
+            counts.would_strip += more.would_strip;
+            counts.would_block += more.would_block;
             counts.hosts.extend(more.hosts);
             while counts.hosts.len() > HOSTS {
                 counts.hosts.pop_last();
@@ -149,19 +162,27 @@ impl Tally {
         let wanted = |name: &[u8]| !unknown || catalogue.classify(name).category == Category::Unknown;
         let mut all: Vec<_> =
             self.names.iter().map(|(n, c)| (n.as_slice(), c)).filter(|(n, _)| wanted(n)).collect();
-        all.sort_by_key(|(name, counts)| (std::cmp::Reverse(counts.sent + counts.blocked), *name));
+        all.sort_by_key(|(name, counts)| {
+            (std::cmp::Reverse(counts.sent + counts.blocked + counts.would_block), *name)
+        });
         all
     }
 }
 
 fn as_table(tally: &Tally, catalogue: &Catalogue, unknown: bool) -> String {
-    let mut out = String::from("    sent  stripped   blocked  category     name, rule, hosts\n");
+    let dry_run = tally.names.values().any(|counts| counts.would_strip + counts.would_block > 0);
+    let would = if dry_run { "  would be stripped  would be blocked" } else { "" };
+    let mut out = format!("    sent  stripped   blocked{would}  category     name, rule, hosts\n");
     let mut suggestions = BTreeSet::new();
     for (name, counts) in tally.ordered(catalogue, unknown) {
         let explained = catalogue.explain(name);
-        let Counts { sent, stripped, blocked, hosts } = counts;
+        let Counts { sent, stripped, blocked, would_strip, would_block, hosts } = counts;
         let category = explained.class.category;
-        let _ = write!(out, "{sent:>8} {stripped:>9} {blocked:>9}  {:<12} ", category.label());
+        let _ = write!(out, "{sent:>8} {stripped:>9} {blocked:>9}");
+        if dry_run {
+            let _ = write!(out, "  {would_strip:>17}  {would_block:>16}");
+        }
+        let _ = write!(out, "  {:<12} ", category.label());
         push_text(&mut out, name);
         if let Some(rule) = explained.rule {
             let _ = write!(out, "  {} ({}, {})", rule.pattern, rule.owner, rule.tier.label());
@@ -206,6 +227,8 @@ fn as_json(tally: &Tally, catalogue: &Catalogue, unknown: bool) -> String {
                 "sent": counts.sent,
                 "stripped": counts.stripped,
                 "blocked": counts.blocked,
+                "would_be_stripped": counts.would_strip,
+                "would_be_blocked": counts.would_block,
                 "hosts": counts.hosts,
                 "suggestion": is_unknown.then(|| suggestion(name)).flatten(),
             })
@@ -229,7 +252,8 @@ fn suggestion(name: &[u8]) -> Option<String> {
     Catalogue::with_operator(&format!("rules = [{line}]")).is_ok().then_some(line)
 }
 
-const COLUMNS: [&str; 4] = ["url.domain", "cookie.names", "cookies.stripped", "set_cookie.blocked"];
+const COLUMNS: [&str; 5] =
+    ["url.domain", "cookie.names", "cookies.stripped", "set_cookie.blocked", "decision.log"];
 /// Most names that are told apart.
 const NAMES: usize = 10_000;
 /// Most hosts that are told for one name.
@@ -238,8 +262,9 @@ const HOSTS: usize = 8;
 const ID_CHARS: usize = 6;
 /// Characters that must be left before it.
 const STEM_CHARS: usize = 4;
-const HELP: &str = "The categories are those of the rules as they are now. A rule file is checked with\n\
-                    `kelisim check` and tried with `kelisim cookies explain NAME --rules FILE`.";
+const HELP: &str = "The categories are those of the rules as they are now. What passed in a dry run is told apart: it\n\
+                    would be stripped or blocked. A rule file is checked with `kelisim check` and tried with\n\
+                    `kelisim cookies explain NAME --rules FILE`.";
 
 #[cfg(test)]
 mod tests {

@@ -90,6 +90,9 @@ impl Came {
                 "every cookie is kept from the site"
             };
         }
+        if name == header::REFERER {
+            return "click ids or campaign parameters are kept from the site";
+        }
         let alone = HeaderMap::from_iter([(name.clone(), value.clone())]);
         let mut counted = None;
         // A refusal by the scan would have refused the request.

@@ -22,18 +22,20 @@ pub(super) fn read(jar: &Jar<'_>, categories: &[String]) -> Option<Reading> {
 fn judge(text: &str, categories: &[String]) -> Option<Reading> {
     let mut fields = text.split('@');
     let (status, _version, listed) = (fields.next()?, fields.next()?, fields.next()?);
-    let times = fields.nth(1).unwrap_or_default();
-    let at = match times.split(',').next() {
-        None | Some("") => None,
-        Some(time) => Some(moment(time)?),
-    };
+    // Which field has the times differs between versions; the oldest is when the choice was made, others when it ends.
+    let at = fields
+        .flat_map(|field| field.split(','))
+        .filter(|item| item.len() >= MILLIS)
+        .filter_map(moment)
+        .min();
     if listed.split(',').count() > MAX_ITEMS {
         return None;
     }
     let has = |category: &String| listed.split(',').any(|id| id == "ALL" || id == category);
     let verdict = match status {
         "0" if categories.is_empty() => Verdict::Unknown,
-        "0" if categories.iter().all(has) => Verdict::Granted,
+        // Every genuine one has a time, so without it nobody knows how old it is.
+        "0" if categories.iter().all(has) => at.map_or(Verdict::Unknown, |_| Verdict::Granted),
         "0" | "1" => Verdict::Denied,
         _ => return None,
     };
@@ -41,3 +43,5 @@ fn judge(text: &str, categories: &[String]) -> Option<Reading> {
 }
 
 const COOKIE: &str = "TC_PRIVACY";
+/// Characters that a time in milliseconds has at least; what is shorter is an id or a number of something.
+const MILLIS: usize = 12;

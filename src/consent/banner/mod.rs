@@ -235,6 +235,7 @@ fn signal(source: Source, reading: Reading) -> Signal {
         at: reading.at,
         policy_version: None,
         source,
+        by_tcf: reading.by_tcf,
     }
 }
 

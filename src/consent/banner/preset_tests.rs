@@ -365,6 +365,9 @@ fn consentmanager_and_didomi() {
     case.says(&[("euconsent-v2", TCF_GRANT)], Granted);
     case.says(&[("euconsent-v2", TCF_DENIAL), ("didomi_token", &enabled)], Denied);
     case.grants(&[("didomi_token", &enabled)], Some(1_769_904_000));
+    // Only what a TC string says has its term.
+    let by_tcf = |cookies| case.read(cookies).expect("a reading").by_tcf;
+    assert!(by_tcf(&[("euconsent-v2", TCF_GRANT)]) && !by_tcf(&[("didomi_token", &enabled)]));
     case.says(&[("didomi_token", enabled.trim_end_matches('='))], Granted);
     case.says(&[("didomi_token", &token(r#"{"purposes":{"disabled":["advertising-x"]}}"#))], Denied);
     case.says(&[("didomi_token", &token(r#"{"created":"2026-01-01T00:00:00Z","version":2}"#))], Unknown);
@@ -387,7 +390,14 @@ fn commanders_act() {
     case.says(&[(name, "0@007@1,3@@1714758430157,1")], Denied);
     case.says(&[(name, "1@009@ALL@@1714758430157,1")], Denied);
     case.says(&[(name, "1@009@2@@1714758430157")], Denied);
-    case.says(&[(name, "0@007@2@@soon")], Unknown);
+    // The times stand in another field; a refusal needs none.
+    case.grants(&[(name, "0@007@1,2,3@1714758430157,1717350430157@")], Some(1_714_758_430));
+    case.grants(&[(name, "0@007@2@5@a@x,1717350430157@1714758430157")], Some(1_714_758_430));
+    case.says(&[(name, "1@009@ALL@@")], Denied);
+    case.says(&[(name, "0@007@1,3")], Denied);
+    for timeless in ["0@007@2@@soon", "0@007@2@@", "0@007@2", "0@007@ALL@1,2,3@4"] {
+        case.says(&[(name, timeless)], Unknown);
+    }
     for unknown in ["", "0", "0@007", "2@007@ALL@@1714758430157", "true@1@2"] {
         case.says(&[(name, unknown)], Unknown);
     }

@@ -12,18 +12,26 @@ pub struct Reading {
     pub verdict: Verdict,
     /// When; `None`: as fresh as the cookie.
     pub at: Option<Timestamp>,
+    /// Whether a TC string says it.
+    pub by_tcf: bool,
 }
 
 impl Reading {
     /// No choice, a default, or nothing that can be read.
-    pub const UNKNOWN: Self = Self { verdict: Verdict::Unknown, at: None };
+    pub const UNKNOWN: Self = Self::new(Verdict::Unknown, None);
     /// A refusal; it has no age.
-    pub const DENIED: Self = Self { verdict: Verdict::Denied, at: None };
+    pub const DENIED: Self = Self::new(Verdict::Denied, None);
 
     /// A statement of that time.
     #[must_use]
     pub const fn new(verdict: Verdict, at: Option<Timestamp>) -> Self {
-        Self { verdict, at }
+        Self { verdict, at, by_tcf: false }
+    }
+
+    /// A statement of that time in a TC string.
+    #[must_use]
+    pub const fn of_tcf(verdict: Verdict, at: Timestamp) -> Self {
+        Self { verdict, at: Some(at), by_tcf: true }
     }
 }
 
@@ -32,7 +40,7 @@ pub(super) fn fold(mut readings: impl Iterator<Item = Reading>) -> Option<Readin
     let first = readings.next()?;
     Some(readings.fold(first, |all, next| {
         if all.verdict == next.verdict {
-            Reading::new(all.verdict, all.at.into_iter().chain(next.at).min())
+            Reading { at: all.at.into_iter().chain(next.at).min(), by_tcf: all.by_tcf && next.by_tcf, ..all }
         } else {
             Reading::DENIED
         }

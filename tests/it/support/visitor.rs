@@ -89,6 +89,11 @@ impl Visitor {
         }
     }
 
+    /// Takes a cookie out of the jar.
+    pub fn forget(&mut self, name: &str) {
+        self.jar.retain(|(n, _)| n != name);
+    }
+
     /// The value of a cookie in the jar.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.jar.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
