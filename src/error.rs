@@ -72,7 +72,7 @@ reasons! {
     Expectation = "expectation", Client;
     /// A transfer coding other than `chunked`.
     TransferCoding = "transfer_coding", Client;
-    /// A version of HTTP that cannot be served on this connection.
+    /// A major version of HTTP that cannot be served on this connection.
     UnsupportedVersion = "unsupported_version", Client;
     /// The head took longer than `timeouts.request_head`.
     HeadTimeout = "head_timeout", Client;

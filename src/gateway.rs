@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -21,7 +21,7 @@ use crate::cookies::request::Output;
 use crate::error::{Reason, Refusal};
 use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
-use crate::ingress::{self, Normalised, headers, outgoing, target};
+use crate::ingress::{self, Normalised, headers, max_forwards, outgoing, target};
 use crate::listen::connection::{Connection, OpenRequest};
 use crate::record::decisions::Note;
 use crate::respond::{self, Body, own};
@@ -57,7 +57,7 @@ async fn answer_to(
     mut body: Incoming,
 ) -> Response<Body> {
     if target::is_asterisk(&parts.uri) {
-        return match ingress::host::take(parts) {
+        return match ingress::find(parts, open.connection(), &state) {
             Ok(_) => respond::to_asterisk(worker, parts),
             Err(reason) => respond::unrecorded(worker, open.connection(), parts, reason),
         };
@@ -72,6 +72,7 @@ async fn answer_to(
     // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
     match steps(&mut exchange, parts, look.found, &mut body).await {
         Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
+        Ok(Step::LastHop) => Box::pin(respond::ours(exchange, own::last_hop())).await,
         Ok(Step::Forward(to_site)) => forward(exchange, parts, body, to_site).await,
         Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
     }
@@ -81,6 +82,8 @@ async fn answer_to(
 pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
+    /// The request has no hop left, so we answer for the site.
+    LastHop,
     /// The site is asked.
     Forward(ToSite),
 }
@@ -129,6 +132,10 @@ pub(crate) async fn steps(
         Action::Deny => return Err(Reason::Denied.into()),
         Action::Throttle => return Err(Reason::Throttled.into()),
         Action::Observe | Action::Tag => {}
+    }
+
+    if parts.method == Method::OPTIONS && !max_forwards::spend(&mut parts.headers) {
+        return Ok(Step::LastHop);
     }
 
     // The head as the site gets it; after this nothing of the request changes.

@@ -13,7 +13,7 @@
 //! | `pool`, `queue`, `share`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
 //! | `connect`, `resolve`, [`tls`] | how a connection is made |
 //! | `shared` | what threads share of a site |
-//! | `framing`, `trailers` | one framing in each direction |
+//! | `framing`, `trailers`, `phrase` | one framing in each direction, and what else of a head is this hop's |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
 //! | `rehearsal` | the head alone, for a dry run |
@@ -29,6 +29,7 @@ mod framing;
 pub mod fuzz;
 mod health;
 mod http2;
+mod phrase;
 mod pool;
 pub mod probe;
 mod queue;

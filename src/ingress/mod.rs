@@ -13,6 +13,7 @@ pub mod expect;
 pub mod framing;
 pub mod headers;
 pub mod host;
+pub mod max_forwards;
 pub mod names;
 pub mod outgoing;
 pub mod rate;
@@ -95,14 +96,7 @@ pub fn admit(
     ids: &request_id::Ids,
     dropped: &mut impl FnMut(DropReason),
 ) -> Result<(Admitted, Look), Reason> {
-    let parts_are_connect = parts.method == Method::CONNECT;
-    // There is no resource behind `CONNECT`, so no host of ours is asked for either.
-    let refused = |reason| if parts_are_connect { Reason::MethodNotAllowed } else { reason };
-    let host = host::take(parts).map_err(refused)?;
-    let served = snapshot.host(host.name()).ok_or(Reason::UnknownHost).map_err(refused)?;
-    if connection.tls.as_ref().is_some_and(|tls| !tls.certificate.covered.contains(host.name())) {
-        return Err(Reason::UnknownHost);
-    }
+    let (host, served) = find(parts, connection, snapshot)?;
     let site = &snapshot.config.sites[served.site];
     let headers = &parts.headers;
     let peer = connection.peer.ip().to_canonical();
@@ -131,6 +125,26 @@ pub fn admit(
         id: ids.of_request(if trusted && ours { headers.get(request_id::NAME) } else { None }),
     };
     Ok((admitted, Look { kept, found }))
+}
+
+/// The one host of a request, and where it leads. Leaves exactly one `Host` in the head.
+///
+/// # Errors
+/// [`Reason::BadHost`] and [`Reason::UnknownHost`], as [`admit`].
+pub fn find(
+    parts: &mut Parts,
+    connection: &Connection,
+    snapshot: &Snapshot,
+) -> Result<(host::Host, Served), Reason> {
+    let parts_are_connect = parts.method == Method::CONNECT;
+    // There is no resource behind `CONNECT`, so no host of ours is asked for either.
+    let refused = |reason| if parts_are_connect { Reason::MethodNotAllowed } else { reason };
+    let host = host::take(parts).map_err(refused)?;
+    let served = snapshot.host(host.name()).ok_or(Reason::UnknownHost).map_err(refused)?;
+    if connection.tls.as_ref().is_some_and(|tls| !tls.certificate.covered.contains(host.name())) {
+        return Err(Reason::UnknownHost);
+    }
+    Ok((host, served))
 }
 
 /// Makes the rest of the head unambiguous.

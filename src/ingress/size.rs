@@ -3,7 +3,7 @@
 //! A head is measured as it would stand on the wire of HTTP/1.1, with the crumbs of `Cookie` (RFC 9113 §8.2.3) joined:
 //! the parser of HTTP/2 counts each crumb as a field and 32 bytes more for each, and so would refuse cookies that it
 //! takes over HTTP/1. Its own limit stands above this one ([`parser_bytes`]). Heads over HTTP/1 are limited where they
-//! are read. Bound: one look at each field.
+//! are read. The same look refuses values that HTTP/1.1 could not carry. Bound: one look at each field.
 
 use http::request::Parts;
 use http::{Version, header};
@@ -11,17 +11,18 @@ use http::{Version, header};
 use crate::config::Limits;
 use crate::error::Reason;
 
-/// Checks the size of a head that came over HTTP/2.
+/// Checks the size of a head that came over HTTP/2, and that no value begins or ends with a blank: HTTP/1.1 would read it
+/// without (RFC 9113 §8.2.1).
 ///
 /// # Errors
-/// [`Reason::HeadTooLarge`].
+/// [`Reason::HeadTooLarge`] and [`Reason::Malformed`].
 pub fn check(parts: &Parts, limits: &Limits) -> Result<(), Reason> {
     if parts.version != Version::HTTP_2 {
         return Ok(());
     }
     let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     let mut bytes = parts.method.as_str().len() + target + REQUEST_LINE;
-    let (mut fields, mut cookies) = (0, 0);
+    let (mut fields, mut cookies, mut blanks) = (0, 0, false);
     for (name, value) in &parts.headers {
         let crumb = name == header::COOKIE;
         if crumb && cookies > 0 {
@@ -31,8 +32,16 @@ pub fn check(parts: &Parts, limits: &Limits) -> Result<(), Reason> {
             bytes += name.as_str().len() + ": \r\n".len() + value.len();
         }
         cookies += usize::from(crumb);
+        blanks |= is_blank(value.as_bytes().first()) | is_blank(value.as_bytes().last());
+    }
+    if blanks {
+        return Err(Reason::Malformed);
     }
     if bytes > limits.head_bytes || fields > limits.head_fields { Err(Reason::HeadTooLarge) } else { Ok(()) }
+}
+
+fn is_blank(byte: Option<&u8>) -> bool {
+    matches!(byte, Some(b' ' | b'\t'))
 }
 
 /// Bytes of a header list at which the parser of HTTP/2 itself answers 431: room for a head of the allowed size in
@@ -82,6 +91,20 @@ mod tests {
             Ok(()),
             "limited elsewhere"
         );
+    }
+
+    #[test]
+    fn a_value_has_no_blank_at_its_ends() {
+        for (value, sound) in
+            [(" a", false), ("a ", false), ("\ta", false), ("a\t", false), ("a \tb", true), ("", true)]
+        {
+            let wanted = if sound { Ok(()) } else { Err(Reason::Malformed) };
+            assert_eq!(
+                check(&head(&[("x-test", value)], Version::HTTP_2), &limits(64 << 10, 16)),
+                wanted,
+                "{value:?}"
+            );
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(super) fn sentence(reason: Reason, language: Language) -> (&'static str, &'s
         Reason::BodyTooLarge => TOO_LARGE,
         Reason::UriTooLong | Reason::HeadTooLarge => HEAD_TOO_LARGE,
         Reason::BodyTimeout => STOPPED,
+        Reason::HeadTimeout => LATE,
+        Reason::MethodNotAllowed => METHOD,
+        Reason::UnsupportedVersion => VERSION,
         Reason::QueueFull | Reason::ClientShare | Reason::Draining | Reason::RecordFailed => BUSY,
         _ => match reason.fault() {
             Fault::Client => BAD_REQUEST,
@@ -104,6 +107,39 @@ const STOPPED: Texts = [
     ("Отправка прервалась", "Данные не пришли вовремя. Проверьте соединение и попробуйте ещё раз."),
     ("The upload stopped", "The data did not arrive in time. Check your connection and try again."),
 ];
+const LATE: Texts = [
+    ("Сұрау уақытында келмеді", "Байланысты тексеріп, қайталап көріңіз."),
+    ("Запрос не пришёл вовремя", "Проверьте соединение и попробуйте ещё раз."),
+    ("The request did not arrive in time", "Check your connection and try again."),
+];
+const METHOD: Texts = [
+    (
+        "Бұл әдіске қолдау жоқ",
+        "Мұндай әдіспен жіберілген сұрауға жауап берілмейді. Мекенжайды браузерде ашыңыз.",
+    ),
+    (
+        "Этот метод не поддерживается",
+        "На запросы с таким методом здесь не отвечают. Откройте адрес в браузере.",
+    ),
+    (
+        "This method is not served",
+        "Requests with this method are not answered here. Open the address in a browser.",
+    ),
+];
+const VERSION: Texts = [
+    (
+        "HTTP-дің бұл нұсқасына қолдау жоқ",
+        "Сұрауды жіберген бағдарлама мұнда танылмайтын нұсқаны қолданады. Оны жаңартыңыз немесе басқасын пайдаланыңыз.",
+    ),
+    (
+        "Эта версия HTTP не поддерживается",
+        "Программа, которая отправила запрос, использует версию, которой здесь не понимают. Обновите её или возьмите другую.",
+    ),
+    (
+        "This version of HTTP is not served",
+        "The program that sent the request speaks a version that is not understood here. Update it or use another.",
+    ),
+];
 const BUSY: Texts = [
     ("Сайт қазір бос емес", "Бірнеше секундтан кейін қайталап көріңіз."),
     ("Сайт сейчас перегружен", "Попробуйте ещё раз через несколько секунд."),
@@ -128,3 +164,17 @@ const OURS: Texts = [
     ("Внутренняя ошибка", "Ошибка на нашей стороне. Сообщите службе поддержки номер, указанный ниже."),
     ("An internal error", "The fault is ours. Please give the number below to support."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_can_reload_does_not_say_so() {
+        for reason in [Reason::HeadTimeout, Reason::MethodNotAllowed, Reason::UnsupportedVersion] {
+            for language in [Language::Kk, Language::Ru, Language::En] {
+                assert_ne!(sentence(reason, language), sentence(Reason::Malformed, language), "{reason:?}");
+            }
+        }
+    }
+}

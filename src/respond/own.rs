@@ -39,6 +39,14 @@ pub enum Own<'a> {
     Below(&'a str),
 }
 
+/// The answer to an `OPTIONS` that may not be forwarded (RFC 9110 §7.6.2): about the way here there is nothing to tell.
+#[must_use]
+pub fn last_hop() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Answers a request to one of our own addresses.
 ///
 /// # Errors

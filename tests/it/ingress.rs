@@ -332,8 +332,40 @@ fn an_asterisk_is_only_for_options() {
     assert_eq!(status(&gateway, "GET * HTTP/1.1\r\nHost: kz.example\r\n\r\n"), 400);
     assert_eq!(status(&gateway, "OPTIONS * HTTP/1.1\r\n\r\n"), 400, "without a host");
     assert_eq!(status(&gateway, "OPTIONS * HTTP/1.1\r\nHost: a@b\r\n\r\n"), 400);
+    assert_eq!(status(&gateway, "OPTIONS * HTTP/1.1\r\nHost: other.example\r\n\r\n"), 421);
     assert_eq!(frames(&gateway).fields(&pseudo("OPTIONS", "*"), true).ended(), Ended::Answered(204));
     assert_ne!(frames(&gateway).fields(&pseudo("GET", "*"), true).ended(), Ended::Answered(200));
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn an_options_without_a_hop_left_ends_here() {
+    let origin = Origin::pages();
+    origin.tolerate("max-forwards");
+    let gateway = Gateway::of(&origin);
+    for protocol in Protocol::ALL {
+        let mut visitor = Visitor::new(&gateway, protocol);
+        let mut asked =
+            |method, hops| visitor.fetch(ask(method, "/hops").header("max-forwards", hops)).status;
+        let before = origin.count();
+        assert_eq!(asked("OPTIONS", "0"), 204, "{protocol:?}");
+        assert_eq!(origin.count(), before, "{protocol:?}");
+        assert_eq!(asked("OPTIONS", "1"), 200, "{protocol:?}");
+        assert_eq!(origin.last().headers.one("max-forwards"), Some("0"), "{protocol:?}");
+        assert_eq!(asked("GET", "0"), 200, "{protocol:?}");
+        assert_eq!(origin.last().headers.one("max-forwards"), Some("0"), "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_value_with_blanks_at_its_ends_is_none_on_http2() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    for value in [" a", "a ", "\ta", "a\t"] {
+        let mut head = pseudo("GET", "/");
+        head.push(("x-test-blank", value));
+        assert_eq!(frames(&gateway).fields(&head, true).ended(), Ended::Answered(400), "{value:?}");
+    }
     assert_eq!(origin.count(), 0);
 }
 

@@ -298,7 +298,7 @@ fn the_request_line_is_exact() {
         ("GET /head http/1.1", 400),
         ("GET /head HTTP/1", 400),
         ("GET /head HTTP/11", 400),
-        ("GET /head HTTP/1.2", 505),
+        ("GET /head HTTP/1.2", 400),
         ("GET /head HTTP/0.9", 505),
         ("GET /head HTTP/2.0", 505),
         ("GET /head HTTP/3.0", 505),

@@ -55,20 +55,17 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     let (mut parts, body) = request.into_parts();
     let came = Came::of(&parts);
     if target::is_asterisk(&parts.uri) {
-        return asterisk(stage, &came, &parts);
+        return match ingress::find(&mut parts, &stage.connection, &state) {
+            Ok(_) => asterisk(stage, &came, &parts),
+            Err(reason) => unknown(stage, &came, &parts, reason),
+        };
     }
     let mut malformed = false;
     let mut dropped = |reason| malformed |= reason == DropReason::MalformedChain;
     let (admitted, look) =
         match ingress::admit(&mut parts, &stage.connection, &state, &worker.ids, &mut dropped) {
             Ok(admitted) => admitted,
-            Err(reason) => {
-                let response = respond::unrecorded(worker, &stage.connection, &parts, reason);
-                let mut report = refused(stage, "admit", reason, Some(&response));
-                report.request = Some(came.line());
-                report.notes.push("No record is written about a request that belongs to no site.".to_owned());
-                return report;
-            }
+            Err(reason) => return unknown(stage, &came, &parts, reason),
         };
     let mut exchange = Exchange::begin(worker, open, state, &parts, (admitted, look.kept));
     exchange.arrived = stage.now;
@@ -107,6 +104,10 @@ async fn on_site(
     let is_own = own::path(parts.uri.path(), prefix).is_some();
     match gateway::steps(&mut exchange, parts, found, &mut body).await {
         Ok(Step::Forward(to_site)) => forwarded(stage, exchange, parts, (body, to_site), came).await,
+        Ok(Step::LastHop) => {
+            let why = "it may not be forwarded once more (Max-Forwards)";
+            answered(stage, exchange, "forward", why, own::last_hop(), came).await
+        }
         Ok(Step::Own(response)) if is_own => answered(stage, exchange, "own", OWN, *response, came).await,
         Ok(Step::Own(response)) => {
             let why = "the path needs acceptance of the policy in force, and the visitor has not accepted it";
@@ -209,6 +210,15 @@ async fn refuse(
     report.record = columns(stage, &exchange, &emit::encoded(&exchange));
     let response = respond::refuse(exchange, refusal).await;
     report.answer = Some(head_of(&response, stage.mask));
+    report
+}
+
+/// It belongs to no site.
+fn unknown(stage: &Stage, came: &Came, parts: &Parts, reason: Reason) -> Report {
+    let response = respond::unrecorded(&stage.worker, &stage.connection, parts, reason);
+    let mut report = refused(stage, "admit", reason, Some(&response));
+    report.request = Some(came.line());
+    report.notes.push("No record is written about a request that belongs to no site.".to_owned());
     report
 }
 

@@ -17,6 +17,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::super::body::RequestBody;
+use super::super::phrase;
 use super::super::wire::{Failure, State, Switched, Transport, Wire};
 use super::connection::Connection;
 use crate::error::{Reason, Refusal};
@@ -144,7 +145,11 @@ impl Wire<Transport> for Http2 {
             self.left = length.and_then(|length| length.to_str().ok()?.parse().ok());
             self.answer = Some(body);
         }
-        Ok(Response::from_parts(parts, ()))
+        let mut answer = Response::from_parts(parts, ());
+        // HTTP/2 has no words.
+        let phrase = phrase::of(answer.status(), "");
+        phrase::put(&mut answer, phrase);
+        Ok(answer)
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::{HEAD_BYTES, HEAD_FIELDS};
 use crate::error::Reason;
+use crate::forward::phrase;
 
 /// What the first bytes of an answer are.
 #[derive(Debug)]
@@ -68,6 +69,7 @@ pub(super) fn parse(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap)
         input.advance(length);
         return Ok(Parsed::Interim);
     }
+    let phrase = phrase::of(status, parsed.reason.unwrap_or_default());
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let mut facts = Facts::default();
     let mut spans = SmallVec::<[Span; 24]>::new();
@@ -81,6 +83,7 @@ pub(super) fn parse(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap)
     *response.headers_mut() = fields(input, length, &spans, spare)?;
     *response.status_mut() = status;
     *response.version_mut() = version;
+    phrase::put(&mut response, phrase);
     let keeps = version == Version::HTTP_11
         && !facts.close
         && follows != Follows::UntilClose
@@ -349,6 +352,21 @@ mod tests {
             let parsed = parse(&mut BytesMut::from(head), false, &mut spare);
             assert!(!matches!(parsed, Ok(Parsed::Answer(_))), "{head}");
             assert_eq!(spare[header::HOST], "a", "{head}");
+        }
+    }
+
+    #[test]
+    fn a_status_without_usual_words_keeps_those_of_the_site() {
+        use hyper::ext::ReasonPhrase;
+        for (line, kept) in [
+            ("299 Of The House", Some("Of The House")),
+            ("299 ", Some("")),
+            ("299", Some("")),
+            ("200 Of The House", None),
+        ] {
+            let head = answer(&format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"), false).unwrap();
+            let phrase = head.response.extensions().get::<ReasonPhrase>();
+            assert_eq!(phrase.map(ReasonPhrase::as_bytes), kept.map(str::as_bytes), "{line}");
         }
     }
 

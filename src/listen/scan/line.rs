@@ -29,6 +29,8 @@ pub(super) fn read(line: &[u8], uri_bytes: usize) -> Result<Line, Reason> {
     let http_11 = match version {
         b" HTTP/1.1" => true,
         b" HTTP/1.0" => false,
+        // A later HTTP/1 should be read as 1.1 (RFC 9110 §2.5), which hyper does not; 505 is about major versions.
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', _] => return Err(Reason::Malformed),
         [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {

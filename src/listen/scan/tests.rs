@@ -78,6 +78,7 @@ fn each_mistake_has_its_reason() {
         ("GET / HTTP/1.1\r\nTransfer-Encoding: br\r\n\r\n", Reason::TransferCoding),
         ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Reason::AmbiguousFraming),
         ("GET / HTTP/2.0\r\n\r\n", Reason::UnsupportedVersion),
+        ("GET / HTTP/1.2\r\n\r\n", Reason::Malformed),
         ("GET /\r\n", Reason::Malformed),
         ("GET /#a HTTP/1.1\r\n\r\n", Reason::BadTarget),
         ("CONNECT a:1 HTTP/1.1\r\n\r\n", Reason::MethodNotAllowed),
