@@ -13,6 +13,7 @@ use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
+use crate::cli::logs::tell_damage;
 use crate::clock;
 use crate::record::{COLUMNS, Class, Column, Row};
 use crate::store::query::Grant;
@@ -52,7 +53,7 @@ fn write(
     let mut failed = None;
     let mut line = String::new();
     let mut traces = Traces::default();
-    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    let damaged = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         if failed.is_some() {
             return;
         }
@@ -65,6 +66,7 @@ fn write(
         failed = out.write_all(line.as_bytes()).err();
         *given += u64::from(failed.is_none());
     })?;
+    tell_damage(&damaged);
     if let Some(cause) = failed {
         return Err(Failure::Output(cause));
     }

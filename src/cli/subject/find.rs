@@ -11,6 +11,7 @@ use super::Failure;
 use super::args::{FindArgs, Format};
 use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
+use crate::cli::logs::tell_damage;
 use crate::record::Class;
 use crate::seal::Day;
 use crate::store::query::Grant;
@@ -37,10 +38,11 @@ pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure>
 /// The person's records by day and class, and their receipts.
 pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<(Days, Vec<Theirs>), Failure> {
     let (mut days, mut traces) = (Days::new(), Traces::default());
-    subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    let damaged = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         days.entry(Day::of(row.ts).to_string()).or_default().add(row);
         traces.note(row);
     })?;
+    tell_damage(&damaged);
     Ok((days, traces.receipts(subject, grant)?))
 }
 
