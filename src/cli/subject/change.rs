@@ -19,7 +19,7 @@ use crate::store::subjects::{self, Erased, How};
 
 /// `subject block`.
 pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
+    let subject = Subject::to_change(&args.who)?;
     let grant = subject.grant("subject block", &args.who.reason)?;
     let done = subjects::block(&subject.folder, &subject.keys, &subject.person, clock::now, &|_| Ok(()));
     let records = done.as_ref().map_or(0, |done| done.records);
@@ -35,7 +35,7 @@ pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Fail
 
 /// `subject unblock`; whether anybody was blocked.
 pub(super) fn unblock(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
+    let subject = Subject::to_change(&args.who)?;
     let grant = subject.grant("subject unblock", &args.who.reason)?;
     let lifted = subjects::unblock(&subject.folder, &subject.keys, &subject.person, clock::now());
     let records = lifted.as_ref().map_or(0, |lifted| lifted.iter().map(|(_, records)| records).sum());
@@ -51,10 +51,10 @@ pub(super) fn unblock(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Fa
 
 /// `subject erase`; whether there is anything.
 pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
     if !args.yes {
-        return rehearse(args, &subject, out);
+        return rehearse(args, &Subject::of(&args.who)?, out);
     }
+    let subject = Subject::to_change(&args.who)?;
     // Before anything is done: afterwards there would be nothing left to certify again.
     let mut file = match &args.certificate {
         Some(path) => {
