@@ -93,6 +93,7 @@ impl Source for SegmentStats {
         out.gauge(table::SEGMENTS_LAG, [], self.lag(clock::now()).as_secs_f64());
         out.counter(table::SEGMENTS_ERRORS, [], self.errors.load(Relaxed));
         out.gauge(table::SEGMENTS_DAMAGED, [], self.damaged.load(Relaxed) as f64);
+        out.gauge(table::SEGMENTS_UNLISTED, [], self.unlisted.load(Relaxed) as f64);
         out.counter(table::SEGMENTS_REMOVED, ["age"], self.removed_age.load(Relaxed));
         out.counter(table::SEGMENTS_REMOVED, ["size"], self.removed_size.load(Relaxed));
         out.counter(table::SEGMENTS_REWRITTEN, [], self.columns_dropped.load(Relaxed));

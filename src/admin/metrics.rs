@@ -154,6 +154,8 @@ families! {
         = "Failed attempts to make or remove segments; each is repeated.";
     SEGMENTS_DAMAGED: Gauge "kelisim_segments_damaged_journal_files" []
         = "Closed journal files that cannot become segments because they are damaged or their keys are missing.";
+    SEGMENTS_UNLISTED: Gauge "kelisim_segments_unlisted" []
+        = "Segments that are in no line of the manifest and whose records are nowhere else; while there are any, none is made.";
     SEGMENTS_REMOVED: Counter "kelisim_segments_removed_total" ["reason"]
         = "Segments removed, because of their age or of the limit.";
 

@@ -88,6 +88,7 @@ impl Source for JournalAndGeo {
         out.gauge(SEGMENTS_LAG, [], 0.0);
         out.counter(SEGMENTS_ERRORS, [], 0);
         out.gauge(SEGMENTS_DAMAGED, [], 0.0);
+        out.gauge(SEGMENTS_UNLISTED, [], 0.0);
         out.counter(SEGMENTS_REMOVED, ["age"], 0);
         out.counter(SEGMENTS_REWRITTEN, [], 0);
         out.counter(RETENTION_RUNS, ["complete"], 1);

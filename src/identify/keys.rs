@@ -38,12 +38,24 @@ pub enum KeyError {
     /// The file is not a list of one or two keys.
     #[error("the visitor key file is malformed; move it away to start with a new key")]
     Malformed,
+    /// There is no file.
+    #[error("the visitor key file is not there")]
+    Missing,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoRandom,
 }
 
 impl VisitorKeys {
+    /// Reads `keys/visitor.key` below the data folder, and makes nothing.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn load(data: &Path) -> Result<Self, KeyError> {
+        let text = read_private(&data.join(FILE))?.ok_or(KeyError::Missing)?;
+        Self::from_text(&text).ok_or(KeyError::Malformed)
+    }
+
     /// Reads `keys/visitor.key` below the data folder, or makes it.
     ///
     /// # Errors

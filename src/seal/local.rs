@@ -4,7 +4,8 @@
 //! Folders are 0700, files 0600; a wider folder is narrowed and the log says so. Everything that makes or destroys a
 //! key holds a lock on the folder, so two processes agree; reading needs none, since a key appears whole, by its name.
 //! A destroyed key is renamed to `.gone`, then wiped: the empty file that stays keeps its name from being given again,
-//! until nothing can need it any more.
+//! until nothing can need it any more. A key that records name and that is not here was lost, or its folder is not
+//! mounted: its name is not given again either, and the log says which it is. A provider for reading makes no key.
 //! Honest limit: whoever owns the folder can open everything, and wiped bytes can linger on flash and copy-on-write
 //! disks. Never shares a folder with a backup of the records. Bound: one file per class, day and generation.
 
@@ -23,6 +24,7 @@ use super::key::{Day, KeyClass, KeyId};
 use super::keyring::Permitted;
 use super::provider::{KeyError, KeyProvider, Lasting, Version};
 use crate::store::disk;
+use crate::store::named::Named;
 
 /// Name of the folder inside the data folder, unless `records.keys_dir` names another.
 pub const FOLDER: &str = "keys";
@@ -31,13 +33,29 @@ pub const FOLDER: &str = "keys";
 #[derive(Clone, Debug)]
 pub struct LocalKeys {
     folder: PathBuf,
+    makes: bool,
+    /// The data folder whose records may name keys that are not here.
+    records: Option<PathBuf>,
 }
 
 impl LocalKeys {
-    /// The keys of a folder, for reading: it is not looked at before a key is asked for.
+    /// The keys of a folder, for reading: it is not looked at before a key is asked for, and none is made.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), makes: false, records: None }
+    }
+
+    /// The keys of a folder, for changing the records of a data folder: a key that is needed is made.
+    #[must_use]
+    pub fn for_changes(folder: &Path, records: &Path) -> Self {
+        Self { folder: folder.to_owned(), makes: true, records: Some(records.to_owned()) }
+    }
+
+    /// The same, for the records of a data folder: no key is given a name that they bear.
+    #[must_use]
+    pub fn of_records(mut self, records: &Path) -> Self {
+        self.records = Some(records.to_owned());
+        self
     }
 
     /// The keys of a folder, for writing: makes it if need be, narrows it to its owner, and finishes what a crash
@@ -46,7 +64,7 @@ impl LocalKeys {
     /// # Errors
     /// When the folder cannot be made, read or narrowed.
     pub fn prepare(folder: &Path) -> Result<Self, KeyError> {
-        let keys = Self::at(folder);
+        let keys = Self { folder: folder.to_owned(), makes: true, records: None };
         disk::private_folder(folder).map_err(|cause| failed(folder, cause))?;
         for class in KeyClass::ALL {
             let folder = keys.class_folder(class);
@@ -97,10 +115,38 @@ impl LocalKeys {
         Ok(self.listed(class, ending)?.into_iter().filter(|key| key.day == day).max())
     }
 
-    /// Makes the generation after all that live or lived. The lock must be held.
+    /// What the records name, if they are known.
+    fn named(&self) -> Result<Named, KeyError> {
+        let named =
+            self.records.as_deref().map(|dir| Named::in_folder(dir).map_err(|cause| failed(dir, cause)));
+        named.transpose().map(Option::unwrap_or_default)
+    }
+
+    /// The keys among those named that are not here and were not destroyed; the log tells.
+    fn missing(&self, named: &Named) -> Result<bool, KeyError> {
+        let (live, gone) = (self.listed_all(LIVE)?, self.listed_all(GONE)?);
+        let here = |key: &KeyId| live.binary_search(key).is_ok() || gone.binary_search(key).is_ok();
+        let missing: Vec<&KeyId> = named.keys.iter().filter(|key| !here(key)).collect();
+        if let Some(key) = missing.last() {
+            tracing::error!(
+                folder = %self.folder.display(),
+                %key,
+                missing = missing.len(),
+                "keys of records are missing: is this the right folder of keys? new records get keys of other names"
+            );
+        }
+        Ok(!missing.is_empty())
+    }
+
+    /// Makes the generation after all that live or lived, or that records name. The lock must be held.
     fn make(&self, class: KeyClass, day: Day) -> Result<KeyId, KeyError> {
-        let newest = self.newest(class, day, LIVE)?.max(self.newest(class, day, GONE)?);
+        let named = self.named()?;
+        let of_day = named.keys.iter().filter(|key| (key.class, key.day) == (class, day)).max().copied();
+        let newest = self.newest(class, day, LIVE)?.max(self.newest(class, day, GONE)?).max(of_day);
+        let missing = self.missing(&named)?;
         let generation = match newest {
+            // The folder that is missing may have one that nothing names yet.
+            None if missing => 1,
             None => 0,
             Some(key) => key.generation.checked_add(1).ok_or(KeyError::Exhausted(class.label(), day))?,
         };
@@ -129,11 +175,34 @@ impl LocalKeys {
     fn make_version(&self, which: Lasting) -> Result<u32, KeyError> {
         let folder = self.lasting_folder();
         disk::private_folder(&folder).map_err(|cause| failed(&folder, cause))?;
-        let number = self.versions(which)?.last().map_or(1, |newest| newest.saturating_add(1));
+        let newest = match self.versions(which)?.last() {
+            Some(newest) => *newest,
+            None => self.lost_version(which)?,
+        };
+        let number = newest.saturating_add(1);
         let path = |ending: &str| folder.join(format!("{}-{number}.{ending}", which.label()));
         let bytes = dek::random()?;
         write_key(&path(UNFINISHED), &path(LIVE), &bytes).map_err(|cause| failed(&folder, cause))?;
         Ok(number)
+    }
+
+    /// The version that was there before and is not: of a key that every record was made with, or that tombstones name;
+    /// 0 when there was none.
+    fn lost_version(&self, which: Lasting) -> Result<u32, KeyError> {
+        let named = self.named()?;
+        let lost = match which {
+            Lasting::Subject => u32::from(named.records),
+            Lasting::Tombstones => named.tombstones.unwrap_or(0),
+        };
+        if lost > 0 {
+            tracing::error!(
+                folder = %self.folder.display(),
+                key = which.label(),
+                version = lost,
+                "a lasting key is missing: is this the right folder of keys? what was made with it is not found without it"
+            );
+        }
+        Ok(lost)
     }
 
     fn version(&self, which: Lasting, number: u32) -> Result<Version, KeyError> {
@@ -164,6 +233,9 @@ impl KeyProvider for LocalKeys {
     fn current(&self, class: KeyClass, day: Day) -> Result<KeyId, KeyError> {
         if let Some(key) = self.newest(class, day, LIVE)? {
             return Ok(key);
+        }
+        if !self.makes {
+            return Err(KeyError::Missing(KeyId { class, day, generation: 0 }));
         }
         let _lock = self.lock()?;
         match self.newest(class, day, LIVE)? {
@@ -238,6 +310,9 @@ impl KeyProvider for LocalKeys {
     fn lasting(&self, which: Lasting) -> Result<Vec<Version>, KeyError> {
         let mut found = self.versions(which)?;
         if found.is_empty() {
+            if !self.makes {
+                return Err(KeyError::NoVersion(which.label(), 1));
+            }
             let _lock = self.lock()?;
             found = self.versions(which)?;
             if found.is_empty() {

@@ -13,8 +13,8 @@ use super::keyring::Permitted;
 
 /// Keeps KEKs and uses them for others.
 pub trait KeyProvider: fmt::Debug + Send + Sync {
-    /// The newest key of that class and day; makes a random one when there is none. Two processes that ask at the same
-    /// time get the same.
+    /// The newest key of that class and day; makes a random one when there is none, unless the provider is for reading.
+    /// Two processes that ask at the same time get the same.
     ///
     /// # Errors
     /// When keys cannot be read or made.
@@ -73,7 +73,8 @@ pub trait KeyProvider: fmt::Debug + Send + Sync {
     /// When it cannot be forgotten.
     fn forget(&self, key: &KeyId) -> Result<bool, KeyError>;
 
-    /// The versions of a lasting key, the newest last; the first one is made when there is none.
+    /// The versions of a lasting key, the newest last; the first one is made when there is none, unless the provider is
+    /// for reading.
     ///
     /// # Errors
     /// When they cannot be read or made.

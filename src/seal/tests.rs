@@ -94,6 +94,15 @@ fn a_destroyed_key_is_gone_and_its_name_with_it() {
 }
 
 #[test]
+fn a_provider_for_reading_makes_no_key() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let reads = LocalKeys::at(&dir.path().join("keys"));
+    assert!(matches!(reads.current(KeyClass::Sec, day()), Err(KeyError::Missing(_))));
+    assert!(matches!(reads.lasting(Lasting::Subject), Err(KeyError::NoVersion("subject", 1))));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
+}
+
+#[test]
 fn what_a_crash_interrupted_is_finished_at_the_next_start() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = LocalKeys::prepare(dir.path()).expect("keys");

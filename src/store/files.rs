@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::frame::{FRAME_HEAD_BYTES, Frame, Mark, Next};
 use super::head::{FILE_HEAD_BYTES, FileHead};
@@ -82,16 +83,52 @@ fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// The head of a file and its length; `None` when the file has not been begun or is damaged there.
-pub(super) fn head(file: &File) -> io::Result<Option<(FileHead, u64)>> {
+/// What stands at the beginning of a file.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// Its head, and where its first frame begins.
+    Head(FileHead, u64),
+    /// Nothing yet: a spare.
+    Unbegun,
+    /// Neither: damage. What is behind it cannot be opened.
+    Damaged,
+}
+
+/// What stands at the beginning of a file. A head that is being written meanwhile is not taken for damage.
+pub(super) fn begin(file: &File) -> io::Result<Begin> {
+    for _ in 0..LOOKS {
+        let begin = look(file)?;
+        if !matches!(begin, Begin::Damaged) {
+            return Ok(begin);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    look(file)
+}
+
+fn look(file: &File) -> io::Result<Begin> {
     let mut bytes = vec![0; 1024];
     let mut len = read_full(file, &mut bytes, 0)?;
     if let Some((head, used)) = FileHead::decode(&bytes[..len]) {
-        return Ok(Some((head, used as u64)));
+        return Ok(Begin::Head(head, used as u64));
     }
     bytes.resize(FILE_HEAD_BYTES, 0);
     len = read_full(file, &mut bytes, 0)?;
-    Ok(FileHead::decode(&bytes[..len]).map(|(head, used)| (head, used as u64)))
+    if let Some((head, used)) = FileHead::decode(&bytes[..len]) {
+        return Ok(Begin::Head(head, used as u64));
+    }
+    // A file with an end has been begun, whatever has become of its beginning.
+    let unbegun = bytes[..len].iter().all(|b| *b == 0) && end(file)?.is_none();
+    Ok(if unbegun { Begin::Unbegun } else { Begin::Damaged })
+}
+
+/// The head of a file and its length; `None` when the file has not been begun or is damaged there, for those to whom
+/// that is the same.
+pub(super) fn head(file: &File) -> io::Result<Option<(FileHead, u64)>> {
+    Ok(match look(file)? {
+        Begin::Head(head, len) => Some((head, len)),
+        Begin::Unbegun | Begin::Damaged => None,
+    })
 }
 
 /// The mark at the end of a file; `None` when the file is not closed.
@@ -121,3 +158,8 @@ pub(super) fn read_full(file: &File, out: &mut [u8], offset: u64) -> io::Result<
     }
     Ok(have)
 }
+
+/// Looks at a head that is none before it is taken for damaged.
+const LOOKS: u32 = 3;
+/// Pause between two of them: a head is one write.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);

@@ -136,7 +136,7 @@ impl Journal {
         now: fn() -> Timestamp,
         enrich: Box<dyn Enrich>,
     ) -> Result<(Self, Vec<RecorderHandle>), StartError> {
-        let keys = LocalKeys::prepare(&options.keys_dir).map_err(StartError::Keys)?;
+        let keys = LocalKeys::prepare(&options.keys_dir).map_err(StartError::Keys)?.of_records(&options.dir);
         Self::start_with(Arc::new(OsDisk), Arc::new(keys), options, now, enrich)
     }
 

@@ -20,6 +20,7 @@ pub mod holds;
 pub mod journal;
 pub mod lent;
 mod lock;
+pub(crate) mod named;
 pub mod query;
 pub mod reader;
 mod recent;

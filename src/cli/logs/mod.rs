@@ -34,6 +34,7 @@ pub use args::{
 pub use cookies::ReportArgs;
 pub use verify::{VerifyArgs, VerifyFormat};
 
+pub(super) use read::tell_damage;
 use read::{Failure, Output};
 use terminal::Terminal;
 

@@ -3,6 +3,7 @@
 //! Every path through this module asks [`open_read`] before it names a file, and ends its entry in the audit log. Never holds more than one line or one
 //! result. Bound: see [`crate::store::query`].
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -379,7 +380,7 @@ pub(super) fn tell_gaps(seen: &Seen) {
             "note: {gaps} gaps with at least {missing} missing records in what was read; kind=gap shows them"
         );
     }
-    tell_damage(seen.damaged);
+    tell_damage(&seen.damaged);
     if seen.locked > 0 {
         eprintln!(
             "note: fields are absent from {} files because their key is missing\n  hint: name the keys folder with --keys DIR",
@@ -389,11 +390,19 @@ pub(super) fn tell_gaps(seen: &Seen) {
 }
 
 /// What could not be shown because files were damaged or changed.
-pub(in crate::cli) fn tell_damage(files: u64) {
-    if files > 0 {
-        eprintln!(
-            "note: {files} files are damaged or were changed; what is behind such a place is not shown"
-        );
+pub(in crate::cli) fn tell_damage(files: &BTreeSet<PathBuf>) {
+    if files.is_empty() {
+        return;
+    }
+    eprintln!(
+        "note: {} files are damaged, were changed or are missing; what is behind such a place is not shown",
+        files.len()
+    );
+    for file in files.iter().take(NAMED_FILES) {
+        eprintln!("  {}", file.display());
+    }
+    if files.len() > NAMED_FILES {
+        eprintln!("  and {} more", files.len() - NAMED_FILES);
     }
 }
 
@@ -447,6 +456,8 @@ fn title_of(column: &Column) -> &'static str {
 
 /// Bytes gathered before they are written to a pipe.
 const OUTPUT_BYTES: usize = 64 << 10;
+/// Damaged files that are named.
+const NAMED_FILES: usize = 20;
 /// The column of the sort of record.
 const KIND: &str = "record.kind";
 const MINUTE_MICROS: u64 = 60_000_000;

@@ -113,6 +113,7 @@ fn words(finding: &Finding) -> (&'static str, String) {
         Finding::Manifest(fault) => ("manifest", fault.clone()),
         Finding::Missing(file) => ("missing", file.clone()),
         Finding::Unreadable(file) => ("unreadable", file.clone()),
+        Finding::Unlisted(file) => ("unlisted", file.clone()),
         Finding::Changed(file) => ("changed", file.clone()),
         Finding::Count(file) => ("count", file.clone()),
         Finding::Hole { instance, first_seq, last_seq } => {

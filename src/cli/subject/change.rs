@@ -13,14 +13,14 @@ use super::certificate::{Facts, certificate};
 use super::find::{Found, counted, counts_table, total};
 use super::receipts::kept;
 use super::who::{Subject, ended};
-use crate::cli::logs::read::tell_damage;
+use crate::cli::logs::tell_damage;
 use crate::clock;
 use crate::store::holds::Holds;
 use crate::store::subjects::{self, Erased, How};
 
 /// `subject block`.
 pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
+    let subject = Subject::to_change(&args.who)?;
     let grant = subject.grant("subject block", &args.who.reason)?;
     let done = subjects::block(&subject.folder, &subject.keys, &subject.person, clock::now, &|_| Ok(()));
     let records = done.as_ref().map_or(0, |done| done.records);
@@ -36,7 +36,7 @@ pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Fail
 
 /// `subject unblock`; whether anybody was blocked.
 pub(super) fn unblock(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
+    let subject = Subject::to_change(&args.who)?;
     let grant = subject.grant("subject unblock", &args.who.reason)?;
     let lifted = subjects::unblock(&subject.folder, &subject.keys, &subject.person, clock::now());
     let records = lifted.as_ref().map_or(0, |lifted| lifted.iter().map(|(_, records)| records).sum());
@@ -52,10 +52,10 @@ pub(super) fn unblock(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Fa
 
 /// `subject erase`; whether there is anything.
 pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failure> {
-    let subject = Subject::of(&args.who)?;
     if !args.yes {
-        return rehearse(args, &subject, out);
+        return rehearse(args, &Subject::of(&args.who)?, out);
     }
+    let subject = Subject::to_change(&args.who)?;
     // Before anything is done: afterwards there would be nothing left to certify again.
     let mut file = match &args.certificate {
         Some(path) => {
@@ -74,7 +74,7 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
     let audit = grant.number();
     // Before: records lead to receipts.
     let done = counted(&subject, &grant).and_then(|found| {
-        tell_damage(found.unread.damaged);
+        tell_damage(&found.damaged);
         let erased = subjects::erase(
             (subject.folder.as_path(), &subject.keys),
             (&subject.person, How { rotate: args.rotate_day, despite_holds: why.is_some() }),
@@ -116,8 +116,8 @@ fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<
     let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
     let found = counted(subject, &grant);
     let records = found.as_ref().map_or(0, |found| total(&found.days).records);
-    let Found { days, receipts, unread } = ended(grant, records, found)?;
-    tell_damage(unread.damaged);
+    let Found { days, receipts, damaged } = ended(grant, records, found)?;
+    tell_damage(&damaged);
     let holds = Holds::read(&subject.folder).map_err(subjects::SubjectError::from)?;
     let mut text = format!("{}\n{}", subject.tags, counts_table(&days));
     for (i, line) in kept(&receipts).iter().enumerate() {

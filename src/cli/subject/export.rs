@@ -2,9 +2,11 @@
 //!
 //! Records of nobody else are in it. A file is made new, for its owner alone. Bound: one record.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Failure;
@@ -13,11 +15,10 @@ use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
-use crate::cli::logs::read::tell_damage;
+use crate::cli::logs::tell_damage;
 use crate::clock;
 use crate::record::{COLUMNS, Class, Column, Row};
 use crate::store::query::Grant;
-use crate::store::subjects::Unread;
 
 /// `subject export`; whether there are records, and all files could be searched.
 pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failure> {
@@ -38,8 +39,8 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
             }),
     };
     ended(grant, given.records, result)?;
-    tell_damage(given.unread.damaged);
-    Ok((given.records > 0 || given.receipts > 0) && given.unread == Unread::default())
+    tell_damage(&given.damaged);
+    Ok((given.records > 0 || given.receipts > 0) && given.damaged.is_empty())
 }
 
 /// What was given out.
@@ -47,8 +48,8 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
 struct Given {
     records: u64,
     receipts: usize,
-    /// What could not be searched for more.
-    unread: Unread,
+    /// Files that could not be searched to their end.
+    damaged: BTreeSet<PathBuf>,
 }
 
 fn write(
@@ -63,7 +64,7 @@ fn write(
     let mut failed = None;
     let mut line = String::new();
     let mut traces = Traces::default();
-    given.unread = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    given.damaged = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         if failed.is_some() {
             return;
         }
@@ -82,7 +83,7 @@ fn write(
     let theirs = traces.receipts(subject, grant)?;
     given.receipts = theirs.len();
     out.write_all(receipts_of(format, &theirs).as_bytes()).map_err(Failure::Output)?;
-    out.write_all(end(format, given.unread).as_bytes()).map_err(Failure::Output)?;
+    out.write_all(end(format, given.damaged.len()).as_bytes()).map_err(Failure::Output)?;
     out.flush().map_err(Failure::Output)
 }
 
@@ -122,8 +123,8 @@ fn receipts_of(format: ExportFormat, receipts: &[Theirs]) -> String {
 }
 
 /// What stands at the end: whoever reads it must know whether it is everything.
-fn end(format: ExportFormat, unread: Unread) -> String {
-    match (format, unread.damaged) {
+fn end(format: ExportFormat, damaged: usize) -> String {
+    match (format, damaged) {
         (ExportFormat::Json, files) => format!("\n],\"damaged_files\":{files}}}\n"),
         (ExportFormat::Text, 0) => String::new(),
         (ExportFormat::Text, files) => {

@@ -1,8 +1,9 @@
 //! `subject find`: how many records of a person there are, by day and class, and which receipts; none is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -11,11 +12,11 @@ use super::Failure;
 use super::args::{FindArgs, Format};
 use super::receipts::{Theirs, Traces};
 use super::who::{Subject, ended};
-use crate::cli::logs::read::tell_damage;
+use crate::cli::logs::tell_damage;
 use crate::record::Class;
 use crate::seal::Day;
 use crate::store::query::Grant;
-use crate::store::subjects::{Book, Counts, TagSeal, Unread};
+use crate::store::subjects::{Book, Counts, TagSeal};
 
 /// Records by day.
 pub(super) type Days = BTreeMap<String, Counts>;
@@ -24,8 +25,8 @@ pub(super) type Days = BTreeMap<String, Counts>;
 pub(super) struct Found {
     pub(super) days: Days,
     pub(super) receipts: Vec<Theirs>,
-    /// What could not be searched for more.
-    pub(super) unread: Unread,
+    /// Files that could not be searched to their end.
+    pub(super) damaged: BTreeSet<PathBuf>,
 }
 
 /// `subject find`; whether there are any, and all files could be searched.
@@ -40,18 +41,18 @@ pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure>
         Format::Json => format!("{}\n", object(&subject.tags, &found, &blocks)),
     };
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-    tell_damage(found.unread.damaged);
-    Ok((records > 0 || !found.receipts.is_empty()) && found.unread == Unread::default())
+    tell_damage(&found.damaged);
+    Ok((records > 0 || !found.receipts.is_empty()) && found.damaged.is_empty())
 }
 
 /// The person's records by day and class, and their receipts.
 pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<Found, Failure> {
     let (mut days, mut traces) = (Days::new(), Traces::default());
-    let unread = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
+    let damaged = subject.person.records(&subject.folder, grant, Arc::clone(&subject.keys), |row| {
         days.entry(Day::of(row.ts).to_string()).or_default().add(row);
         traces.note(row);
     })?;
-    Ok(Found { days, receipts: traces.receipts(subject, grant)?, unread })
+    Ok(Found { days, receipts: traces.receipts(subject, grant)?, damaged })
 }
 
 /// How many receipts there are, and which.
@@ -137,6 +138,6 @@ fn object(tags: &str, found: &Found, blocks: &[(String, u64)]) -> serde_json::Va
         "days": by_day,
         "blocked": blocked,
         "receipts": found.receipts.iter().map(|theirs| &theirs.receipt.receipt).collect::<Vec<_>>(),
-        "damaged_files": found.unread.damaged,
+        "damaged_files": found.damaged.len(),
     })
 }

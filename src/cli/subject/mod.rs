@@ -76,6 +76,9 @@ fn told(failure: &Failure) -> u8 {
         Failure::Audit(cause) => {
             eprintln!("error: {cause}\n  hint: without an entry in the audit log nothing is done");
         }
+        Failure::Keys(cause @ (KeyError::Missing(_) | KeyError::NoVersion(..))) => {
+            eprintln!("error: {}\n  hint: name the keys folder with --keys DIR", chain(cause));
+        }
         Failure::Keys(cause) => eprintln!("error: {}", chain(cause)),
         Failure::Subject(cause) if matches!(**cause, SubjectError::Held(_)) => {
             eprintln!("error: {cause}\n  hint: --despite-hold says why they go all the same");

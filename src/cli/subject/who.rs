@@ -4,7 +4,7 @@
 //! identifier. Bound: the arguments.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
@@ -31,8 +31,17 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Finds out who is meant. Opens no record.
+    /// Finds out who is meant, for a command that changes nothing. Opens no record and makes no key.
     pub(super) fn of(args: &WhoArgs) -> Result<Self, Failure> {
+        Self::with(args, |keys, _| LocalKeys::at(keys))
+    }
+
+    /// The same, for a command that changes records: it makes the keys that this needs.
+    pub(super) fn to_change(args: &WhoArgs) -> Result<Self, Failure> {
+        Self::with(args, LocalKeys::for_changes)
+    }
+
+    fn with(args: &WhoArgs, keys: impl FnOnce(&Path, &Path) -> LocalKeys) -> Result<Self, Failure> {
         if args.reason.trim().is_empty() {
             return Err(Failure::Usage("--reason must say why".to_owned()));
         }
@@ -50,8 +59,9 @@ impl Subject {
             )));
         }
         let keys_folder = args.keys.clone().unwrap_or_else(|| folder.join(seal::local::FOLDER));
-        let keys: Arc<dyn KeyProvider> = Arc::new(LocalKeys::at(&keys_folder));
-        let tagger = Tagger::new(&*keys).map_err(Failure::Keys)?;
+        // A new one would find nobody, and say so as if nobody were there.
+        let tagger = Tagger::new(&LocalKeys::at(&keys_folder)).map_err(Failure::Keys)?;
+        let keys: Arc<dyn KeyProvider> = Arc::new(keys(&keys_folder, &folder));
         let mut identifiers: Vec<Identifier<'_>> =
             args.address.iter().map(|ip| Identifier::Address(ip.0)).collect();
         for cookie in &args.cookie {
@@ -72,8 +82,8 @@ impl Subject {
 }
 
 /// The id in a cookie's value.
-fn visitor(folder: &std::path::Path, value: &str) -> Result<[u8; 16], Failure> {
-    let keys = VisitorKeys::load_or_create(folder)
+fn visitor(folder: &Path, value: &str) -> Result<[u8; 16], Failure> {
+    let keys = VisitorKeys::load(folder)
         .map_err(|error| Failure::Usage(format!("the key of the visitor cookie cannot be used: {error}")))?;
     let value = value.trim();
     let value = value.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('=')).unwrap_or(value);

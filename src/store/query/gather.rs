@@ -10,7 +10,8 @@ use arrow_array::{Array as _, StringArray};
 
 use super::aggregate::{By, Top};
 use super::histogram::Histogram;
-use super::scan::{Piece, Scan, Seen};
+use super::scan::{Piece, Scan, or_damaged};
+use super::seen::Seen;
 use crate::record::rebuilt::RowBuilder;
 use crate::record::{Column, Kind, Projection, Row, Value};
 use crate::store::segments::{Cells, Segment, Values};
@@ -52,7 +53,7 @@ impl Scan {
         sum: &mut impl Gather,
     ) -> io::Result<()> {
         let mut builder = RowBuilder::default();
-        segment.columns(group, |cells, shown| {
+        let read = segment.columns(group, |cells, shown| {
             let mut wanted = vec![true; cells.rows()];
             let plain = self.select.predicate.keep(cells, &mut wanted);
             for (at, wanted) in wanted.iter_mut().enumerate() {
@@ -79,7 +80,8 @@ impl Scan {
                 seen.matched += u64::from(*wanted);
             }
             sum.columns(&Chosen { cells, wanted: &wanted });
-        })?;
+        });
+        or_damaged(read, segment.path(), seen)?;
         sum.end();
         Ok(())
     }

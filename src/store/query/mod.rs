@@ -16,6 +16,7 @@ pub mod parse;
 pub mod predicate;
 mod quantile;
 pub mod scan;
+mod seen;
 pub(in crate::store) mod sources;
 mod statement;
 #[cfg(test)]
@@ -34,5 +35,6 @@ pub use histogram::{Bucket, Histogram, HistogramResult, Scale};
 pub use key::OwnedValue;
 pub use parse::{ParseError, parse, parse_moment};
 pub use predicate::Predicate;
-pub use scan::{Scan, Seen, Select, process_of, records_folder};
+pub use scan::{Scan, Select, process_of, records_folder};
+pub use seen::Seen;
 pub use work::Work;

@@ -11,21 +11,22 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::files;
+use super::super::files::{self, Begin};
 use super::super::frame::{Frame, Mark};
 use super::super::journal::FOLDER;
 use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
 use super::super::sealed::{Opener, Tampered};
-use super::super::segments::{self, Entry, Manifest, Segment, Wanted};
+use super::super::segments::{self, Entry, Manifest, Segment, SegmentError, Wanted};
 use super::access::Grant;
 use super::backwards;
 use super::filter::Filter;
 use super::predicate::Predicate;
+use super::seen::Seen;
 use super::sources::{Source, sources};
 use super::work::Work;
 use crate::clock::Timestamp;
-use crate::record::{Column, Kind, Precision, Row, Value};
+use crate::record::{Column, Kind, Precision, Row};
 use crate::seal::{KeyProvider, Keyring};
 
 /// A granted scan of a data folder.
@@ -41,6 +42,7 @@ pub struct Scan {
 
 /// A file that is read: its opener, and where its first frame begins.
 struct Part {
+    path: PathBuf,
     file: File,
     opener: Opener,
     at: u64,
@@ -58,25 +60,6 @@ pub struct Select {
     pub(super) predicate: Predicate,
     /// Records of every kind; otherwise finished requests only.
     pub(super) any_kind: bool,
-}
-
-/// What a scan came across.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Records looked at.
-    pub scanned: u64,
-    /// Records that matched.
-    pub matched: u64,
-    /// Gap records in the asked time, whatever the filter.
-    pub gaps: u64,
-    /// Records that those gaps say are missing; gaps of unknown size add nothing.
-    pub missing: u64,
-    /// Files that are damaged or were changed; what is behind such a place is not shown.
-    pub damaged: u64,
-    /// Files of which permitted fields are absent because their key is missing, without having been destroyed.
-    pub locked: u64,
-    /// Records of the asked numbers in segments, whatever the filter; counted by [`Scan::between`] only.
-    pub in_segments: u64,
 }
 
 /// The folder above `journal` for a data folder: itself, or `records` in it.
@@ -321,14 +304,16 @@ impl Scan {
         seen: &mut Seen,
         each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
-        let Some(Part { file, mut opener, at }) = self.open(source, seen)? else { return Ok(true) };
+        let Some(Part { path, file, mut opener, at }) = self.open(source, seen)? else { return Ok(true) };
         let mut tampered = false;
         let walk = backwards::frames(&file, at, &self.range, |frame| {
             let mut rows = Vec::new();
             tampered |= self.select.rows(frame, &mut opener, seen, |row| rows.push(*row)).is_err();
             !tampered && rows.iter().rev().all(|row| each(&row.with_addresses(self.addresses)).is_continue())
         })?;
-        seen.damaged += u64::from(tampered || walk.damaged);
+        if tampered || walk.damaged {
+            seen.damaged(&path);
+        }
         Ok(!walk.ended || tampered)
     }
 
@@ -343,7 +328,8 @@ impl Scan {
         for group in segment.groups(&self.range).into_iter().rev() {
             let wants = |row: &Row<'_>| self.select.wants(row, seen);
             let shown = |row: &Row<'_>| each(&row.with_addresses(self.addresses));
-            if segment.newest_first(group, wants, shown)?.is_break() {
+            let flow = segment.newest_first(group, wants, shown);
+            if or_damaged(flow, segment.path(), seen)?.is_some_and(|flow| flow.is_break()) {
                 return Ok(false);
             }
         }
@@ -358,29 +344,32 @@ impl Scan {
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'_>),
     ) -> io::Result<()> {
-        let _: ControlFlow<()> = segment.rows(group, |row| {
+        let flow = segment.rows(group, |row| {
             if self.select.wants(row, seen) {
                 each(&row.with_addresses(self.addresses));
             }
             ControlFlow::Continue(())
-        })?;
-        Ok(())
+        });
+        or_damaged(flow, segment.path(), seen).map(drop)
     }
 
     /// A segment, or what has taken its place since the manifest was read; `None` when retention removed it, or when it
-    /// should be there and is not: then it counts as damaged.
+    /// should be there and is not, or is not what was written: then it counts as damaged.
     fn segment(&self, entry: &Entry, seen: &mut Seen) -> io::Result<Option<Segment>> {
         let folder = self.dir.join(segments::FOLDER);
         let mut file = entry.file.clone();
         let segment = loop {
-            if let Some(segment) = Segment::open(&folder.join(&file), &self.keyring, &self.wanted)? {
+            let path = folder.join(&file);
+            let opened = Segment::open(&path, &self.keyring, &self.wanted);
+            let Some(opened) = or_damaged(opened, &path, seen)? else { return Ok(None) };
+            if let Some(segment) = opened {
                 break segment;
             }
             let manifest = Manifest::read(&folder).map_err(io::Error::other)?;
             match manifest.covering(entry.first_seq) {
                 None => return Ok(None),
                 Some(now) if now.file == file => {
-                    seen.damaged += 1;
+                    seen.damaged(&path);
                     return Ok(None);
                 }
                 Some(now) => file.clone_from(&now.file),
@@ -393,7 +382,7 @@ impl Scan {
     /// Hands the matching rows of one file to `each`, in order.
     fn forwards(
         &self,
-        Part { file, mut opener, at }: Part,
+        Part { path, file, mut opener, at }: Part,
         seen: &mut Seen,
         mut each: impl FnMut(&Row<'_>),
     ) -> io::Result<()> {
@@ -405,11 +394,13 @@ impl Scan {
                     .rows(&frame, &mut opener, seen, |row| each(&row.with_addresses(self.addresses)))
                     .is_err()
             {
-                seen.damaged += 1;
+                seen.damaged(&path);
                 return Ok(());
             }
         }
-        seen.damaged += u64::from(frames.damaged());
+        if frames.damaged() {
+            seen.damaged(&path);
+        }
         Ok(())
     }
 
@@ -419,6 +410,10 @@ impl Scan {
         let (name, file) = match source {
             Source::Journal(name, file) => (name, file),
             Source::Segment(..) => return Ok(None),
+            Source::Damaged(path) => {
+                seen.damaged(&path);
+                return Ok(None);
+            }
             Source::Unopened(name) => match File::open(&name.path) {
                 Ok(file) => (name, file),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -429,10 +424,17 @@ impl Scan {
         if files::end(&file)?.is_some_and(|end| end.ts < since) {
             return Ok(None);
         }
-        let Some((head, at)) = files::head(&file)? else { return Ok(None) };
+        let (head, at) = match files::begin(&file)? {
+            Begin::Head(head, at) => (head, at),
+            Begin::Unbegun => return Ok(None),
+            Begin::Damaged => {
+                seen.damaged(&name.path);
+                return Ok(None);
+            }
+        };
         let opener = Opener::new(&head, &self.keyring).map_err(|error| error.of(&name.path))?;
         seen.locked += u64::from(opener.as_ref().is_some_and(Opener::locked));
-        Ok(opener.map(|opener| Part { file, opener, at }))
+        Ok(opener.map(|opener| Part { path: name.path, file, opener, at }))
     }
 }
 
@@ -466,22 +468,19 @@ impl Select {
     }
 }
 
-impl Seen {
-    fn add(&mut self, other: Self) {
-        self.scanned += other.scanned;
-        self.matched += other.matched;
-        self.gaps += other.gaps;
-        self.missing += other.missing;
-        self.damaged += other.damaged;
-        self.locked += other.locked;
-        self.in_segments += other.in_segments;
-    }
-
-    fn count_gap(&mut self, row: &Row<'_>) {
-        self.gaps += 1;
-        if let Some(Value::U64(count)) = Column::by_name("gap.count").and_then(|column| row.get(column)) {
-            self.missing = self.missing.saturating_add(count);
+/// What was read of a segment; `None` where it is not what was written: that is told, and the rest is read.
+pub(super) fn or_damaged<T>(
+    read: Result<T, SegmentError>,
+    path: &Path,
+    seen: &mut Seen,
+) -> io::Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_damage() => {
+            seen.damaged(path);
+            Ok(None)
         }
+        Err(error) => Err(error.of(path).into()),
     }
 }
 

@@ -169,6 +169,11 @@ impl Background {
         // First, so that no segment is made of what is over.
         let expired = self.work.expire(&mut self.expiry, &mut manifest, now, &self.journal);
         self.told_expired(expired.err().as_ref());
+        if let Err(error) = self.work.accounted() {
+            // Blocks hide what is found; nothing else is touched.
+            self.subjects(false).map_err(|error| SegmentError::Subject(Box::new(error)))?;
+            return Err(error);
+        }
         if self.segments {
             self.work.pass(&mut manifest, now)?;
         }
@@ -178,7 +183,7 @@ impl Background {
             self.more = true;
             self.more = self.work.drop_columns(&mut manifest, now)?;
         }
-        self.subjects().map_err(|error| SegmentError::Subject(Box::new(error)))
+        self.subjects(true).map_err(|error| SegmentError::Subject(Box::new(error)))
     }
 
     /// Tells once that retention fails; it is tried again at the next turn.
@@ -195,10 +200,14 @@ impl Background {
     }
 
     /// Finishes blocks and erasures that were interrupted. The first time also those that were only just begun, and
-    /// records that were erased before and have come back with a backup.
-    fn subjects(&mut self) -> Result<(), SubjectError> {
+    /// records that were erased before and have come back with a backup. Without `erases` segments stay as they are.
+    fn subjects(&mut self, erases: bool) -> Result<(), SubjectError> {
         let (dir, keys) = (self.work.dir.clone(), Arc::clone(&self.work.keys));
-        for id in finish_pending(&dir, &keys, !self.begun, self.now)? {
+        let found = finish_pending(&dir, &keys, !self.begun, self.now)?;
+        if !erases {
+            return Ok(());
+        }
+        for id in found {
             self.work.carry_out(id, self.now, &|_| Ok(()))?;
         }
         if !self.begun {
@@ -225,6 +234,9 @@ impl Background {
         let what = match error {
             SegmentError::Subject(_) => {
                 "a block or an erasure could not be finished; its records stay hidden"
+            }
+            SegmentError::Unlisted(_) => {
+                "the manifest of the segments is not whole; they stay, and so does the journal"
             }
             _ => "journal files could not be made into segments; they stay",
         };

@@ -2,8 +2,8 @@
 //!
 //! Order of every segment: temporary file, sync, name, sync of the folders, line in the manifest, sync; then the
 //! journal files that it covers are removed. A crash between any two steps loses nothing and shows nothing twice: what
-//! has no line is an orphan and is removed at the next start, journal files that are covered are removed by the next
-//! pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
+//! has no line is an orphan and is removed at the next start if its records are elsewhere ([`super::orphans`]), journal
+//! files that are covered are removed by the next pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::SegmentError;
 use super::manifest::{Change, Entry, Manifest};
+use super::orphans::{listed, unlisted};
 use super::schema;
 use super::stats::SegmentStats;
 use super::step::{Faults, Step};
@@ -105,33 +106,39 @@ impl Work {
         Ok(made)
     }
 
-    /// Removes what a crash left: temporary files and segments without a line in the manifest.
+    /// Removes what a crash left: temporary files, and segments without a line in the manifest whose records are
+    /// elsewhere; how many. Other segments without a line stay, and [`Self::accounted`] tells.
     pub(super) fn sweep(&self) -> Result<u64, SegmentError> {
         let folder = self.folder()?;
+        let listed = listed(&folder)?;
         let manifest = Manifest::read(&folder)?;
-        let known: HashSet<&str> = manifest.entries().iter().map(|e| &e.file[..]).collect();
+        let unlisted = unlisted(&self.dir, &listed, &manifest)?;
+        let entries = manifest.entries().iter().map(|e| &e.file);
+        let stays: HashSet<&str> = entries.chain(&unlisted).map(String::as_str).collect();
         let mut removed = 0;
-        for day in std::fs::read_dir(&folder)? {
-            let day = day?;
-            if !day.file_type()?.is_dir() || !day.file_name().as_encoded_bytes().starts_with(b"dt=") {
+        for file in &listed {
+            // The index of a segment stays with it.
+            if stays.contains(file.strip_suffix(INDEX_ENDING).unwrap_or(file)) {
                 continue;
             }
-            for file in std::fs::read_dir(day.path())? {
-                let path = file?.path();
-                let name = path.strip_prefix(&folder).ok().and_then(Path::to_str);
-                // The index of a segment is known with it.
-                let name = name.map(|name| name.strip_suffix(INDEX_ENDING).unwrap_or(name));
-                if name.is_some_and(|name| known.contains(name)) {
-                    continue;
-                }
-                tracing::warn!(file = %path.display(), "an unfinished segment of an earlier run is removed");
-                std::fs::remove_file(&path)?;
-                sync_folder(&path)?;
-                removed += 1;
-            }
+            let path = folder.join(file);
+            tracing::warn!(file = %path.display(), "an unfinished segment of an earlier run is removed");
+            std::fs::remove_file(&path)?;
+            sync_folder(&path)?;
+            removed += 1;
         }
+        self.stats.unlisted.store(unlisted.len() as u64, Relaxed);
         self.tell(&manifest);
         Ok(removed)
+    }
+
+    /// Whether every segment had its line when [`Self::sweep`] looked: without that the manifest is not to be believed,
+    /// and nothing is added to it.
+    pub(super) fn accounted(&self) -> Result<(), SegmentError> {
+        match self.stats.unlisted.load(Relaxed) {
+            0 => Ok(()),
+            unlisted => Err(SegmentError::Unlisted(unlisted)),
+        }
     }
 
     /// Brings the figures up to date.

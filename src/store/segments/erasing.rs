@@ -66,6 +66,7 @@ impl Erasing {
         };
         let sole = Sole::wait(&work.folder()?, LONGEST)?;
         work.sweep()?;
+        work.accounted()?;
         Ok(Self { work, now, _sole: sole })
     }
 
@@ -104,9 +105,12 @@ impl Work {
         self.rewrite_segments(&person, &tombstone, &old_keys, (now, stop))?;
         let torn = self.remove_torn()?;
         stop("rewritten")?;
-        let (left, _) = person.numbers(&self.dir, &self.keys, Some(tombstone.at))?;
-        if !left.is_empty() {
-            return Err(SubjectError::Left(left.numbers()));
+        let left = person.numbers(&self.dir, &self.keys, Some(tombstone.at))?;
+        if !left.rows.is_empty() {
+            return Err(SubjectError::Left(left.rows.numbers()));
+        }
+        if !left.damaged.is_empty() {
+            return Err(SubjectError::Damaged(left.damaged));
         }
         let keys = self.destroy(&old_keys)?;
         stop("destroyed")?;
@@ -194,7 +198,10 @@ impl Work {
             Rewriter { folder: &folder, keys: &self.keys, stop: &self.stop, faults: &*self.faults };
         for entry in manifest.entries().to_vec() {
             let rows = if tombstone.rows.touches(entry.first_seq, entry.last_seq) {
-                person.in_segment(&folder.join(&entry.file), &self.keys, tombstone.at)?
+                // One that cannot be read is told by the search at the end.
+                let found = person.in_segment(&folder.join(&entry.file), &self.keys, tombstone.at)?;
+                let Some(found) = found else { continue };
+                found
             } else {
                 BTreeSet::new()
             };

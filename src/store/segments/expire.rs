@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::SegmentError;
 use super::compact::Work;
 use super::manifest::{Entry, Manifest, Removed};
+use super::orphans::listed;
 use super::rewrite;
 use super::step::Step;
 use crate::audit::{self, AuditLog, Destruction, Kind, Method, Outcome};
@@ -25,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::record::Class;
 use crate::seal::{Day, KeyClass, KeyId};
 use crate::store::disk::sync_folder;
-use crate::store::files;
+use crate::store::files::{self, Begin};
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::stats::Stats;
 use crate::store::terms::{Fate, HeldBy, Terms};
@@ -301,8 +302,15 @@ impl Run<'_> {
             self.work.forget(self.manifest, &file, Removed::Age, self.now)?;
             self.work.stats.removed_age.fetch_add(1, Relaxed);
         }
-        // What a crash left in it is swept before.
-        let _ = std::fs::remove_dir(self.work.folder()?.join(format!("dt={day}")));
+        let folder = self.work.folder()?;
+        let of_day = format!("dt={day}");
+        // What a crash left in it is swept before; the rest is segments without a line, whose time is over as well.
+        for file in
+            listed(&folder)?.iter().filter(|file| file.split_once('/').is_some_and(|(d, _)| d == of_day))
+        {
+            remove(&folder.join(file))?;
+        }
+        let _ = std::fs::remove_dir(folder.join(of_day));
         Ok(())
     }
 
@@ -325,10 +333,16 @@ impl Run<'_> {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
                 Err(cause) => return Err(cause),
             };
-            if let Some((head, _)) = files::head(&file)? {
-                let rows = files::end(&file)?.map_or(0, |end| end.next_seq.saturating_sub(head.first_seq));
-                found.push(Journaled { path: name.path, day: Day::of(head.created), rows });
-            }
+            let end = files::end(&file)?;
+            let (day, rows) = match (files::begin(&file)?, end) {
+                (Begin::Head(head, _), end) => {
+                    (head.created, end.map_or(0, |end| end.next_seq.saturating_sub(head.first_seq)))
+                }
+                // A damaged head takes no file out of its term.
+                (Begin::Damaged, Some(end)) => (end.ts, 0),
+                (Begin::Damaged | Begin::Unbegun, _) => continue,
+            };
+            found.push(Journaled { path: name.path, day: Day::of(day), rows });
         }
         Ok(found)
     }

@@ -2,8 +2,10 @@
 //!
 //! One JSON object per line, with the SHA-256 of the line before it and a checksum of its own, so that a torn, changed
 //! or missing line is noticed. A last line that is not whole was never promised and is cut off. Appended only under the
-//! compactor's lock. Never rewritten. Bound: one line of at most [`LINE_BYTES`] per segment made or removed.
+//! compactor's lock. Never rewritten. Bound: one line of at most [`LINE_BYTES`] per segment made or removed; of those that
+//! are no more, their names.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -136,6 +138,8 @@ pub enum ManifestError {
 #[derive(Debug, Default)]
 pub struct Manifest {
     entries: Vec<Entry>,
+    /// The names of those that are no more.
+    removed: HashSet<String>,
     lines: u64,
     last: Option<String>,
     /// Bytes of whole lines.
@@ -194,6 +198,18 @@ impl Manifest {
         self.entries.iter().find(|e| (e.first_seq..=e.last_seq).contains(&seq))
     }
 
+    /// Whether there is a segment of that name.
+    #[must_use]
+    pub fn lists(&self, file: &str) -> bool {
+        self.entries.iter().any(|e| e.file == file)
+    }
+
+    /// Whether there was a segment of that name, and the manifest says that it is no more.
+    #[must_use]
+    pub fn was_removed(&self, file: &str) -> bool {
+        self.removed.contains(file)
+    }
+
     fn take(&mut self, bytes: &[u8]) -> Result<(), ManifestError> {
         let number = self.lines + 1;
         let wrong = |fault| ManifestError::Line { line: number, fault };
@@ -209,9 +225,15 @@ impl Manifest {
         }
         match line.change {
             Change::Add(entry) => self.entries.push(entry),
-            Change::Remove { file, .. } => self.entries.retain(|e| e.file != file),
+            Change::Remove { file, .. } => {
+                self.entries.retain(|e| e.file != file);
+                self.removed.insert(file);
+            }
             Change::Replace { old, new, .. } => match self.entries.iter_mut().find(|e| e.file == old) {
-                Some(entry) => *entry = new,
+                Some(entry) => {
+                    *entry = new;
+                    self.removed.insert(old);
+                }
                 None => return Err(wrong("replaces a segment that is not there")),
             },
         }

@@ -15,6 +15,7 @@ mod erasing;
 mod expire;
 mod manifest;
 mod material;
+mod orphans;
 mod read;
 mod retire;
 mod rewrite;
@@ -28,11 +29,13 @@ mod verify;
 mod write;
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 pub use background::{Compactor, CompactorOptions};
 pub(super) use cells::{Cells, Values};
 pub(super) use erasing::Erasing;
 pub use manifest::{Change, Entry, Manifest, ManifestError, Removed, Rewritten};
+pub(super) use orphans::{listed, unlisted};
 pub(super) use read::{Segment, Wanted};
 pub use rewrite::{Editor, Without};
 pub(super) use rows::Batch;
@@ -83,9 +86,44 @@ pub enum SegmentError {
     /// What is done for the rights of a person.
     #[error(transparent)]
     Subject(Box<SubjectError>),
+    /// Segments of which the manifest says nothing, and whose records are nowhere else.
+    #[error(
+        "{0} segments are in no line of the manifest and their records are not in the journal: put segments/MANIFEST back from a backup, or take the files away; until then no segment is made or written anew"
+    )]
+    Unlisted(u64),
+    /// One segment, by name.
+    #[error("{}: {source}", path.display())]
+    Of {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<SegmentError>,
+    },
     /// The process ends.
     #[error("stopped")]
     Stopped,
+}
+
+impl SegmentError {
+    /// Whether the file is not what was written: cut, or changed.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Parquet(_) | Self::Arrow(_) => true,
+            Self::File(cause) => {
+                matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+            }
+            Self::Of { source, .. } => source.is_damage(),
+            _ => false,
+        }
+    }
+
+    /// The same, with the name of the file.
+    #[must_use]
+    pub fn of(self, path: &Path) -> Self {
+        Self::Of { path: path.to_owned(), source: Box::new(self) }
+    }
 }
 
 impl From<SegmentError> for io::Error {

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema, SchemaRef};
@@ -49,6 +49,7 @@ pub(in crate::store) struct Wanted {
 
 /// A segment file, opened under a purpose.
 pub(in crate::store) struct Segment {
+    path: PathBuf,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
     node: Vec<u8>,
@@ -109,7 +110,13 @@ impl Segment {
         let tried = all.iter().copied().filter(needed).collect();
         let (node, schema) = origin(metadata.metadata());
         let hidden = Arc::clone(keyring.hidden());
-        Ok(Some(Self { file, metadata, node, schema, opened, locked, hidden, tried, all }))
+        let path = path.to_owned();
+        Ok(Some(Self { path, file, metadata, node, schema, opened, locked, hidden, tried, all }))
+    }
+
+    /// Where it lies.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether columns are absent because a key is missing that was not destroyed.

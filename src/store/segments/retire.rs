@@ -131,6 +131,10 @@ impl Work {
                     tracing::warn!(%error, "columns that nobody can open stay in it");
                     self.stuck.insert(entry.file);
                 }
+                Err(error) if error.is_damage() => {
+                    tracing::error!(file = entry.file, %error, "a segment is damaged; it stays as it is");
+                    self.stuck.insert(entry.file);
+                }
                 Err(error) => return Err(error),
             }
         }

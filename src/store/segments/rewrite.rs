@@ -182,6 +182,7 @@ impl Editor {
         let folder = work.folder()?;
         let sole = Sole::wait(&folder, patience)?;
         work.sweep()?;
+        work.accounted()?;
         let manifest = Manifest::read(&folder)?;
         Ok(Self { folder, keys, manifest, _sole: sole })
     }

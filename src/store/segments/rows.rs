@@ -167,7 +167,7 @@ impl Builder {
                 return Ok(text.len());
             }
             (Self::List(b), Value::List(list)) => {
-                for item in list.iter() {
+                for item in list {
                     as_text(item, harmless, |text| b.values().append_value(text));
                 }
                 b.append(true);

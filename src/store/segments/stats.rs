@@ -37,6 +37,8 @@ pub struct SegmentStats {
     retention_done: AtomicI64,
     /// Gauge: closed journal files that are damaged and stay as they are.
     pub damaged: AtomicU64,
+    /// Gauge: segments of which the manifest says nothing, and whose records are nowhere else.
+    pub unlisted: AtomicU64,
     /// Last record of the oldest closed file that is not in a segment, µs since 1970; 0 when there is none.
     waiting_since: AtomicI64,
 }

@@ -26,6 +26,7 @@ use crate::store::query::testing::granted;
 use crate::store::query::{By, Histogram, HistogramOf, Limits, OwnedValue, Scale, Scan, Top, TopOf, parse};
 use crate::store::{Came, Follower, Hold, Journal, JournalOptions, RecorderHandle, Stats, Terms, files};
 
+mod damage;
 mod expire;
 mod reading;
 mod rewrite;

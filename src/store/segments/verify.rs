@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::manifest::{Entry, Manifest, hex};
+use super::orphans::{listed, unlisted};
 use crate::seal::{KeyError, KeyId, KeyProvider};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
@@ -23,6 +24,8 @@ pub enum Finding {
     Missing(String),
     /// A segment cannot be read.
     Unreadable(String),
+    /// A segment is in no line of the manifest, and its records are nowhere else.
+    Unlisted(String),
     /// A segment is not what was written.
     Changed(String),
     /// The manifest's numbers of a segment do not fit: not every record between its first and last is in it or was
@@ -65,6 +68,7 @@ pub fn verify(dir: &Path) -> io::Result<Report> {
     let mut report = Report::default();
     // Before the manifest: what is in neither afterwards is nowhere.
     let journal = begins(&dir.join(JOURNAL))?;
+    let listed = listed(&folder)?;
     let manifest = match Manifest::read(&folder) {
         Ok(manifest) => manifest,
         Err(super::ManifestError::Read(cause)) => return Err(cause),
@@ -88,6 +92,7 @@ pub fn verify(dir: &Path) -> io::Result<Report> {
         let exists = |file: &String| now.entries().iter().any(|e| e.file == *file);
         report.findings.retain(|f| !matches!(f, Finding::Missing(file) if !exists(file)));
     }
+    report.findings.extend(unlisted(dir, &listed, &manifest)?.into_iter().map(Finding::Unlisted));
     report.findings.extend(holes(manifest.entries(), &journal));
     Ok(report)
 }

@@ -76,7 +76,7 @@ pub(super) fn finish_block(
 ) -> Result<u64, SubjectError> {
     wait_until_seen(dir, version, PATIENCE)?;
     stop("seen")?;
-    let (rows, _) = person.numbers(dir, keys, None)?;
+    let rows = person.numbers(dir, keys, None)?.rows;
     stop("resolved")?;
     let mut editor = Editor::open(dir)?;
     let Some(tombstone) = editor.book().get(id).filter(|t| t.blocks()) else {

@@ -166,7 +166,7 @@ pub struct Tombstone {
     /// Number of the line that last asked the writer to leave its file.
     pub asked: u64,
     /// The tags, sealed.
-    pub(super) sealed: Vec<u8>,
+    pub(in crate::store) sealed: Vec<u8>,
 }
 
 impl Tombstone {

@@ -20,7 +20,7 @@ use super::block::{PATIENCE, Stop, find, finish_block, without};
 use super::book::{Book, Change, Erasure, State, Tombstone};
 use super::editor::Editor;
 use super::live::wait_until_seen;
-use super::person::{Person, SubjectError};
+use super::person::{Person, Search, SubjectError};
 use super::sealing::TagSeal;
 use crate::clock::Timestamp;
 use crate::seal::{Day, KeyProvider};
@@ -136,7 +136,7 @@ fn refuse_held(
     if holds.is_empty() {
         return Ok(());
     }
-    let (_, found) = person.numbers(dir, keys, Some(now))?;
+    let found = person.numbers(dir, keys, Some(now))?.found;
     let held = held_days(&holds, found.days.keys(), now);
     if held.is_empty() { Ok(()) } else { Err(SubjectError::Held(held)) }
 }
@@ -163,7 +163,7 @@ fn resolve(
     let Some((at, State::Erasing, _)) = state(&Book::read(dir)?) else {
         return Ok(state(&Book::read(dir)?).map_or(0, |(_, _, records)| records));
     };
-    let (rows, found) = person.numbers(dir, keys, Some(at))?;
+    let Search { rows, found, .. } = person.numbers(dir, keys, Some(at))?;
     let mut editor = Editor::open(dir)?;
     // Two may have looked for them; the second adds nothing.
     if let Some(tombstone) = editor.book().get(id).filter(|t| t.state == State::Erasing) {

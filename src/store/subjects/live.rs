@@ -77,7 +77,7 @@ pub(in crate::store) fn wait_until_closed(
                 continue;
             };
             match std::fs::File::open(&name.path) {
-                Ok(file) if files::head(&file)?.is_some() && files::end(&file)?.is_none() => {
+                Ok(file) if !is_spare(&file)? && files::end(&file)?.is_none() => {
                     open = Some(*instance);
                 }
                 Ok(_) => {}
@@ -94,6 +94,10 @@ pub(in crate::store) fn wait_until_closed(
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+fn is_spare(file: &std::fs::File) -> io::Result<bool> {
+    Ok(matches!(files::begin(file)?, files::Begin::Unbegun))
 }
 
 fn said(dir: &Path, instance: u32) -> io::Result<Option<(u64, u64)>> {

@@ -39,7 +39,7 @@ pub(in crate::store) use linking::Linking;
 pub use linking::{Board, Listed};
 pub use live::Unseen;
 pub(in crate::store) use live::{wait_until_closed, wait_until_seen};
-pub use person::{Person, SubjectError, Unread};
+pub use person::{Person, SubjectError};
 pub use ranges::Ranges;
 pub use sealing::TagSeal;
 pub use tag::{Identifier, Tag, Tagger};

@@ -2,12 +2,13 @@
 //!
 //! Records are found by the index of each segment, or its columns where there is no index, and by going through the
 //! journal. Needs a grant for the purpose `subject-rights`. Shows a record only when one of its tags is the person's.
+//! What is behind damage nobody can search: the files are named, and an erasure is not done while there are any.
 //! Bound: the numbers of the person's records; one row group or frame of records.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::book::{BookError, Counts, Erasure};
@@ -18,7 +19,7 @@ use super::tag::{Identifier, Tag, Tagger};
 use crate::clock::Timestamp;
 use crate::record::{Class, Column, Row};
 use crate::seal::{Day, KeyError, KeyProvider, Keyring};
-use crate::store::files;
+use crate::store::files::{self, Begin};
 use crate::store::frame::Mark;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::query::Grant;
@@ -37,22 +38,15 @@ pub struct Person {
     tags: Vec<Tag>,
 }
 
-/// What could not be searched for a person's records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unread {
-    /// Files that are damaged or were changed: what is behind such a place is not found.
-    pub damaged: u64,
-}
-
-/// How far a journal file was read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Read {
-    /// To its end, as far as anybody can.
-    Whole,
-    /// To a place that is damaged or was changed.
-    Damaged,
-    /// It is not there any more.
-    Gone,
+/// What a search for a person's records came to.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Search {
+    /// The numbers of the records.
+    pub(in crate::store) rows: Ranges,
+    /// What there is of them.
+    pub(in crate::store) found: Erasure,
+    /// Files that could not be searched to their end.
+    pub(in crate::store) damaged: BTreeSet<PathBuf>,
 }
 
 /// Why nothing could be done.
@@ -81,12 +75,18 @@ pub enum SubjectError {
     Restless,
     /// A key that was not destroyed is missing, so nobody knows whose these records are.
     #[error("{} cannot be searched: a key is missing that was not destroyed; name the keys folder with --keys", .0.display())]
-    Locked(std::path::PathBuf),
+    Locked(PathBuf),
     /// Records are left although everything was done.
     #[error(
         "{0} records could not be erased: a journal file is damaged and kept as it is (see the log); they stay hidden"
     )]
     Left(u64),
+    /// Nobody can say whether records are left.
+    #[error(
+        "files are damaged, and nobody can say whether records are left in them: {}; what was found is erased or stays hidden",
+        names(.0)
+    )]
+    Damaged(BTreeSet<PathBuf>),
     /// Something keeps the records of some days.
     #[error("nothing was erased: {}", .0.join(", "))]
     Held(Vec<String>),
@@ -125,8 +125,8 @@ impl Person {
         tags_of(row).any(|tag| self.tags.binary_search(&tag).is_ok())
     }
 
-    /// Hands every record of the person to `each`, except those that were erased; the oldest file first. What could not
-    /// be searched for them is told.
+    /// Hands every record of the person to `each`, except those that were erased; the oldest file first. The files that
+    /// could not be read to their end.
     ///
     /// # Errors
     /// When the records cannot be read.
@@ -136,10 +136,10 @@ impl Person {
         grant: &Grant,
         keys: Arc<dyn KeyProvider>,
         mut each: impl FnMut(&Row<'_>),
-    ) -> Result<Unread, SubjectError> {
+    ) -> Result<BTreeSet<PathBuf>, SubjectError> {
         let keyring = Keyring::of_a_person(grant, keys);
         let segments = dir.join(SEGMENTS);
-        let mut unread = Unread::default();
+        let mut damaged = BTreeSet::new();
         for source in sources(dir, &TimeRange::default())? {
             match source {
                 Source::Segment(entry) => {
@@ -151,30 +151,33 @@ impl Person {
                         Found::Unknown => None,
                     };
                     let wanted = Wanted { tried: Vec::new(), shown: None };
-                    let Some(segment) = Segment::open(&path, &keyring, &wanted)? else {
-                        if !is_lost(&segments, &entry)? {
-                            return Err(SubjectError::Restless);
+                    let opened = Segment::open(&path, &keyring, &wanted);
+                    let Some(opened) = or_damaged(opened, &path, &mut damaged)? else { continue };
+                    let segment = match opened {
+                        Some(segment) => segment,
+                        None if is_missing(dir, &entry)? => {
+                            damaged.insert(path);
+                            continue;
                         }
-                        unread.damaged += 1;
-                        continue;
+                        None => return Err(SubjectError::Restless),
                     };
                     for group in segment.groups(&TimeRange::default()) {
-                        let _: ControlFlow<()> = segment.rows(group, |row| {
+                        let read = segment.rows(group, |row| {
                             let near = numbers.as_ref().is_none_or(|numbers| numbers.contains(row.seq));
                             if near && self.is_of(row) {
                                 each(row);
                             }
                             ControlFlow::Continue(())
-                        })?;
+                        });
+                        or_damaged(read, &path, &mut damaged)?;
                     }
                 }
                 source => {
-                    let read = self.of_journal(source, &keyring, &mut each)?;
-                    unread.damaged += u64::from(read == Read::Damaged);
+                    self.of_journal(source, &keyring, &mut damaged, &mut each)?;
                 }
             }
         }
-        Ok(unread)
+        Ok(damaged)
     }
 
     /// The numbers of the person's records that were recorded until then, and what there is of them; complete: what is
@@ -184,12 +187,12 @@ impl Person {
         dir: &Path,
         keys: &Arc<dyn KeyProvider>,
         until: Option<Timestamp>,
-    ) -> Result<(Ranges, Erasure), SubjectError> {
+    ) -> Result<Search, SubjectError> {
         let keyring = Keyring::of_the_store(Arc::clone(keys));
         let segments = dir.join(SEGMENTS);
         let (mut known, mut found) = (Ranges::default(), Erasure::default());
         for _ in 0..ATTEMPTS {
-            let mut whole = true;
+            let (mut whole, mut damaged) = (true, BTreeSet::new());
             for source in sources(dir, &TimeRange::default())? {
                 let before = known.numbers();
                 // Numbers are given once: what was counted in a file that was replaced is not counted again.
@@ -201,37 +204,43 @@ impl Person {
                 };
                 match source {
                     Source::Segment(entry) => {
-                        whole &= self.of_segment(&segments.join(&entry.file), &keyring, &mut note)?;
+                        let path = segments.join(&entry.file);
+                        let there = self.of_segment(&path, &keyring, &mut damaged, &mut note)?;
+                        if !there && is_missing(dir, &entry)? {
+                            damaged.insert(path);
+                        } else {
+                            whole &= there;
+                        }
                         found.segments += u64::from(known.numbers() > before);
                     }
                     source => {
-                        whole &= self.of_journal(source, &keyring, &mut note)? != Read::Gone;
+                        whole &= self.of_journal(source, &keyring, &mut damaged, &mut note)?;
                         found.journal_files += u64::from(known.numbers() > before);
                     }
                 }
             }
             if whole {
-                return Ok((known, found));
+                return Ok(Search { rows: known, found, damaged });
             }
         }
         Err(SubjectError::Restless)
     }
 
-    /// The numbers of the person's records in one segment that were recorded until then.
+    /// The numbers of the person's records in one segment that were recorded until then; `None` when it cannot be read.
     pub(in crate::store) fn in_segment(
         &self,
         path: &Path,
         keys: &Arc<dyn KeyProvider>,
         until: Timestamp,
-    ) -> Result<BTreeSet<u64>, SubjectError> {
+    ) -> Result<Option<BTreeSet<u64>>, SubjectError> {
         let keyring = Keyring::of_the_store(Arc::clone(keys));
-        let mut found = BTreeSet::new();
-        self.of_segment(path, &keyring, &mut |row| {
+        let (mut found, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+        self.of_segment(path, &keyring, &mut damaged, &mut |row| {
             if row.ts <= until {
                 found.insert(row.seq);
             }
         })?;
-        Ok(found)
+        Ok(damaged.is_empty().then_some(found))
     }
 
     /// Whether the journal holds a record of the person that was recorded until then.
@@ -243,8 +252,11 @@ impl Person {
     ) -> Result<bool, SubjectError> {
         let keyring = Keyring::of_the_store(Arc::clone(keys));
         let mut found = false;
+        // The search at the end tells.
+        let mut damaged = BTreeSet::new();
         for name in files::list(&dir.join(JOURNAL))? {
-            self.of_journal(Source::Unopened(name), &keyring, &mut |row| found |= row.ts <= until)?;
+            let source = Source::Unopened(name);
+            self.of_journal(source, &keyring, &mut damaged, &mut |row| found |= row.ts <= until)?;
             if found {
                 return Ok(true);
             }
@@ -252,11 +264,13 @@ impl Person {
         Ok(false)
     }
 
-    /// The person's records of a segment; `false` when it is gone.
+    /// The person's records of a segment; `false` when it is gone. One that cannot be read to its end is added to
+    /// `damaged`.
     fn of_segment(
         &self,
         path: &Path,
         keyring: &Keyring,
+        damaged: &mut BTreeSet<PathBuf>,
         each: &mut dyn FnMut(&Row<'_>),
     ) -> Result<bool, SubjectError> {
         match look_up(path, keyring, &self.tags)? {
@@ -266,49 +280,66 @@ impl Person {
         }
         let columns = TAG_COLUMNS.iter().filter_map(|id| Column::by_id(*id)).collect();
         let wanted = Wanted { tried: columns, shown: None };
-        let Some(segment) = Segment::open(path, keyring, &wanted)? else { return Ok(false) };
+        let opened = Segment::open(path, keyring, &wanted);
+        let Some(opened) = or_damaged(opened, path, damaged)? else { return Ok(true) };
+        let Some(segment) = opened else { return Ok(false) };
         if segment.locked() {
             return Err(SubjectError::Locked(path.to_owned()));
         }
         for group in segment.groups(&TimeRange::default()) {
-            let _: ControlFlow<()> = segment.newest_first(
-                group,
-                |row| self.is_of(row),
-                |row| {
-                    each(row);
-                    ControlFlow::Continue(())
-                },
-            )?;
+            let mut of_person = |row: &Row<'_>| {
+                each(row);
+                ControlFlow::Continue(())
+            };
+            let read = segment.newest_first(group, |row| self.is_of(row), &mut of_person);
+            or_damaged(read, path, damaged)?;
         }
         Ok(true)
     }
 
-    /// The person's records of a journal file.
+    /// The person's records of a journal file; `false` when it is gone. One that cannot be read to its end is added to
+    /// `damaged`.
     fn of_journal(
         &self,
         source: Source,
         keyring: &Keyring,
+        damaged: &mut BTreeSet<PathBuf>,
         each: &mut dyn FnMut(&Row<'_>),
-    ) -> Result<Read, SubjectError> {
+    ) -> Result<bool, SubjectError> {
         let (name, file) = match source {
             Source::Journal(name, file) => (name, file),
-            Source::Segment(..) => return Ok(Read::Whole),
+            Source::Segment(..) => return Ok(true),
+            Source::Damaged(path) => {
+                damaged.insert(path);
+                return Ok(true);
+            }
             Source::Unopened(name) => match std::fs::File::open(&name.path) {
                 Ok(file) => (name, file),
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Read::Gone),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(cause) => return Err(cause.into()),
             },
         };
-        let Some((head, at)) = files::head(&file)? else { return Ok(Read::Whole) };
+        let (head, at) = match files::begin(&file)? {
+            Begin::Head(head, at) => (head, at),
+            Begin::Unbegun => return Ok(true),
+            Begin::Damaged => {
+                damaged.insert(name.path);
+                return Ok(true);
+            }
+        };
+        // Before its frames: a file that is closed meanwhile is read to what it was.
+        let end = files::end(&file)?;
         let opener = Opener::new(&head, keyring).map_err(|error| error.of(&name.path))?;
-        let Some(mut opener) = opener else { return Ok(Read::Whole) };
+        let Some(mut opener) = opener else { return Ok(true) };
         if opener.locked() {
             return Err(SubjectError::Locked(name.path));
         }
         let mut frames = FrameReader::new(at);
+        let mut next_seq = head.first_seq;
         while let Some(frame) = frames.next(&file)?.filter(|frame| frame.mark == Mark::Records) {
             // What was changed on purpose is shown to nobody: no reader gets behind this place.
-            let Ok(batch) = opener.open(&frame) else { return Ok(Read::Damaged) };
+            let Ok(batch) = opener.open(&frame) else { break };
+            next_seq = frame.first_seq + u64::from(frame.count);
             let _: ControlFlow<()> = batch.rows(|row| {
                 if self.is_of(&row) {
                     each(&row);
@@ -316,14 +347,41 @@ impl Person {
                 ControlFlow::Continue(())
             });
         }
-        Ok(if frames.damaged() { Read::Damaged } else { Read::Whole })
+        // A file without an end is being written: what is not whole there is newer than any order.
+        if end.is_some_and(|end| end.next_seq != next_seq) {
+            damaged.insert(name.path);
+        }
+        Ok(true)
     }
 }
 
-/// Whether a segment that is not there should be: neither removed nor replaced since the manifest was read.
-fn is_lost(segments: &Path, entry: &Entry) -> io::Result<bool> {
-    let manifest = Manifest::read(segments).map_err(io::Error::other)?;
-    Ok(manifest.covering(entry.first_seq).is_some_and(|now| now.file == entry.file))
+/// What was read of a segment; `None` where it is not what was written: then it is named.
+fn or_damaged<T>(
+    read: Result<T, SegmentError>,
+    path: &Path,
+    damaged: &mut BTreeSet<PathBuf>,
+) -> Result<Option<T>, SubjectError> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_damage() => {
+            damaged.insert(path.to_owned());
+            Ok(None)
+        }
+        Err(error) => Err(error.of(path).into()),
+    }
+}
+
+/// Whether a segment should be there and is not.
+fn is_missing(dir: &Path, entry: &Entry) -> Result<bool, SubjectError> {
+    let folder = dir.join(SEGMENTS);
+    let listed = Manifest::read(&folder).map_err(SegmentError::from)?.lists(&entry.file);
+    Ok(listed && !folder.join(&entry.file).exists())
+}
+
+/// The names of files, for people.
+fn names(files: &BTreeSet<PathBuf>) -> String {
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    names.join(", ")
 }
 
 impl Counts {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::index::{Found, look_up};
+use super::person::Search;
 use super::*;
 use crate::clock::{self, Timestamp};
 use crate::config::Durability;
@@ -397,7 +398,7 @@ fn who_answers_a_person_is_told_of_files_that_could_not_be_searched() {
         let mut found = 0;
         let anna = person(dir.path(), ANNA);
         let unread = anna.records(dir.path(), &grant, keys(dir.path()), |_| found += 1).expect("readable");
-        (found, unread.damaged)
+        (found, unread.len())
     };
     assert_eq!(search(), (30, 0));
     compact(dir.path());
@@ -427,7 +428,8 @@ fn the_index_finds_what_the_columns_hold_and_dies_with_its_key() {
         look_up(&segment, &keyring, person.tags()).expect("readable")
     };
     let Found::Rows(rows) = find(&anna) else { panic!("no index") };
-    let (numbers, found) = anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable");
+    let Search { rows: numbers, found, .. } =
+        anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable");
     assert_eq!((rows.clone(), found.segments), (numbers, 1));
     assert_eq!(rows.numbers(), 40);
     assert_eq!(find(&person(dir.path(), [9; 16])), Found::Rows(Ranges::default()));
@@ -443,14 +445,14 @@ fn the_index_finds_what_the_columns_hold_and_dies_with_its_key() {
             Some(bytes) => std::fs::write(&index, bytes).expect("written"),
             None => std::fs::remove_file(&index).expect("removed"),
         }
-        assert_eq!(anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable").0, rows);
+        assert_eq!(anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable").rows, rows);
     }
     std::fs::write(&index, whole).expect("written");
     for key in keys(dir.path()).list().expect("keys").iter().filter(|key| key.class == KeyClass::Sec) {
         assert!(keys(dir.path()).destroy(key).expect("destroyed"));
     }
     assert_eq!(find(&anna), Found::Gone);
-    assert!(anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable").0.is_empty());
+    assert!(anna.numbers(dir.path(), &keys(dir.path()), None).expect("readable").rows.is_empty());
 }
 
 proptest! {

@@ -416,3 +416,29 @@ fn without_a_keys_folder_nothing_starts() {
     assert!(matches!(error, StartError::Keys(_)), "{error}");
     assert!(!dir.path().join("journal").exists(), "nothing was begun");
 }
+
+#[test]
+fn a_key_that_is_only_not_there_gives_its_name_to_no_other() {
+    let dir = filled(3);
+    let (keys_dir, away) = (dir.path().join("keys"), dir.path().join("away"));
+    let key = key_of(dir.path(), KeyClass::Clear);
+    assert_eq!(key.generation, 0);
+    std::fs::rename(&keys_dir, &away).expect("the folder is not mounted");
+    let (journal, handle) = Journal::start(options(dir.path()), clock::now)
+        .map(|(journal, mut handles)| (journal, handles.remove(0)))
+        .expect("it records all the same");
+    drop(handle);
+    assert!(journal.stop());
+    let names = |folder: &Path| {
+        let of_class = |class| std::fs::read_dir(folder.join(class)).expect("a folder");
+        let mut names: Vec<_> = ["clear", "sec", "fraud", "diag", "ads", "lasting"]
+            .into_iter()
+            .flat_map(|class| of_class(class).map(move |e| (class, e.expect("an entry").file_name())))
+            .collect();
+        names.sort();
+        names
+    };
+    let (before, since) = (names(&away), names(&keys_dir));
+    assert!(!since.is_empty());
+    assert!(since.iter().all(|name| !before.contains(name)), "{since:?} {before:?}");
+}

@@ -156,3 +156,25 @@ fn an_erasure_waits_for_the_file_that_is_written_and_leaves_what_comes_later() {
         assert_eq!(segments::verify(path).expect("readable").findings, []);
     }
 }
+
+#[test]
+fn an_erasure_is_not_certified_while_a_file_cannot_be_searched() {
+    let dir = filled(40);
+    let journal = dir.path().join("journal");
+    let path = files::list(&journal).expect("files").remove(0).path;
+    let whole = std::fs::read(&path).expect("a file");
+    let middle = whole.len() / 2;
+    for at in [40, middle] {
+        let mut hurt = whole.clone();
+        hurt[at] ^= 1;
+        std::fs::write(&path, hurt).expect("written");
+        let named = |error: &SubjectError| error.to_string().contains(&path.display().to_string());
+        // Nothing of Bolat's may be left to be found before the place: only nobody can say so.
+        let refused = erase_now(dir.path(), [9; 16], false, &|_| Ok(())).expect_err("not searched");
+        assert!(matches!(&refused, SubjectError::Damaged(files) if files.contains(&path)), "{at}: {refused}");
+        assert!(named(&refused), "{refused}");
+        assert!(path.exists());
+    }
+    std::fs::write(&path, whole).expect("put back");
+    erase_now(dir.path(), [9; 16], false, &|_| Ok(())).expect("searched");
+}
