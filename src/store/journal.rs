@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::disk::{Disk, OsDisk};
 use super::enrich::{Enrich, Enriched};
 use super::files;
+use super::gap::Note;
 use super::lock::{Claim, Starting};
 use super::recorder::{Lane, RecorderHandle, Shared};
 use super::recovery;
@@ -25,7 +26,7 @@ use super::subjects::{Board, Linking, Tagger, Watch, Watched};
 use super::sync::{SyncQueue, Syncer};
 use super::terms::Terms;
 use super::visit::{self, VisitTags};
-use super::writer::{Note, Writer};
+use super::writer::{Ended, Writer};
 use crate::agents::Agents;
 use crate::clock::{Timestamp, monotonic};
 use crate::config::{Durability, Records};
@@ -109,7 +110,7 @@ pub struct Journal {
     queue: Arc<SyncQueue>,
     lanes: Vec<Arc<Lane>>,
     keys: Arc<dyn KeyProvider>,
-    writer: JoinHandle<bool>,
+    writer: JoinHandle<Ended>,
     syncer: JoinHandle<bool>,
     watch: JoinHandle<bool>,
     claim: Claim,
@@ -182,7 +183,7 @@ impl Journal {
         // After the number was taken: who blocks somebody asks whoever has a number, and the others read this.
         let watched = Watched::begin(&options.dir, Arc::clone(&keys));
         let board = watched.board();
-        retention::expire(&folder, now(), &limits, &stats);
+        retention::expire((&options.dir, &keys), now(), &limits, &stats);
         let queue = Arc::new(SyncQueue::default());
         let first = disk.create(&files::path(&folder, claim.instance, 0), limits.file_bytes);
         queue.put_first(first.map_err(StartError::File)?, first_keys);
@@ -280,7 +281,7 @@ impl Journal {
         self.shared.closed.store(true, SeqCst);
         self.writer.thread().unpark();
         self.watch.thread().unpark();
-        let written = self.writer.join().unwrap_or(false);
+        let written = self.writer.join().ok();
         self.queue.stop();
         let synced = self.syncer.join().unwrap_or(false);
         self.shared.finished.store(true, SeqCst);
@@ -288,17 +289,24 @@ impl Journal {
             tracing::error!("the thread that watches for blocks ended early");
         }
         self.lanes.iter().for_each(|lane| lane.wake_always());
-        if !(written && synced) {
-            return false;
+        // Without it nobody knows what is lost: the start after this one says so.
+        let Some(written) = written else { return false };
+        let clean = written.clean && synced;
+        let untold = written.untold(&self.shared.stats);
+        let all = clean && untold.is_empty();
+        let marked = if all { self.claim.release() } else { leave(self.claim, &untold) };
+        if let Err(cause) = &marked {
+            tracing::error!(error = %cause, "the stop could not be marked");
         }
-        match self.claim.release() {
-            Ok(()) => true,
-            Err(cause) => {
-                tracing::error!(error = %cause, "the clean stop could not be marked");
-                false
-            }
-        }
+        clean && marked.is_ok()
     }
+}
+
+/// Leaves what no gap record tells to the next start.
+fn leave(claim: Claim, untold: &[Note]) -> io::Result<()> {
+    let records = untold.iter().filter_map(|note| note.count).fold(0, u64::saturating_add);
+    tracing::warn!(records, "lost records could not be told in a gap record: the next start tells them");
+    claim.leave(untold)
 }
 
 /// Recovers the dead and takes a number, while nobody else starts.
@@ -321,7 +329,10 @@ fn lanes(
     (0..options.workers).map(lane).unzip()
 }
 
-fn spawn(name: &str, work: impl FnOnce() -> bool + Send + 'static) -> Result<JoinHandle<bool>, StartError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
 }
 

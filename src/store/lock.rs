@@ -4,24 +4,26 @@
 //! writes its own files, and its `seq` numbers lie in its own range of 2⁴⁰ (instance 1 begins at 2⁴⁰). `seq` is dense
 //! within an instance, unique within the folder, and follows the order of starts; order across instances that overlap
 //! is by `ts`. The file `<instance>.live` exists from start to clean stop and is locked while the process lives: so
-//! recovery can tell the dead from the living, and the clean from the killed. Never waits longer than another
+//! recovery can tell the dead from the living, and the clean from the killed. It has room for what a stop could not tell
+//! in a gap record, reserved at the start, because a disk that is full is why. Never waits longer than another
 //! instance's start takes. Bound: 2⁴⁰ records per start, 254 days at 50,000 per second; 8,191 starts while `seq` stays
 //! below 2⁵³, which some JSON readers need.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::disk::sync_folder;
 use super::files;
+use super::gap::{self, Note};
 
 /// A place among the instances of a folder; given back by [`Claim::release`], or by death.
 pub(super) struct Claim {
     /// The instance's number, from 1.
     pub(super) instance: u32,
     path: PathBuf,
-    _live: File,
+    live: File,
 }
 
 /// The folder while an instance starts: nobody else starts or recovers meanwhile.
@@ -52,6 +54,14 @@ impl Starting {
         Ok(dead)
     }
 
+    /// What a dead instance left untold at its stop; `None` when it did not come to stop.
+    pub(super) fn left(&self, instance: u32) -> Option<Vec<Note>> {
+        let mut mark = Vec::new();
+        let file = File::open(live_path(&self.folder, instance)).ok()?;
+        file.take(MARK_BYTES as u64).read_to_end(&mut mark).ok()?;
+        gap::decode(&mark)
+    }
+
     /// A dead instance has been recovered.
     pub(super) fn bury(&self, instance: u32) -> io::Result<()> {
         let path = live_path(&self.folder, instance);
@@ -77,8 +87,12 @@ impl Starting {
         let path = live_path(&self.folder, instance);
         let live = open(&path)?;
         live.lock()?;
+        // Without room the start goes on: then a stop on a full disk may be told as an unclean one.
+        if let Err(cause) = live.write_all_at(&[0; MARK_BYTES], 0).and_then(|()| live.sync_all()) {
+            tracing::warn!(error = %cause, "no room could be reserved for what a stop may have to leave");
+        }
         sync_folder(&path)?;
-        Ok(Claim { instance, path, _live: live })
+        Ok(Claim { instance, path, live })
     }
 }
 
@@ -105,6 +119,13 @@ impl Claim {
         (self.instance as u64) << RANGE_BITS
     }
 
+    /// A stop that could not tell everything: the next start does.
+    pub(super) fn leave(self, untold: &[Note]) -> io::Result<()> {
+        let mark = gap::encode(untold, MARK_BYTES).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.live.write_all_at(&mark, 0)?;
+        self.live.sync_data()
+    }
+
     /// The clean stop: everything is written and synced.
     pub(super) fn release(self) -> io::Result<()> {
         std::fs::remove_file(&self.path)?;
@@ -120,6 +141,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
+/// Bytes of a mark.
+pub(super) const MARK_BYTES: usize = 4096;
 /// Each instance has 2⁴⁰ numbers.
 pub(super) const RANGE_BITS: u32 = 40;
 

@@ -15,10 +15,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::disk::sync_folder;
 use super::files::{self, FileName};
 use super::frame::{Mark, encode_mark};
+use super::gap::{self, Note};
 use super::lock::Starting;
 use super::reader::FrameReader;
 use super::stats::{LossReason, Stats};
-use super::writer::Note;
 use crate::clock::Timestamp;
 
 /// Recovers every dead instance; what has to be told in gap records.
@@ -39,10 +39,13 @@ pub(super) fn recover_dead(starting: &Starting, folder: &Path, stats: &Stats, no
                 stats.torn_bytes.fetch_add(found.torn_bytes, Relaxed);
                 let at = found.last_ts.unwrap_or(now);
                 if found.torn_bytes > 0 {
-                    notes.push(Note { reason: LossReason::TornTail, bytes: found.torn_bytes, at });
+                    notes.push(Note::uncounted(LossReason::TornTail, found.torn_bytes, at));
                 }
-                if !found.stopped {
-                    notes.push(Note { reason: LossReason::UncleanStop, bytes: 0, at });
+                match starting.left(instance) {
+                    // It ended in order, on a disk that took no gap record any more.
+                    Some(left) => left.iter().for_each(|note| gap::join(&mut notes, note)),
+                    None if found.stopped => {}
+                    None => notes.push(Note::uncounted(LossReason::UncleanStop, 0, at)),
                 }
                 if let Err(cause) = starting.bury(instance) {
                     tracing::warn!(instance, error = %cause, "the recovered run keeps its mark");

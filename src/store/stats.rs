@@ -1,11 +1,13 @@
 //! What the journal counts: figures that another thread may read, and exact accounts of what was lost.
 //!
 //! The counters are the one source of gap records, so the two cannot disagree. Never a name, path or address.
-//! Bound: a fixed table of atomics.
+//! Bound: a fixed table of atomics, and a note for each sort of gap.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::gap::{self, Note};
 use super::recent::Found;
 use crate::admin::cells::DurationHistogram;
 use crate::admin::metrics::{JOURNAL_FSYNC_SECONDS, JOURNAL_WRITE_SECONDS};
@@ -58,6 +60,12 @@ impl LossReason {
             Self::Quota => "quota",
         }
     }
+
+    /// The reason of that name; `None` for one of a newer version.
+    #[must_use]
+    pub fn from_label(label: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.label().as_bytes() == label)
+    }
 }
 
 /// Figures of one journal. Every counter only grows; gauges say so.
@@ -65,6 +73,9 @@ impl LossReason {
 pub struct Stats {
     records: [AtomicU64; KINDS],
     losses: [[Loss; KINDS]; REASONS],
+    /// What gap records said that are gone, and whether there is any.
+    again: Mutex<Vec<Note>>,
+    tells_again: AtomicBool,
     /// Frames written: one per batch.
     pub batches: AtomicU64,
     /// Times that the writer rested after a batch of many.
@@ -114,6 +125,8 @@ impl Default for Stats {
         Self {
             records: Default::default(),
             losses: Default::default(),
+            again: Mutex::default(),
+            tells_again: AtomicBool::new(false),
             batches: Default::default(),
             pauses: Default::default(),
             bytes_written: Default::default(),
@@ -215,6 +228,26 @@ impl Stats {
         for (kind, n) in Kind::ALL.into_iter().zip(counts).filter(|(_, n)| **n > 0) {
             self.lose(kind, reason, *n, at);
         }
+    }
+
+    /// What gap records said that are gone: it is in the counters, or in those of an earlier run, and has to be told in
+    /// new ones.
+    pub(super) fn tell_again(&self, notes: &[Note]) {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.iter().for_each(|note| gap::join(&mut again, note));
+        self.tells_again.store(!again.is_empty(), Relaxed);
+    }
+
+    /// Whether there is something to tell again.
+    pub(super) fn tells_again(&self) -> bool {
+        self.tells_again.load(Relaxed)
+    }
+
+    /// Takes it.
+    pub(super) fn take_again(&self) -> Vec<Note> {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tells_again.store(false, Relaxed);
+        std::mem::take(&mut *again)
     }
 
     /// Remembers the first write since the last sync.

@@ -213,14 +213,14 @@ impl Syncer {
             if make_spare && !stop {
                 self.make_spare();
             }
-            if !closed.is_empty() || self.swept.elapsed() >= SWEEP_EVERY {
+            // Not at the end: nobody could tell any more what goes.
+            if !stop && (!closed.is_empty() || self.swept.elapsed() >= SWEEP_EVERY) {
                 self.swept = monotonic();
-                retention::expire(&self.folder, (self.shared.now)(), &self.limits, &self.shared.stats);
+                let (of, now) = ((self.dir.as_path(), &self.keys), (self.shared.now)());
+                retention::expire(of, now, &self.limits, &self.shared.stats);
                 self.shared.stats.count_keys(&*self.keys);
-                if !stop {
-                    // Before midnight, so that the writer need not wait for them then.
-                    self.make_keys(Day::of((self.shared.now)().plus(2 * SWEEP_EVERY)));
-                }
+                // Before midnight, so that the writer need not wait for them then.
+                self.make_keys(Day::of((self.shared.now)().plus(2 * SWEEP_EVERY)));
             }
             if stop {
                 self.drop_spare();

@@ -11,26 +11,19 @@ use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
 use super::enrich::Enriched;
-use super::frame::{Added, FrameBuilder, Mark};
+use super::frame::{FrameBuilder, Mark};
+use super::gap::{self, Note};
 use super::head::FileHead;
 use super::recorder::{Lane, Shared, wants_sync};
 use super::ring::RingReader;
 use super::sealed::Sealer;
-use super::stats::{Gap, KindCounts, LossReason, Reported};
+use super::stats::{Gap, KindCounts, LossReason, Reported, Stats};
 use super::sync::{Closed, JournalFile, SyncQueue, write_all, write_end};
 use crate::clock::{Timestamp, monotonic};
 use crate::config::Durability;
+use crate::record::Kind;
 use crate::record::event::{Encoded, RECORD_BYTES};
-use crate::record::{Event, Kind};
 use crate::seal::{Day, KeyError};
-
-/// A gap that has no exact count: what recovery found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note {
-    pub(super) reason: LossReason,
-    pub(super) bytes: u64,
-    pub(super) at: Timestamp,
-}
 
 /// The file that is written, how far, and what seals it.
 struct Active {
@@ -78,6 +71,23 @@ pub(super) struct Writer {
     last_batch: u64,
 }
 
+/// How the thread ended.
+pub(super) struct Ended {
+    /// The stop mark is on the disk, and every gap is told.
+    pub(super) clean: bool,
+    reported: Reported,
+    notes: Vec<Note>,
+}
+
+impl Ended {
+    /// What no gap record tells. The syncer has ended as well: what it gave up counts.
+    pub(super) fn untold(mut self, stats: &Stats) -> Vec<Note> {
+        let gaps = self.reported.open(stats).map(|gap| Note::from(&gap));
+        gaps.chain(stats.take_again()).for_each(|note| gap::join(&mut self.notes, &note));
+        self.notes
+    }
+}
+
 /// What the current batch holds.
 struct Batch {
     ts: Timestamp,
@@ -123,8 +133,8 @@ impl Writer {
         }
     }
 
-    /// Works until the journal is closed and the rings are empty; `true` when the stop mark is on the disk.
-    pub(super) fn run(mut self) -> bool {
+    /// Works until the journal is closed and the rings are empty.
+    pub(super) fn run(mut self) -> Ended {
         loop {
             // Before the rings are looked at: what comes in after it was set is refused.
             let closed = self.shared.closed.load(SeqCst);
@@ -169,7 +179,8 @@ impl Writer {
     }
 
     fn has_gaps(&self) -> bool {
-        !self.notes.is_empty() || self.reported.open(&self.shared.stats).next().is_some()
+        let stats = &self.shared.stats;
+        !self.notes.is_empty() || stats.tells_again() || self.reported.open(stats).next().is_some()
     }
 
     /// Sleeps until a worker has something. The timeout only bounds what a missing wake-up could cost.
@@ -213,11 +224,11 @@ impl Writer {
         let gaps: Vec<Gap> = self.reported.open(&self.shared.stats).collect();
         self.builder.clear();
         let mut scratch = Vec::new();
-        for gap in &gaps {
-            put_gap(&mut self.builder, &mut scratch, gap);
+        if self.shared.stats.tells_again() {
+            self.shared.stats.take_again().iter().for_each(|note| gap::join(&mut self.notes, note));
         }
-        for note in &self.notes {
-            put_note(&mut self.builder, &mut scratch, note);
+        for note in gaps.iter().map(Note::from).chain(self.notes.iter().copied()) {
+            gap::put(&mut self.builder, &mut scratch, &note);
         }
         let mut batch = Batch { ts, counts: KindCounts::default(), gaps, urgent };
         self.enriched.begin(&self.shared.stats, Day::of(ts));
@@ -386,8 +397,13 @@ impl Writer {
         }
     }
 
-    /// Marks the clean stop.
-    fn finish(mut self) -> bool {
+    /// Marks the clean stop, and leaves what no gap record tells.
+    fn finish(mut self) -> Ended {
+        let clean = self.mark_stop();
+        Ended { clean, reported: self.reported, notes: self.notes }
+    }
+
+    fn mark_stop(&mut self) -> bool {
         let Some(active) = self.active.take().filter(|a| a.end > 0) else { return !self.failing };
         if active.file.abandoned.load(SeqCst) {
             return false;
@@ -401,46 +417,6 @@ impl Writer {
                 false
             }
         }
-    }
-}
-
-fn put_gap(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, gap: &Gap) {
-    put(
-        builder,
-        scratch,
-        &Event {
-            kind: Kind::Gap,
-            start_ts: Some(gap.first),
-            gap_reason: Some(gap.reason.label().as_bytes()),
-            gap_kind: Some(gap.kind.label().as_bytes()),
-            gap_count: Some(gap.count),
-            gap_first: Some(gap.first),
-            gap_last: Some(gap.last),
-            ..Event::default()
-        },
-    );
-}
-
-fn put_note(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, note: &Note) {
-    put(
-        builder,
-        scratch,
-        &Event {
-            kind: Kind::Gap,
-            start_ts: Some(note.at),
-            gap_reason: Some(note.reason.label().as_bytes()),
-            gap_bytes: (note.bytes > 0).then_some(note.bytes),
-            gap_last: Some(note.at),
-            ..Event::default()
-        },
-    );
-}
-
-fn put(builder: &mut FrameBuilder, scratch: &mut Vec<u8>, event: &Event<'_>) {
-    scratch.clear();
-    event.encode(scratch);
-    if let Some((record, _)) = Encoded::take(scratch) {
-        builder.push(&record, &Added::default());
     }
 }
 

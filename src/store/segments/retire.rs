@@ -1,27 +1,33 @@
 //! The oldest segments go when the records have reached their size; others lose the columns that nobody can open.
 //!
 //! The manifest says first that a segment is gone, then its file is removed: a crash between the two leaves an orphan,
-//! which the next turn removes. What went before its time is counted as lost, and so told in a gap record; what is held
-//! does not go. Bound: one pass over the manifest, [`REWRITES`] segments written anew.
+//! which the next turn removes. What went before its time is told in the audit log and counted as lost, and so told in
+//! a gap record ([`Going`]); what is held does not go. Bound: one pass over the manifest, [`REWRITES`] segments written anew.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::SegmentError;
 use super::compact::Work;
 use super::manifest::{Change, Entry, Manifest, Removed, Rewritten};
+use super::read::{Segment, Wanted};
 use super::rewrite::{Rewriter, Without};
 use super::step::Step;
 use crate::clock::Timestamp;
-use crate::record::Kind;
-use crate::seal::{Day, KeyId};
+use crate::record::Row;
+use crate::seal::{Day, KeyId, Keyring};
 use crate::store::disk::sync_folder;
 use crate::store::files;
+use crate::store::gap::Held;
 use crate::store::journal::FOLDER as JOURNAL;
-use crate::store::stats::{LossReason, Stats};
+use crate::store::quota::Going;
+use crate::store::reader::TimeRange;
+use crate::store::stats::Stats;
 use crate::store::subjects::index_of;
 use crate::store::terms::Terms;
 
@@ -54,14 +60,40 @@ impl Work {
                 continue;
             }
             total = total.saturating_sub(entry.bytes);
-            self.forget(manifest, &entry.file, Removed::Size, now)?;
-            self.stats.removed_size.fetch_add(1, Relaxed);
-            journal.lose(Kind::Unknown, LossReason::Quota, entry.rows, last);
             let (file, rows) = (entry.file.as_str(), entry.rows);
+            let going = Going { dir: &self.dir, last, records: rows, limit: most, now };
+            let held = self.held(&entry);
+            going.carry_out(&held, journal, || {
+                self.forget(manifest, file, Removed::Size, now).map(|()| true)
+            })?;
+            self.stats.removed_size.fetch_add(1, Relaxed);
             tracing::warn!(file, rows, limit = most, "segment removed: the records are full");
         }
         self.tell(manifest);
         Ok(())
+    }
+
+    /// What a segment holds, as far as it can be read.
+    fn held(&self, entry: &Entry) -> Held {
+        let mut held = Held::default();
+        let keyring = Keyring::of_the_store(Arc::clone(&self.keys));
+        let wanted = Wanted { tried: Held::columns(), shown: Some(Vec::new()) };
+        let mut count = || -> Result<(), SegmentError> {
+            let path = self.folder()?.join(&entry.file);
+            let Some(segment) = Segment::open(&path, &keyring, &wanted)? else { return Ok(()) };
+            for group in segment.groups(&TimeRange::default()) {
+                let take = |row: &Row<'_>| {
+                    held.take(row);
+                    false
+                };
+                let _: ControlFlow<()> = segment.newest_first(group, take, |_| ControlFlow::Continue(()))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = count() {
+            tracing::warn!(file = entry.file, %error, "what goes could not be counted by kind");
+        }
+        held
     }
 
     /// Removes one segment: the pointer first, then the file.

@@ -362,7 +362,7 @@ fn the_oldest_segment_goes_when_there_are_too_many_unless_it_is_held() {
     assert_eq!(retire(&Terms::new([1; 5], [0; 5], vec![hold]), newest), 2);
     assert_eq!(retire(&Terms::days(1), newest), 1);
     assert_eq!(rows(dir.path(), Purpose::Support, "").len(), 500);
-    assert_eq!(stats.dropped(crate::record::Kind::Unknown, crate::store::LossReason::Quota), 500);
+    assert_eq!(stats.dropped(crate::record::Kind::Access, crate::store::LossReason::Quota), 500);
     assert_eq!(work.sweep().expect("swept"), 0);
 }
 

@@ -163,6 +163,33 @@ fn promise_5_a_full_disk_loses_records_exactly_and_tells_when_there_is_room_agai
 }
 
 #[test]
+fn promise_5_what_a_stop_on_a_full_disk_cannot_tell_the_next_start_tells_exactly() {
+    let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
+    let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+    let mark = dir.path().join(format!("journal/{:06}.live", journal.instance()));
+    assert_eq!(std::fs::metadata(&mark).expect("a mark").len(), 4096, "its room is reserved");
+    work(handle, async |recorder| {
+        let record = async |path: &str| recorder.record_or_hold(&access(path)).await.expect("room").await;
+        assert_eq!(record("/before").await, Outcome::Durable);
+        disk.full(true);
+        assert_eq!(record("/lost/1").await, Outcome::Lost);
+        assert_eq!(record("/lost/2").await, Outcome::Lost);
+    });
+    assert!(!journal.stop());
+    disk.full(false);
+    // Twice: it is told once.
+    for path in ["/after", "/later"] {
+        let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));
+        work(handle, async |recorder| {
+            assert_eq!(recorder.record_or_hold(&access(path)).await.expect("room").await, Outcome::Durable);
+        });
+        assert!(journal.stop());
+    }
+    assert_eq!(gaps(dir.path()), [("disk_full".to_owned(), Some(2))]);
+    assert_eq!(paths(dir.path()), ["/before", "/after", "/later"]);
+}
+
+#[test]
 fn a_short_write_leaves_no_torn_frame() {
     let (dir, disk) = (tempfile::tempdir().expect("a folder"), TestDisk::default());
     let (journal, handle) = start(Arc::new(disk.clone()), options(dir.path()));

@@ -459,3 +459,31 @@ fn day_folders(folder: &Path) -> BTreeSet<String> {
     let names = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
     names.filter_map(|e| e.file_name().into_string().ok()).filter(|name| name.starts_with("dt=")).collect()
 }
+
+#[test]
+fn what_gap_records_of_a_removed_segment_said_is_told_again_and_the_audit_log_tells_of_it() {
+    use crate::record::Kind;
+    use crate::store::LossReason::{Quota, RingFull};
+    let dir = tempfile::tempdir().expect("a folder");
+    for lost in [7, 0] {
+        let (journal, handle) = start(dir.path());
+        if lost > 0 {
+            journal.stats().lose(Kind::Open, RingFull, lost, Timestamp::from_secs(5));
+        }
+        write(handle, 300, 100);
+        assert!(journal.stop());
+        compact(dir.path());
+    }
+    let (stats, work) = (Stats::default(), work(dir.path(), NoFaults));
+    let newest = std::fs::metadata(&segments(dir.path())[1]).expect("a file").len();
+    work.retire(&mut manifest(dir.path()), clock::now(), (&Terms::days(1), newest), &stats).expect("retired");
+    assert_eq!(Kind::ALL.map(|kind| stats.dropped(kind, Quota)), [0, 300, 0, 0, 0]);
+    assert_eq!(stats.dropped(Kind::Open, RingFull), 0, "counted by the process that lost them");
+    let notes = stats.take_again();
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert_eq!((note.reason, note.kind, note.count), (RingFull, Some(Kind::Open), Some(7)));
+    assert_eq!(note.first, Some(Timestamp::from_secs(5)));
+    let mut entries = Vec::new();
+    audit::verify(dir.path(), |entry, _| entries.push((entry.kind, entry.rows))).expect("an audit log");
+    assert_eq!(entries, [(audit::Kind::Destruction, Some(301)), (audit::Kind::End, Some(301))]);
+}
