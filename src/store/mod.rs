@@ -35,6 +35,7 @@ pub mod subjects;
 mod sync;
 pub mod table;
 pub mod terms;
+pub mod verify;
 mod visit;
 mod writer;
 
