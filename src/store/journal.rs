@@ -313,7 +313,7 @@ fn leave(claim: Claim, untold: &[Note]) -> io::Result<()> {
 fn claim(folder: &std::path::Path, stats: &Stats, now: Timestamp) -> Result<(Claim, Vec<Note>), StartError> {
     super::disk::private_folder(folder).map_err(StartError::Folder)?;
     let starting = Starting::enter(folder).map_err(StartError::Claim)?;
-    let notes = recovery::recover_dead(&starting, folder, stats, now);
+    let notes = recovery::recover_all(&starting, folder, stats, now);
     Ok((starting.claim().map_err(StartError::Claim)?, notes))
 }
 

@@ -37,6 +37,7 @@ pub mod subjects;
 mod sync;
 pub mod table;
 pub mod terms;
+pub mod verify;
 mod visit;
 mod writer;
 

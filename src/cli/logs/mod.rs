@@ -151,6 +151,8 @@ const INTERRUPTED: u8 = 130;
 mod audit_tests;
 #[cfg(test)]
 mod journal_tests;
+#[cfg(test)]
+mod verify_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,22 @@
-//! `verify`: whether the segments are what was written.
+//! `verify`: whether segments, journal, tombstones and audit log are what was written.
 //!
-//! Checks the manifest's chain, the hash of every file, the numbers of the records and which keys are there. Reads no
-//! record, so it needs no purpose. Bound: one line per finding.
+//! Checks the manifest's chain, the hash of every segment, the numbers of the records, which keys are there, every frame of
+//! the journal, the book of tombstones and the chain of the audit log. Tells the gaps and what was put aside: a loss that
+//! is told is no fault. Reads no record of a request, so it needs no purpose. Bound: one line per finding.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::read::{Failure, Output};
+use crate::audit::{self, Verified};
 use crate::seal::{self, LocalKeys};
 use crate::store::query::records_folder;
 use crate::store::segments::{self, Finding, KeyReport, Report};
+use crate::store::subjects::Book;
+use crate::store::verify::{Gaps, JournalReport, gaps, verify_journal};
 
 /// Arguments of `logs verify`.
 #[derive(Debug, Args)]
@@ -37,6 +42,20 @@ pub enum VerifyFormat {
     Json,
 }
 
+/// Everything that was looked at.
+struct Checked {
+    segments: Report,
+    /// `None` when the keys are not here, or nobody knows which are needed.
+    keys: Option<KeyReport>,
+    journal: JournalReport,
+    /// `None` when the manifest cannot be believed.
+    gaps: Option<Gaps>,
+    /// Why the book of tombstones cannot be read.
+    tombstones: Option<String>,
+    /// `None` when there is no audit log.
+    audit: Option<Verified>,
+}
+
 /// `logs verify`; whether everything is as it was written.
 pub(super) fn run(args: &VerifyArgs, out: &mut Output<'_>) -> Result<bool, Failure> {
     let Some(folder) = records_folder(&args.data) else {
@@ -45,44 +64,87 @@ pub(super) fn run(args: &VerifyArgs, out: &mut Output<'_>) -> Result<bool, Failu
             args.data.display()
         )));
     };
-    let report = segments::verify(&folder).map_err(Failure::Read)?;
     let keys = args.keys.clone().unwrap_or_else(|| folder.join(seal::local::FOLDER));
-    // A copy of the records without keys is no fault.
-    let keys = match keys.is_dir() {
-        true => Some(segments::verify_keys(&folder, &LocalKeys::at(&keys)).map_err(Failure::Read)?),
-        false => None,
-    };
+    let checked = check(&folder, &keys).map_err(Failure::Read)?;
+    let found = checked.found();
     let text = match args.format {
-        VerifyFormat::Table => table(&report, keys.as_ref()),
-        VerifyFormat::Json => format!("{}\n", object(&report, keys.as_ref())),
+        VerifyFormat::Table => table(&checked, &found),
+        VerifyFormat::Json => format!("{}\n", object(&checked, &found)),
     };
     out.write(&text)?;
     out.flush()?;
-    Ok(report.findings.is_empty() && keys.is_none_or(|keys| keys.missing.is_empty()))
+    Ok(found.is_empty())
 }
 
-/// Every finding in words.
-fn found(report: &Report, keys: Option<&KeyReport>) -> Vec<(&'static str, String)> {
-    let missing = keys.into_iter().flat_map(|keys| &keys.missing);
-    let keys = missing.map(|(file, key)| ("key", format!("{file}: key {key} is missing")));
-    report.findings.iter().map(words).chain(keys).collect()
+fn check(folder: &Path, keys: &Path) -> io::Result<Checked> {
+    // The journal first: what becomes a segment meanwhile was there.
+    let journal = verify_journal(folder)?;
+    let segments = segments::verify(folder)?;
+    let believed = !segments.findings.iter().any(|f| matches!(f, Finding::Manifest(_)));
+    // A copy of the records without keys is no fault.
+    let keys = match believed && keys.is_dir() {
+        true => Some(segments::verify_keys(folder, &LocalKeys::at(keys))?),
+        false => None,
+    };
+    let audit = match audit::verify(folder, |_, _| {}) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+        verified => Some(verified?),
+    };
+    Ok(Checked {
+        keys,
+        gaps: if believed { Some(gaps(folder)?) } else { None },
+        tombstones: Book::read(folder).err().map(|error| error.to_string()),
+        audit,
+        journal,
+        segments,
+    })
 }
 
-fn table(report: &Report, keys: Option<&KeyReport>) -> String {
+impl Checked {
+    /// Every finding in words.
+    fn found(&self) -> Vec<(&'static str, String)> {
+        let mut found: Vec<_> = self.segments.findings.iter().map(words).collect();
+        let missing = self.keys.iter().flat_map(|keys| &keys.missing);
+        found.extend(missing.map(|(file, key)| ("key", format!("{file}: key {key} is missing"))));
+        let journal = self.journal.findings.iter();
+        found.extend(journal.map(|(file, fault)| ("journal", format!("{file}: {fault}"))));
+        found.extend(self.tombstones.iter().map(|fault| ("tombstones", fault.clone())));
+        let audit = self.audit.as_ref();
+        found.extend(audit.into_iter().flat_map(|log| &log.problems).map(|problem| match problem.line {
+            Some(line) => ("audit", format!("line {line}: {}", problem.what)),
+            None => ("audit", problem.what.clone()),
+        }));
+        let more = audit.map_or(0, |log| log.more);
+        found.extend((more > 0).then(|| ("audit", format!("{more} more"))));
+        found
+    }
+}
+
+fn table(checked: &Checked, found: &[(&'static str, String)]) -> String {
     let mut text = String::new();
-    let found = found(report, keys);
-    for (what, whose) in &found {
+    for (what, whose) in found {
         text.push_str(&format!("{what:<12} {whose}\n"));
     }
-    let Report { segments, records, erased, bytes, lines, .. } = report;
+    let Report { segments, records, erased, bytes, lines, .. } = &checked.segments;
     let outcome = if found.is_empty() { "good".to_owned() } else { format!("{} findings", found.len()) };
+    let JournalReport { files, quarantined: (pieces, aside), .. } = &checked.journal;
+    let entries = checked.audit.as_ref().map_or(0, |log| log.entries);
     text.push_str(&format!(
-        "{segments} segments, {records} records, {bytes} bytes, {lines} lines of the manifest: {outcome}\n"
+        "{segments} segments, {records} records, {bytes} bytes, {lines} lines of the manifest; {files} journal files; {entries} entries of the audit log: {outcome}\n"
     ));
     if *erased > 0 {
         text.push_str(&format!("{erased} records were erased\n"));
     }
-    match keys {
+    if let Some(Gaps { gaps, missing }) = checked.gaps.filter(|found| found.gaps > 0) {
+        text.push_str(&format!(
+            "{gaps} gaps with at least {missing} missing records in the segments; `kelisim logs query kind=gap` shows them\n"
+        ));
+    }
+    if *pieces > 0 {
+        text.push_str(&format!("{pieces} damaged pieces were put aside, {aside} bytes\n"));
+    }
+    match &checked.keys {
+        None if checked.gaps.is_none() => {}
         None => text.push_str("the keys are not here: they were not looked at\n"),
         Some(keys) if keys.expired > 0 => {
             text.push_str(&format!("{} segments have columns whose keys were destroyed\n", keys.expired));
@@ -92,18 +154,24 @@ fn table(report: &Report, keys: Option<&KeyReport>) -> String {
     text
 }
 
-fn object(report: &Report, keys: Option<&KeyReport>) -> serde_json::Value {
-    let findings = found(report, keys);
+fn object(checked: &Checked, found: &[(&'static str, String)]) -> serde_json::Value {
     let findings: Vec<_> =
-        findings.iter().map(|(what, whose)| json!({ "finding": what, "of": whose })).collect();
+        found.iter().map(|(what, whose)| json!({ "finding": what, "of": whose })).collect();
+    let Report { segments, records, erased, bytes, lines, .. } = &checked.segments;
+    let (pieces, aside) = checked.journal.quarantined;
     json!({
-        "segments": report.segments,
-        "records": report.records,
-        "erased": report.erased,
-        "bytes": report.bytes,
-        "manifest_lines": report.lines,
-        "expired": keys.map(|keys| keys.expired),
-        "good": findings.is_empty(),
+        "segments": segments,
+        "records": records,
+        "erased": erased,
+        "bytes": bytes,
+        "manifest_lines": lines,
+        "expired": checked.keys.as_ref().map(|keys| keys.expired),
+        "journal_files": checked.journal.files,
+        "audit_entries": checked.audit.as_ref().map(|log| log.entries),
+        "gaps": checked.gaps.map(|found| found.gaps),
+        "missing": checked.gaps.map(|found| found.missing),
+        "quarantined": { "pieces": pieces, "bytes": aside },
+        "good": found.is_empty(),
         "findings": findings,
     })
 }
@@ -122,4 +190,6 @@ fn words(finding: &Finding) -> (&'static str, String) {
     }
 }
 
-const HELP: &str = "Exit codes: 0 everything is as it was written, 1 it is not, 70 it cannot be read.";
+const HELP: &str =
+    "Gaps and pieces that were put aside are told, and are no fault: what is missing there is known.
+Exit codes: 0 everything is as it was written, 1 it is not, 70 it cannot be read.";

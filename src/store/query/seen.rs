@@ -37,7 +37,7 @@ impl Seen {
         self.in_segments += other.in_segments;
     }
 
-    pub(super) fn count_gap(&mut self, row: &Row<'_>) {
+    pub(in crate::store) fn count_gap(&mut self, row: &Row<'_>) {
         self.gaps += 1;
         if let Some(Value::U64(count)) = Column::by_name("gap.count").and_then(|column| row.get(column)) {
             self.missing = self.missing.saturating_add(count);

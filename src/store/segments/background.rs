@@ -69,6 +69,7 @@ impl Compactor {
             stats: Arc::clone(&stats),
             stop: Arc::clone(&stop),
             faults: Box::new(NoFaults),
+            journal: Some(Arc::clone(&journal)),
             settle: SETTLE,
             unsettled: false,
             damaged: BTreeSet::new(),

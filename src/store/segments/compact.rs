@@ -27,12 +27,13 @@ use crate::record::{Row, SCHEMA_VERSION};
 use crate::seal::{Day, KeyProvider, Keyring};
 use crate::store::disk::sync_folder;
 use crate::store::enrich::Complete;
-use crate::store::files::{self, End, FileName};
+use crate::store::files::{self, Begin, End, FileName};
 use crate::store::frame::Mark;
 use crate::store::head::FileHead;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::reader::FrameReader;
 use crate::store::sealed::Opener;
+use crate::store::stats::Stats;
 use crate::store::subjects::{Editor, HiddenRows, INDEX_ENDING, Ranges, Tombstone};
 
 /// Rows after which a segment takes no further journal file.
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub(super) stats: Arc<SegmentStats>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) faults: Box<dyn Faults>,
+    /// The figures of the journal, whose writer tells what is lost; `None` for a command, which leaves that to a gateway.
+    pub(super) journal: Option<Arc<Stats>>,
     /// How long a closed file stays where it is, so that who follows the journal reads it to its end.
     pub(super) settle: Duration,
     /// A closed file was left because it had not stayed long enough.
@@ -60,6 +63,18 @@ pub(super) struct Work {
     pub(super) stuck: BTreeSet<String>,
     /// Records that were erased: those that are met in the journal are left out.
     pub(super) gone: Arc<HiddenRows>,
+}
+
+/// How far a closed file could be copied.
+enum Copied {
+    Whole,
+    /// A key is not there that may come back, or nobody can read the file any more.
+    Locked,
+    /// To this record, and this place in the file.
+    Until {
+        next_seq: u64,
+        at: u64,
+    },
 }
 
 /// A closed journal file.
@@ -158,7 +173,7 @@ impl Work {
             if self.damaged.contains(&name.path) {
                 continue;
             }
-            let Some(closed) = open(name)? else { continue };
+            let Some(closed) = self.open(name, manifest)? else { continue };
             let empty = closed.end.next_seq == closed.head.first_seq;
             let segment = manifest.covering(closed.head.first_seq);
             if segment.is_some_and(|s| closed.end.next_seq <= s.last_seq + 1) || empty {
@@ -172,6 +187,28 @@ impl Work {
         }
         self.remove(&covered)?;
         Ok(found)
+    }
+
+    /// A file's head and end; `None` when it is not closed, gone, or damaged in its head.
+    fn open(&mut self, name: FileName, manifest: &Manifest) -> Result<Option<Closed>, SegmentError> {
+        let file = match File::open(&name.path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause.into()),
+        };
+        let Some(end) = files::end(&file)? else { return Ok(None) };
+        let (head, at) = match files::begin(&file)? {
+            Begin::Head(head, at) => (head, at),
+            Begin::Unbegun => return Ok(None),
+            Begin::Damaged => {
+                self.headless(&name, &file, &end, manifest)?;
+                return Ok(None);
+            }
+        };
+        let metadata = file.metadata()?;
+        let modified =
+            Timestamp::from_secs(metadata.mtime()).plus(Duration::from_nanos(metadata.mtime_nsec() as u64));
+        Ok(Some(Closed { name, file, head, at, end, bytes: metadata.len(), modified }))
     }
 
     /// Makes one segment of some files and removes them.
@@ -232,35 +269,34 @@ impl Work {
             complete.begin_segment();
         }
         for closed in group {
-            let next = self.copy(closed, &keyring, &mut reader, (&mut writer, marked))?;
-            if next != closed.end.next_seq {
-                let name = closed.name.path.display().to_string();
-                tracing::error!(
-                    file = name,
-                    "a closed journal file is damaged, or its keys are not there: it stays as it is"
-                );
-                self.damaged.insert(closed.name.path.clone());
-                return Err(SegmentError::Damaged(name));
+            match self.copy(closed, &keyring, &mut reader, (&mut writer, marked))? {
+                Copied::Whole => {}
+                Copied::Locked => return Err(self.keeps(&closed.name, "its keys are not there")),
+                Copied::Until { next_seq, at } => {
+                    self.lost(&closed.name, &closed.file, (at, Some(next_seq)), &closed.end)?;
+                    return Err(self.keeps(&closed.name, "it is damaged"));
+                }
             }
         }
         self.faults.at(Step::Begun)?;
         writer.finish()
     }
 
-    /// Copies the rows of a file; the `seq` after the last one.
+    /// Copies the rows of a file, as far as it is whole.
     fn copy(
         &mut self,
         closed: &Closed,
         keyring: &Keyring,
         reader: &mut FrameReader,
         (writer, marked): (&mut SegmentWriter, &mut Marked),
-    ) -> Result<u64, SegmentError> {
+    ) -> Result<Copied, SegmentError> {
         let mut next = closed.head.first_seq;
         let opener = Opener::new(&closed.head, keyring).map_err(|error| error.of(&closed.name.path))?;
         // Without a key that may come back, its class would be lost.
-        let Some(mut opener) = opener.filter(|opener| !opener.locked()) else { return Ok(next) };
+        let Some(mut opener) = opener.filter(|opener| !opener.locked()) else { return Ok(Copied::Locked) };
         let mut room = Vec::new();
         reader.restart(closed.at, 0);
+        let mut at = closed.at;
         while let Some(frame) = reader.next(&closed.file)?.filter(|f| f.mark == Mark::Records) {
             if self.stop.load(Relaxed) {
                 return Err(SegmentError::Stopped);
@@ -288,8 +324,10 @@ impl Work {
             if next != frame.first_seq + u64::from(frame.count) {
                 break;
             }
+            at = reader.position();
         }
-        Ok(next)
+        let whole = next == closed.end.next_seq;
+        Ok(if whole { Copied::Whole } else { Copied::Until { next_seq: next, at } })
     }
 
     /// Removes journal files whose rows are in a segment for certain.
@@ -338,20 +376,6 @@ fn hide(dir: &Path, marked: &Marked, now: Timestamp) -> Result<(), SegmentError>
         }
     }
     Ok(())
-}
-
-/// A file's head and end; `None` when it is not closed, or gone.
-fn open(name: FileName) -> io::Result<Option<Closed>> {
-    let file = match File::open(&name.path) {
-        Ok(file) => file,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(cause),
-    };
-    let (Some(end), Some((head, at))) = (files::end(&file)?, files::head(&file)?) else { return Ok(None) };
-    let metadata = file.metadata()?;
-    let modified =
-        Timestamp::from_secs(metadata.mtime()).plus(Duration::from_nanos(metadata.mtime_nsec() as u64));
-    Ok(Some(Closed { name, file, head, at, end, bytes: metadata.len(), modified }))
 }
 
 /// The files that go into one segment each: of one process and one day, without a hole between them.

@@ -6,7 +6,7 @@
 //! segment without a record of the person, except for new keys. Bound: one segment at a time; [`LONGEST`].
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::clock::{Timestamp, monotonic};
 use crate::seal::{Day, KeyClass, KeyId, KeyProvider};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
+use crate::store::recovery::QUARANTINE;
 use crate::store::subjects::book::Change;
 use crate::store::subjects::{
     Book, Editor, Erasure, PATIENCE, Person, State, Stop, SubjectError, TagSeal, Tombstone,
@@ -57,6 +58,7 @@ impl Erasing {
             stats: Arc::default(),
             stop: Arc::default(),
             faults: Box::new(NoFaults),
+            journal: None,
             settle: SETTLE,
             unsettled: false,
             damaged: BTreeSet::new(),
@@ -220,12 +222,18 @@ impl Work {
 
     /// Torn pieces may hold anything, and are sealed with keys of files that are gone.
     fn remove_torn(&self) -> Result<u64, SubjectError> {
-        let folder = self.dir.join(JOURNAL).join("quarantine");
+        let folder = self.dir.join(JOURNAL).join(QUARANTINE);
         let mut removed = 0;
         match std::fs::read_dir(&folder) {
             Ok(pieces) => {
                 for piece in pieces {
-                    std::fs::remove_file(piece?.path())?;
+                    let path = piece?.path();
+                    if is_of_a_file(&path) {
+                        // Its name remembers that the loss was told.
+                        OpenOptions::new().write(true).truncate(true).open(&path)?.sync_all()?;
+                    } else {
+                        std::fs::remove_file(&path)?;
+                    }
                     removed += 1;
                 }
                 File::open(&folder)?.sync_all()?;
@@ -289,4 +297,12 @@ impl Work {
         }
         Ok(editor.append(&changes, now)?)
     }
+}
+
+/// Whether the journal file is still there that a piece was copied from.
+fn is_of_a_file(piece: &Path) -> bool {
+    let stem = piece.file_stem().and_then(|stem| stem.to_str());
+    let file = stem.and_then(|stem| stem.rsplit_once('-')).map(|(file, _)| format!("{file}.kjl"));
+    let journal = piece.parent().and_then(Path::parent);
+    journal.zip(file).is_some_and(|(journal, file)| journal.join(file).is_file())
 }

@@ -11,6 +11,7 @@
 mod background;
 mod cells;
 mod compact;
+mod damaged;
 mod erasing;
 mod expire;
 mod manifest;

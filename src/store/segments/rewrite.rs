@@ -172,6 +172,7 @@ impl Editor {
             stats: Arc::<SegmentStats>::default(),
             stop: Arc::default(),
             faults: Box::new(NoFaults),
+            journal: None,
             settle: Duration::ZERO,
             unsettled: false,
             damaged: BTreeSet::new(),

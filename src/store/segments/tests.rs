@@ -110,6 +110,7 @@ fn work(dir: &Path, faults: impl Faults + 'static) -> Work {
         stats: Arc::default(),
         stop: Arc::default(),
         faults: Box::new(faults),
+        journal: None,
         settle: Duration::ZERO,
         unsettled: false,
         damaged: BTreeSet::new(),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::segments::manifest::{NAME, Removed};
+use crate::store::verify::verify_journal;
 
 /// What a scan shows, and which files it says are damaged.
 fn read(dir: &Path) -> (usize, BTreeSet<PathBuf>) {
@@ -146,4 +147,84 @@ fn a_damaged_head_of_a_journal_file_is_told_and_a_spare_is_not() {
         bytes[..end].fill(0);
     });
     assert_eq!(read(dir.path()).1, BTreeSet::from([hurt.clone()]));
+}
+
+/// A gateway's compactor: what it finds is told by the journal.
+fn gateway(dir: &Path, journal: &Arc<Stats>) -> Work {
+    Work { journal: Some(Arc::clone(journal)), ..work(dir, NoFaults) }
+}
+
+#[test]
+fn what_a_closed_file_lost_is_counted_copied_and_told_once() {
+    let lost =
+        |stats: &Stats| stats.dropped(crate::record::Kind::Unknown, crate::store::LossReason::TornTail);
+    for at_head in [false, true] {
+        let dir = filled(3000);
+        let journal = dir.path().join("journal");
+        let listed = files::list(&journal).expect("files");
+        let hurt = &listed[1].path;
+        let (first, end) = {
+            let file = std::fs::File::open(hurt).expect("a file");
+            let (head, _) = files::head(&file).expect("readable").expect("a head");
+            (head.first_seq, files::end(&file).expect("readable").expect("an end"))
+        };
+        change(hurt, |bytes| {
+            let at = if at_head { 40 } else { bytes.len() / 2 };
+            bytes[at] ^= 0x40;
+        });
+        let readable = read(dir.path()).0 as u64;
+        let stats = Arc::new(Stats::default());
+        let mut compactor = gateway(dir.path(), &stats);
+        pass(&mut compactor, clock::now()).expect("a pass");
+        pass(&mut compactor, clock::now()).expect("a pass");
+        assert_eq!(lost(&stats), 3000 - readable, "at head: {at_head}");
+        assert!(!at_head || lost(&stats) == end.next_seq - first);
+        assert!(stats.torn_bytes.load(Relaxed) > 0);
+        assert_eq!(compactor.stats.damaged.load(Relaxed), 1);
+        assert!(hurt.exists(), "it stays");
+        assert_eq!(std::fs::read_dir(journal.join("quarantine")).expect("a folder").count(), 1);
+        let again = Arc::new(Stats::default());
+        pass(&mut gateway(dir.path(), &again), clock::now()).expect("a pass");
+        assert_eq!((lost(&again), again.torn_bytes.load(Relaxed)), (0, 0), "told before");
+    }
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_recovered_by_the_next_start_and_told() {
+    let dir = filled(3000);
+    let listed = files::list(&dir.path().join("journal")).expect("files");
+    let cut = listed[1].path.clone();
+    change(&cut, |bytes| bytes.truncate(bytes.len() * 2 / 3));
+    let readable = read(dir.path()).0 as u64;
+    assert!(readable < 3000);
+    let (journal, handle) = start(dir.path());
+    drop(handle);
+    assert!(journal.stop());
+    let gaps =
+        |filter: &str| scan(dir.path(), Purpose::Support, filter).newest_first(|_| ControlFlow::Continue(()));
+    let seen = gaps("").expect("readable");
+    assert_eq!((seen.missing, seen.damaged), (3000 - readable, BTreeSet::new()));
+    assert_eq!(verify_journal(dir.path()).expect("readable").findings, []);
+    compact(dir.path());
+    assert_eq!((journal_files(dir.path()), read(dir.path()).0 as u64), (0, readable));
+}
+
+#[test]
+fn verify_finds_what_is_wrong_with_journal_files_without_a_key() {
+    let dir = filled(3000);
+    std::fs::remove_dir_all(dir.path().join("keys")).expect("removed");
+    let listed = files::list(&dir.path().join("journal")).expect("files");
+    let found = || verify_journal(dir.path()).expect("readable");
+    let clean = found();
+    assert_eq!((clean.findings, clean.files), (vec![], listed.len() as u64));
+    let hurt = &listed[1].path;
+    let whole = std::fs::read(hurt).expect("a file");
+    let name = hurt.file_name().expect("a name").to_string_lossy().into_owned();
+    for (at, fault) in [(40, "its head is damaged"), (whole.len() / 2, "it is damaged before its end")] {
+        change(hurt, |bytes| bytes[at] ^= 1);
+        assert_eq!(found().findings, [(name.clone(), fault)]);
+        std::fs::write(hurt, &whole).expect("put back");
+    }
+    change(hurt, |bytes| bytes.truncate(bytes.len() - 44));
+    assert_eq!(found().findings, [(name, "its end is missing")]);
 }
