@@ -63,6 +63,8 @@ struct Reading {
     unflushed: AtomicBool,
     /// The end of the connection is the end of the answer.
     until_close: AtomicBool,
+    /// The client has gone while hyper did not read.
+    left: AtomicBool,
     /// Bytes wait for the answer that decides about a tunnel.
     held_up: AtomicBool,
     tolerated: [AtomicU64; Tolerated::ALL.len()],
@@ -192,6 +194,24 @@ impl Connection {
     #[must_use]
     pub fn all_answered(&self) -> bool {
         self.active.load(Relaxed) == 0 && self.requests() == self.reading.heads.load(Relaxed)
+    }
+
+    /// Whether the next request is here already while one is answered: then hyper does not read, and would not hear that
+    /// the client goes.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.reading.heads.load(Relaxed) > self.requests() && self.active.load(Relaxed) > 0
+    }
+
+    /// The client has gone: nobody waits for an answer.
+    pub fn leave(&self) {
+        self.reading.left.store(true, Relaxed);
+    }
+
+    /// Whether it has.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.reading.left.load(Relaxed)
     }
 
     /// Wakes the reader when the last open request has ended: what it may read next depends on the answer.

@@ -102,7 +102,7 @@ pub async fn serve(
                     say_goodbye(conn.as_mut(), &connection, deadlines).await
                 }
                 End::Overdue(overdue) => reason(overdue),
-                End::Refused => None,
+                End::Refused | End::Left => None,
             }
         }
     }
@@ -116,6 +116,8 @@ enum End {
     Overdue(Overdue),
     /// By a head that it was not shown.
     Refused,
+    /// By its client, and nobody was there to hear it.
+    Left,
 }
 
 /// Polls the connection, its deadlines and the wish to close.
@@ -146,6 +148,9 @@ where
             // Only polling the connection makes a refusal due, so looking after that is enough.
             if connection.refusal_due() {
                 return Poll::Ready(End::Refused);
+            }
+            if connection.has_left() {
+                return Poll::Ready(End::Left);
             }
             if (!known || timer.is_elapsed())
                 && let Poll::Ready(overdue) = deadlines.poll_missed(connection, timer.as_mut(), cx)
@@ -190,7 +195,7 @@ async fn finish(
         }
         (End::Closed(Err(error)), ..) => (false, protocol_error(&error, connection)),
         (End::Overdue(overdue), ..) => (false, reason(overdue)),
-        (End::Refused, None, _) => (false, None),
+        (End::Refused, None, _) | (End::Left, ..) => (false, None),
     };
     if answered { linger.discard(worker, remains.transport).await } else { closed }
 }

@@ -144,7 +144,7 @@ impl Stream {
 
     fn screen_held(&mut self) {
         if let Some(scan) = &mut self.scan {
-            self.ready = screen(scan, &self.connection, &self.held);
+            self.ready += screen(scan, &self.connection, &self.held[self.ready..]);
         }
     }
 
@@ -178,7 +178,20 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads more of a head that has begun.
+    /// Reads a little for hyper where that does not, to hear that the client goes. What comes is kept in its order; a
+    /// client that has sent more than that is only heard once hyper has come to it.
+    fn watch_client(&mut self, cx: &mut Context<'_>) {
+        while self.held.len() < MORE {
+            match self.read_more(cx) {
+                Poll::Pending => return,
+                // It may be what hyper waits for, although it has a whole head.
+                Poll::Ready(Ok(())) if !self.ended => cx.waker().wake_by_ref(),
+                Poll::Ready(_) => return self.connection.leave(),
+            }
+        }
+    }
+
+    /// Reads more of what follows the bytes that were handed on.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.held.len();
         self.held.resize(before + MORE, 0);
@@ -338,6 +351,9 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.transport).poll_flush(cx);
+        if self.scan.is_some() && self.connection.is_ahead() {
+            self.watch_client(cx);
+        }
         // hyper flushes when it has nothing left to write.
         self.connection.set_flushed(result.is_ready());
         self.wrote(result.is_ready());

@@ -432,6 +432,43 @@ fn a_client_that_leaves_before_the_answer_frees_the_site_too() {
     );
 }
 
+/// hyper does not read while it holds a whole head.
+#[test]
+fn a_client_that_leaves_is_heard_although_it_has_asked_for_more() {
+    let (gone, was_told) = mpsc::channel();
+    let (asked, was_asked) = mpsc::channel();
+    let origin = Origin::raw(move |mut connection| {
+        if connection.request().is_ok_and(|seen| seen.is_some()) {
+            let _ = asked.send(());
+            let _ = gone.send(matches!(connection.request(), Ok(None) | Err(_)));
+        }
+    });
+    let gateway = Gateway::build(&[&origin])
+        .key("timeouts.upstream_head", "\"10m\"")
+        .key("timeouts.request_head", "\"10m\"")
+        .key("timeouts.response_write", "\"10m\"")
+        .start();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: kz.example\r\n\r\n");
+    // Both at once, one after the other, and with the beginning of a third.
+    for (nth, (first, then)) in [
+        (get("/0") + &get("/next"), String::new()),
+        (get("/1"), get("/next")),
+        (get("/2") + &get("/next"), "GET /and HTTP/1.1\r\n".to_owned()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = gateway.client();
+        client.send(first);
+        was_asked.recv_timeout(PATIENCE).expect("the site is asked");
+        client.send(then);
+        drop(client);
+        assert_eq!(was_told.recv_timeout(PATIENCE), Ok(true), "{nth}");
+        let record = gateway.record(&format!("/{nth}"));
+        assert_eq!(record["http.response.status_code"], 499, "{nth}");
+    }
+}
+
 #[test]
 fn a_slow_upload_that_stops_is_a_408() {
     let origin = echo();
