@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::watchdog::Watchdog;
 use super::worker::{self, Seat};
-use super::{Phase, Server, background, handover, sockets};
+use super::{Phase, Server, background, files, handover, sockets};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -146,7 +146,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
         handover::Given::default()
     });
-    let (listening, files) = sockets::listen(config, &certificates, &mut given)?;
+    let (listening, socket_files) = sockets::listen(config, &certificates, &mut given)?;
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
@@ -194,6 +194,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         workers: Vec::with_capacity(config.workers),
         background: None,
+        _files: files::spawn(Arc::clone(&shared)).map_err(StartError::Thread)?,
         journal: Some(journal),
         compactor: Some(compactor),
         agents: Some(agents),
@@ -201,14 +202,13 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
         phase,
-        socket_files: files,
+        socket_files,
         succeeded: Arc::default(),
     };
     let background = background::Background {
         shared: Arc::clone(&shared),
         readiness: Arc::clone(&readiness),
         admin,
-        certificates,
         metrics: counting,
         traffic: sockets::clones(&listening, &server.socket_files),
         ready: accepting,
