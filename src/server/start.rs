@@ -146,9 +146,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
         handover::Given::default()
     });
-    let (listening, socket_files) = sockets::listen(config, &certificates, &mut given)?;
+    // One that drains gives nothing any more, but lives.
+    let succeeds =
+        store::is_written(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
+    let (listening, socket_files) = sockets::listen(config, &certificates, &mut given, succeeds)?;
     let addresses = sockets::addresses(config, &listening);
-    let admin = sockets::admin(config, &mut given)?;
+    let admin = sockets::admin(config, &mut given, succeeds)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
     // One more for the health checks.
     let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
