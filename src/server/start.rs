@@ -124,6 +124,21 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether a file is at fault that the configuration names, and `kelisim check` tells.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::CookieRules { .. }
+                | Self::Geo(_)
+                | Self::Certificate { .. }
+                | Self::UpstreamTls(_)
+                | Self::AccessLog(_)
+        )
+    }
+}
+
 /// Starts the gateway.
 ///
 /// # Errors
