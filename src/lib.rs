@@ -46,6 +46,7 @@ pub mod listen;
 pub mod log;
 pub mod pages;
 pub mod record;
+pub mod regular_file;
 pub mod respond;
 pub mod risk;
 pub mod seal;

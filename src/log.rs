@@ -18,12 +18,14 @@ pub fn to_stderr(level: &str) {
         let handle = builder.reload_handle();
         if builder.try_init().is_ok() {
             keep(handle);
+            warn_of_environment();
         }
     } else {
         let builder = builder.json().flatten_event(true).with_filter_reloading();
         let handle = builder.reload_handle();
         if builder.try_init().is_ok() {
             keep(handle);
+            warn_of_environment();
         }
     }
 }
@@ -46,8 +48,19 @@ fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::try_from_env("KELISIM_LOG").unwrap_or_else(|_| EnvFilter::new(level))
+    EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(level))
 }
+
+fn warn_of_environment() {
+    if std::env::var_os(VARIABLE).is_some()
+        && let Err(error) = EnvFilter::try_from_env(VARIABLE)
+    {
+        tracing::warn!(%error, "{VARIABLE} is no filter and has no effect");
+    }
+}
+
+/// Name of the environment variable.
+const VARIABLE: &str = "KELISIM_LOG";
 
 /// Sets a level; what it holds depends on the form of the log.
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;

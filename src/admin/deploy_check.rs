@@ -173,6 +173,8 @@ fn kubernetes_holds_this_version_and_readable_toml() {
     let text: String = indented.map(|line| format!("{}\n", line.get(4..).unwrap_or(""))).collect();
     let config: toml::Table = text.parse().unwrap();
     assert_eq!(config["admin"]["address"].as_str(), Some("0.0.0.0:9180"));
+    // Gateways with keys of their own do not know each other's visitors.
+    assert!(file.contains("\n  replicas: 1\n") && file.contains("name: KELISIM_RECORDS__NODE"));
 }
 
 #[test]

@@ -2,14 +2,24 @@
 //!
 //! A page that a browser loads from anywhere can have its own name resolved to the gateway's address, and read from here
 //! as if it were its own site (DNS rebinding). Such a request carries the page's name in `Host`, which is how it is told:
-//! answered are loopback names, the address that was connected to, and what `admin.hosts` lists. No browser sends a
-//! request without `Host`; a load balancer's check by HTTP/1.0 may. Never looks at a path. Bound: the list.
+//! answered are loopback names, the address that was connected to, and what `admin.hosts` lists. A target with a name of
+//! its own goes before `Host` (RFC 9112 §3.2.2). No browser sends a request without `Host`; a load balancer's check by
+//! HTTP/1.0 may. Never looks at a path. Bound: the list.
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Uri, Version, header};
 
 use crate::ingress::host;
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOurs {
+    /// No `Host`, several, or one that is no host (RFC 9112 §3.2).
+    Malformed,
+    /// It asks for a name that is not the listener's.
+    OtherName,
+}
 
 /// The names of `admin.hosts`.
 #[derive(Clone, Debug, Default)]
@@ -22,15 +32,29 @@ impl AdminHosts {
         Self(names)
     }
 
-    /// Whether a request with these fields, on a connection to `local`, is meant for the admin listener.
-    #[must_use]
-    pub fn admit(&self, version: Version, fields: &HeaderMap, local: IpAddr) -> bool {
+    /// Whether a request with this target and these fields, on a connection to `local`, is meant for the admin listener.
+    ///
+    /// # Errors
+    /// See [`NotOurs`].
+    pub fn admit(
+        &self,
+        version: Version,
+        target: &Uri,
+        fields: &HeaderMap,
+        local: IpAddr,
+    ) -> Result<(), NotOurs> {
+        let parsed = |text| host::parse(text).ok_or(NotOurs::Malformed);
         let mut all = fields.get_all(header::HOST).iter();
-        match (all.next(), all.next()) {
-            (None, _) => version == Version::HTTP_10,
-            (Some(value), None) => host::parse(value.as_bytes()).is_some_and(|name| self.knows(name, local)),
-            _ => false,
-        }
+        let field = match (all.next(), all.next()) {
+            (None, _) if version == Version::HTTP_10 => None,
+            (Some(value), None) => Some(parsed(value.as_bytes())?),
+            _ => return Err(NotOurs::Malformed),
+        };
+        let name = match target.authority() {
+            Some(authority) => Some(parsed(authority.as_str().as_bytes())?),
+            None => field,
+        };
+        if name.is_none_or(|name| self.knows(name, local)) { Ok(()) } else { Err(NotOurs::OtherName) }
     }
 
     fn knows(&self, name: &[u8], local: IpAddr) -> bool {
@@ -55,13 +79,13 @@ impl AdminHosts {
 mod tests {
     use super::*;
 
-    fn admits(hosts: &[&str]) -> bool {
+    fn asked(target: &str, hosts: &[&str]) -> Result<(), NotOurs> {
         let known = AdminHosts::new(vec!["metrics.kz.example".into(), "203.0.113.9".into()]);
         let mut fields = HeaderMap::new();
         hosts.iter().for_each(|host| {
             fields.append(header::HOST, host.parse().unwrap());
         });
-        known.admit(Version::HTTP_11, &fields, IpAddr::from([10, 1, 2, 3]))
+        known.admit(Version::HTTP_11, &target.parse().unwrap(), &fields, IpAddr::from([10, 1, 2, 3]))
     }
 
     #[test]
@@ -80,7 +104,7 @@ mod tests {
             "Metrics.KZ.example:80",
             "203.0.113.9:9180",
         ] {
-            assert!(admits(&[host]), "{host}");
+            assert_eq!(asked("/", &[host]), Ok(()), "{host}");
         }
     }
 
@@ -93,22 +117,34 @@ mod tests {
             "10.1.2.4",
             "0.0.0.0:9180",
             "metrics.kz.example.rebound.example",
-            "localhost:99999",
-            "user@localhost",
-            "",
         ] {
-            assert!(!admits(&[host]), "{host}");
+            assert_eq!(asked("/", &[host]), Err(NotOurs::OtherName), "{host}");
         }
-        assert!(!admits(&["localhost", "localhost"]));
-        assert!(!admits(&[]));
+    }
+
+    #[test]
+    fn a_request_has_one_host_that_is_one() {
+        for hosts in [&[][..], &["localhost", "localhost"], &["localhost:99999"], &["user@localhost"], &[""]]
+        {
+            assert_eq!(asked("/", hosts), Err(NotOurs::Malformed), "{hosts:?}");
+            assert_eq!(asked("http://localhost/", hosts), Err(NotOurs::Malformed), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_in_the_target_goes_before_the_field() {
+        assert_eq!(asked("http://localhost:9180/", &["rebound.example"]), Ok(()));
+        assert_eq!(asked("http://rebound.example/", &["localhost"]), Err(NotOurs::OtherName));
+        assert_eq!(asked("http://user@localhost/", &["localhost"]), Err(NotOurs::Malformed));
     }
 
     #[test]
     fn a_check_by_http_10_needs_no_host() {
         let local = IpAddr::from([10, 1, 2, 3]);
         let known = AdminHosts::default();
-        assert!(known.admit(Version::HTTP_10, &HeaderMap::new(), local));
+        let asked = |fields| known.admit(Version::HTTP_10, &Uri::from_static("/healthz"), &fields, local);
+        assert_eq!(asked(HeaderMap::new()), Ok(()));
         let fields = HeaderMap::from_iter([(header::HOST, "rebound.example".parse().unwrap())]);
-        assert!(!known.admit(Version::HTTP_10, &fields, local));
+        assert_eq!(asked(fields), Err(NotOurs::OtherName));
     }
 }

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use super::health::{NotReady, Readiness};
-use super::hosts::AdminHosts;
+use super::hosts::{AdminHosts, NotOurs};
 use super::metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics};
 
 /// What one stranger on the admin address can cost.
@@ -102,10 +102,13 @@ struct State {
 async fn connection(stream: TcpStream, state: Arc<State>, limits: Limits) {
     let Ok(local) = stream.local_addr() else { return };
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = if state.hosts.admit(request.version(), request.headers(), local.ip()) {
-            answer(request.method(), request.uri().path(), &state)
-        } else {
-            text(StatusCode::MISDIRECTED_REQUEST, "not a name of this listener: see admin.hosts\n")
+        let (version, target) = (request.version(), request.uri());
+        let response = match state.hosts.admit(version, target, request.headers(), local.ip()) {
+            Ok(()) => answer(request.method(), target.path(), &state),
+            Err(NotOurs::Malformed) => text(StatusCode::BAD_REQUEST, "a request has one Host\n"),
+            Err(NotOurs::OtherName) => {
+                text(StatusCode::MISDIRECTED_REQUEST, "not a name of this listener: see admin.hosts\n")
+            }
         };
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
@@ -324,6 +327,20 @@ mod tests {
             let asked = format!("GET /healthz HTTP/1.1\r\nHost: {at}\r\n\r\n");
             assert!(ask(at, &asked).await.starts_with("HTTP/1.1 200 "));
             assert!(ask(at, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
+        });
+    }
+
+    #[test]
+    fn a_request_without_one_host_is_malformed() {
+        with_server(Limits::DEFAULT, |at, _| async move {
+            for fields in ["", "Host: localhost\r\nHost: localhost\r\n", "Host: a b\r\n"] {
+                let answer = ask(at, &format!("GET /healthz HTTP/1.1\r\n{fields}\r\n")).await;
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            }
+            let own = ask(at, "GET http://localhost/healthz HTTP/1.1\r\nHost: rebound.example\r\n\r\n").await;
+            assert!(own.starts_with("HTTP/1.1 200 "), "{own}");
+            let other = ask(at, "GET http://rebound.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            assert!(other.starts_with("HTTP/1.1 421 "), "{other}");
         });
     }
 

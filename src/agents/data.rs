@@ -5,7 +5,6 @@
 //! [`FILE_BYTES`] and those of `super::patterns`.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use super::find::{TEXT_BYTES, parse};
 use super::patterns::{GivenUp, Scratch};
 use super::table::{self, Category};
 use super::uap::Uap;
+use crate::regular_file;
 
 /// Largest file in bytes.
 pub const FILE_BYTES: usize = 4 << 20;
@@ -149,7 +149,7 @@ impl Data {
     /// See [`DataError`].
     pub fn load(role: Role, path: &Path) -> Result<Loaded, DataError> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        regular_file::open(path)?.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > FILE_BYTES {
             return Err(DataError::Bytes);
         }

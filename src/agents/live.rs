@@ -146,13 +146,13 @@ impl Loader {
         Ok(Self { stop, thread })
     }
 
-    /// Ends the thread. Blocks until a file that is being compiled is done.
+    /// Ends the thread, and does not wait for it: a file on a disk that hangs is read for ever.
     pub fn stop(self) {
-        self.stop.store(true, Relaxed);
-        self.thread.thread().unpark();
-        if self.thread.join().is_err() {
+        if self.thread.is_finished() {
             tracing::error!("the thread that watches the rules for user agents ended early");
         }
+        self.stop.store(true, Relaxed);
+        self.thread.thread().unpark();
     }
 }
 

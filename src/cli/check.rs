@@ -1,6 +1,6 @@
 //! `kelisim check`: all mistakes of a configuration at once, for people or as JSON.
 //!
-//! Never starts anything. Bound: the configuration.
+//! What the configuration names is opened as at a start. Never starts anything. Bound: the configuration.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use crate::agents::{Data, Role};
 use crate::config::{self, Problems, Records};
+use crate::server::trial;
 
 /// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
 /// standard error.
@@ -17,7 +18,7 @@ use crate::config::{self, Problems, Records};
 pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let colour = is_coloured(out.is_terminal());
-    let read = config::read(file, config::environment());
+    let read = config::read_and_open(file, config::environment(), trial::unusable);
     if let Ok(config) = &read {
         let rules = rule_files(&config.records);
         config.warnings().iter().chain(&rules).for_each(|warning| eprintln!("warning: {warning}"));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::cli::{BAD_CONFIGURATION, OWN_FAULT, log_to_stderr};
 use crate::config::{self, Config, Problems};
 use crate::error::chain;
-use crate::server::{self, Ended, Source, StartError, signals};
+use crate::server::{self, Ended, Source, signals};
 
 /// Arguments of `kelisim run`.
 #[derive(Debug, clap::Args)]
@@ -46,9 +46,8 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
         Ok(server) => server,
         Err(error) => {
             eprintln!("kelisim: {}", chain(&error));
-            let configuration =
-                matches!(error, StartError::Certificate { .. } | StartError::CookieRules { .. });
-            return Ok(ExitCode::from(if configuration { BAD_CONFIGURATION } else { OWN_FAULT }));
+            let code = if error.is_configuration() { BAD_CONFIGURATION } else { OWN_FAULT };
+            return Ok(ExitCode::from(code));
         }
     };
     for address in &server.addresses {

@@ -107,15 +107,52 @@ fn sites(root: &View<'_>, mistakes: &mut Mistakes) {
             }
         }
         servers(&site, mistakes);
-        for notice in site.rows("notice") {
-            if ["text.kk", "text.ru", "text.en"].iter().all(|name| notice.entry(name).is_none()) {
-                let fault = Fault::new("a notice without a text").hint("text = { en = \"...\" }");
-                mistakes.add(notice.place(), notice.path(), fault);
-            }
-        }
+        notices(&site, mistakes);
         if let Some(policy) = site.present("policy") {
             self::policy(&policy, mistakes);
         }
+    }
+}
+
+fn notices(site: &View<'_>, mistakes: &mut Mistakes) {
+    unique(site, "notice", "id", mistakes);
+    for notice in site.rows("notice") {
+        if ["text.kk", "text.ru", "text.en"].iter().all(|name| notice.entry(name).is_none()) {
+            let fault = Fault::new("a notice without a text").hint("text = { en = \"...\" }");
+            mistakes.add(notice.place(), notice.path(), fault);
+        }
+        if let (Some((from, _)), Some((until, place))) = (day(&notice, "from"), day(&notice, "until"))
+            && until <= from
+        {
+            let fault = Fault::new("the notice would never be shown")
+                .hint("`until` is the first day on which it is no longer shown");
+            mistakes.add(place, notice.path_of("until"), fault);
+        }
+    }
+}
+
+/// Rows that one name has to tell apart.
+fn unique(table: &View<'_>, rows: &str, name: &str, mistakes: &mut Mistakes) {
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for row in table.rows(rows) {
+        let (Some(text), Some(entry)) = (row.text(name), row.entry(name)) else { continue };
+        match seen.entry(text) {
+            Slot::Vacant(slot) => {
+                slot.insert(row.path_of(name));
+            }
+            Slot::Occupied(first) => {
+                let fault = Fault::new(format!("the same as {}", first.get()));
+                mistakes.add(&entry.place, row.path_of(name), fault);
+            }
+        }
+    }
+}
+
+/// A day, in seconds since 1970, and where it was said.
+fn day<'a>(row: &View<'a>, name: &str) -> Option<(i64, &'a Place)> {
+    match row.entry(name).map(|entry| (&entry.value, &entry.place)) {
+        Some((Value::Day(seconds), place)) => Some((*seconds, place)),
+        _ => None,
     }
 }
 
@@ -127,7 +164,11 @@ fn servers(site: &View<'_>, mistakes: &mut Mistakes) {
         mistakes.add(&entry.place, tls.path_of(name), fault);
     };
     let servers = site.list("upstream");
-    let secure = |value: &Value| matches!(value, Value::Endpoint(endpoint) if endpoint.is_tls());
+    // One that cannot be read may have been meant so.
+    let secure = |value: &Value| match value {
+        Value::Endpoint(endpoint) => endpoint.is_tls(),
+        value => *value == Value::Unreadable,
+    };
     let verify = tls.entry("verify").is_none_or(|entry| entry.value != Value::Bool(false));
     let said = !verify || TLS_KEYS.iter().any(|name| tls.entry(name).is_some());
     if said && !servers.is_empty() && !servers.iter().any(|(value, _)| secure(value)) {
@@ -294,6 +335,7 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
             (kept, least) => kept.or(least),
         }
     };
+    unique(records, "legal_hold", "name", mistakes);
     for hold in records.rows("legal_hold") {
         legal_hold(&hold, mistakes);
     }
@@ -363,11 +405,7 @@ const OF_LOGINS: [&str; 12] = [
 ];
 
 fn legal_hold(hold: &View<'_>, mistakes: &mut Mistakes) {
-    let day = |name| match hold.entry(name).map(|entry| (&entry.value, &entry.place)) {
-        Some((Value::Day(seconds), place)) => Some((*seconds, place)),
-        _ => None,
-    };
-    if let (Some((from, _)), Some((until, place))) = (day("from"), day("until"))
+    if let (Some((from, _)), Some((until, place))) = (day(hold, "from"), day(hold, "until"))
         && until < from
     {
         let fault =
@@ -430,6 +468,9 @@ fn repetitions(values: &Values, mistakes: &mut Mistakes) {
         }
         let mut seen = HashMap::new();
         for (i, (value, place)) in list.iter().enumerate() {
+            if *value == Value::Unreadable {
+                continue;
+            }
             if let Some(first) = seen.insert(format!("{value:?}"), i) {
                 let fault = Fault::new(format!("the same as {path}[{first}]"));
                 mistakes.add(place, format!("{path}[{i}]"), fault);

@@ -63,10 +63,10 @@ fn parse<'t>(kind: &Kind, text: &'t str) -> Spanned<DeValue<'t>> {
     let string = |text: &'t str| Spanned::new(0..0, DeValue::String(text.into()));
     match kind {
         Kind::Bool | Kind::Integer { .. } => DeValue::parse(text).unwrap_or_else(|_| string(text)),
-        Kind::List { .. } => {
+        Kind::List { of, .. } => {
             let mut list = DeArray::new();
             for element in text.split(',').map(str::trim).filter(|e| !e.is_empty()) {
-                list.push(string(element));
+                list.push(parse(of, element));
             }
             Spanned::new(0..0, DeValue::Array(list))
         }
@@ -97,6 +97,7 @@ mod tests {
             ("KELISIM_TIMEOUTS__DRAIN", "5s"),
             ("KELISIM_CONSENT__GPC_OVER_OWN_GRANT", "true"),
             ("KELISIM_CONSENT__SOURCES", "own, gpc"),
+            ("KELISIM_CONSENT__TCF_PURPOSES", "1, 2,3"),
             ("KELISIM_RECORDS__RETENTION__SUPPORT", "10d"),
             ("KELISIM_RECORDS__DIR", "data"),
             ("KELISIM_WORKERS", "2"),
@@ -106,6 +107,8 @@ mod tests {
         assert_eq!(root.number("limits.head_bytes"), Some(131_072));
         assert_eq!(root.number("limits.head_fields"), Some(300));
         assert_eq!(root.list("consent.sources").len(), 2);
+        let purposes = root.list("consent.tcf_purposes").iter().map(|(value, _)| value.clone());
+        assert_eq!(purposes.collect::<Vec<_>>(), [1, 2, 3].map(Value::Number));
         assert_eq!(root.entry("records.dir").unwrap().value, Value::Path("/base/data".into()));
         assert_eq!(root.number("workers"), Some(2));
     }
@@ -116,6 +119,10 @@ mod tests {
         assert!(told.starts_with(
             "environment: KELISIM_LIMITS__HEAD_FIELDS: limits.head_fields: expected an integer"
         ));
+        let (_, list) = with(&[("KELISIM_CONSENT__TCF_PURPOSES", "1,two")]);
+        assert!(list.contains("consent.tcf_purposes[1]: expected an integer"), "{list}");
+        // There are no quotes to leave out.
+        assert!(!told.contains("hint") && !list.contains("hint"), "{told}{list}");
     }
 
     #[test]

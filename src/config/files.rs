@@ -1,13 +1,13 @@
 //! The files that a configuration names: are they there, and what is in them.
 //!
 //! [`Disk`] looks; [`Pretend`] takes every file as there and empty, so that any bytes can be checked without touching
-//! the disk. Never writes and never opens what is not a regular file (a FIFO would block). Bound: [`MAX_TEXT`].
+//! the disk. Never writes and never reads what is not a regular file. Bound: [`MAX_TEXT`].
 
-use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use super::problem::{Fault, shown};
+use crate::regular_file;
 
 /// Looks at files.
 pub(super) trait Files {
@@ -25,13 +25,13 @@ pub(super) struct Pretend;
 
 impl Files for Disk {
     fn readable(&self, path: &Path) -> Result<(), Fault> {
-        open(path).map(|_| ()).map_err(|error| trouble(path, &error))
+        regular_file::open(path).map(|_| ()).map_err(|error| trouble(path, &error))
     }
 
     fn text(&self, path: &Path) -> Result<String, Fault> {
         let mut bytes = Vec::new();
         let limit = MAX_TEXT as u64 + 1;
-        let read = open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+        let read = regular_file::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
         read.map_err(|error| trouble(path, &error))?;
         if bytes.len() > MAX_TEXT {
             return Err(Fault::new(format!("`{}` is larger than 1 MiB", name(path))));
@@ -53,20 +53,13 @@ impl Files for Pretend {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(ErrorKind::IsADirectory.into());
-    }
-    File::open(path)
-}
-
 fn trouble(path: &Path, error: &io::Error) -> Fault {
     let path = name(path);
     match error.kind() {
         ErrorKind::NotFound => Fault::new(format!("there is no file `{path}`"))
             .hint("relative paths start at the folder of the configuration file"),
         ErrorKind::PermissionDenied => Fault::new(format!("`{path}` may not be read by this user")),
-        ErrorKind::IsADirectory => Fault::new(format!("`{path}` is not a regular file")),
+        ErrorKind::InvalidInput => Fault::new(format!("`{path}` is not a regular file")),
         kind => Fault::new(format!("`{path}` cannot be read: {kind}")),
     }
 }
@@ -85,6 +78,8 @@ const MAX_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

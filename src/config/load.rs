@@ -26,6 +26,41 @@ pub fn read(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     parse(&text, &path.display().to_string(), folder_of(path), env)
 }
 
+/// As [`read`], and then has what the keys name opened by `open`: what cannot be used is told at its key.
+///
+/// # Errors
+/// Every mistake in the file, in the files that it names and in the environment; if there is none, what cannot be used.
+pub fn read_and_open(
+    path: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    open: impl FnOnce(&Config) -> Vec<Unusable>,
+) -> Result<Config, Problems> {
+    let text = text_of(path)?;
+    let file = path.display().to_string();
+    let (config, values) = load(&text, &file, folder_of(path), env, &Disk)?;
+    let mut mistakes = Mistakes::default();
+    for Unusable { key, why, hint } in open(&config) {
+        let fault = Fault::new(why);
+        let fault = match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        };
+        mistakes.add(values.place(&key), key, fault);
+    }
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes.finish(&file, &text)) }
+}
+
+/// What a key names and cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The key, such as `listen[0].tls.key`.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
 /// Checks a configuration text. `file` stands in messages; relative paths start at `base_dir`.
 ///
 /// # Errors
@@ -150,7 +185,8 @@ fn syntax_of(text: &str) -> Result<Spanned<DeTable<'_>>, (Place, Fault)> {
 }
 
 fn text_of(path: &Path) -> Result<String, Problems> {
-    Disk.text(path).map_err(|fault| alone(fault, &path.display().to_string()))
+    // The hint of a missing file is about those that the configuration names.
+    Disk.text(path).map_err(|fault| alone(fault.without_hint(), &path.display().to_string()))
 }
 
 fn decode<'b>(bytes: &'b [u8], file: &str) -> Result<&'b str, Problems> {

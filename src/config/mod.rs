@@ -46,7 +46,9 @@ pub use consent::{Consent, ConsentSource};
 pub use environment::environment;
 pub use files::MAX_TEXT;
 pub use listen::{ListenAddress, Listener};
-pub use load::{DEFAULT_DATA, DEFAULT_LISTEN, effective, for_upstream, parse, parse_pure, read};
+pub use load::{
+    DEFAULT_DATA, DEFAULT_LISTEN, Unusable, effective, for_upstream, parse, parse_pure, read, read_and_open,
+};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use records::{Durability, LegalHold, Records, Retention};
 

@@ -72,6 +72,8 @@ fn literal(kind: &Kind, value: &Value) -> String {
             Ok(midnight) => midnight.strftime("%Y-%m-%d").to_string(),
             Err(_) => quoted("a day out of range"),
         },
+        // What has one is not printed.
+        Value::Unreadable => String::new(),
         Value::List(list) => {
             let elements: Vec<String> = list.iter().map(|(value, _)| literal(kind, value)).collect();
             format!("[{}]", elements.join(", "))

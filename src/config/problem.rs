@@ -179,6 +179,12 @@ impl Fault {
         self
     }
 
+    /// The hint does not fit where the fault is told.
+    pub(super) fn without_hint(mut self) -> Self {
+        self.hint = None;
+        self
+    }
+
     /// The source line is not shown.
     pub(super) const fn unquoted(mut self) -> Self {
         self.quote = false;

@@ -270,13 +270,19 @@ pub(super) fn route(text: &str) -> Result<String, Fault> {
 
 /// The prefix of the gateway's own endpoints: slashes at both ends, at least one character between.
 pub(super) fn own_prefix(text: &str) -> Result<String, Fault> {
-    let text = prefix(text)?;
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._~-".contains(&b));
-    if text.len() > 2 && text.len() <= 64 && text.ends_with('/') && plain {
-        return Ok(text);
+    let fits = |text: &str| {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._~-".contains(&b));
+        text.len() > 2 && text.len() <= 64 && text.ends_with('/') && plain && prefix(text).is_ok()
+    };
+    if fits(text) {
+        return Ok(text.to_owned());
     }
-    Err(Fault::new("the prefix is 3 to 64 of A-Z a-z 0-9 . _ ~ - and `/`, with a slash at both ends")
-        .hint("for example \"/.kelisim/\""))
+    let fault = Fault::new("the prefix is 3 to 64 of A-Z a-z 0-9 . _ ~ - and `/`, with a slash at both ends");
+    let meant = format!("/{}/", text.trim_matches('/'));
+    Err(match fits(&meant) {
+        true => fault.hint(format!("write \"{meant}\"")),
+        false => fault.hint("for example \"/.kelisim/\""),
+    })
 }
 
 /// A text of 1 to 32 characters, letters, digits and those of `extra`.

@@ -38,6 +38,8 @@ pub(super) enum Value {
     Day(i64),
     /// The elements and where each was said.
     List(Vec<(Self, Place)>),
+    /// An element that was told as a mistake; there is no configuration with one.
+    Unreadable,
 }
 
 /// Who wrote the text that is read.
@@ -69,8 +71,17 @@ impl Author<'_> {
     }
 }
 
+impl Author<'_> {
+    /// A variable is text without quotes, whatever is wanted: what is said about TOML does not help there.
+    fn hinted(self, fault: Fault, value: &DeValue<'_>, kind: &Kind) -> Fault {
+        let unquoted = value.is_str() && matches!(kind, Kind::Bool | Kind::Integer { .. });
+        if matches!(self, Self::Environment(_)) && unquoted { fault.without_hint() } else { fault }
+    }
+}
+
 impl Reader<'_> {
-    /// The value, or `None` after noting every mistake in it.
+    /// The value, or `None` after noting what is wrong. In a list, what is wrong leaves [`Value::Unreadable`], so that the
+    /// others can be compared.
     pub(super) fn read(
         &mut self,
         path: &str,
@@ -83,7 +94,7 @@ impl Reader<'_> {
             return match scalar(kind, value.get_ref(), self.base) {
                 Ok(value) => Some(value),
                 Err(fault) => {
-                    self.mistakes.add(&place, path, fault);
+                    self.mistakes.add(&place, path, author.hinted(fault, value.get_ref(), kind));
                     None
                 }
             };
@@ -99,9 +110,9 @@ impl Reader<'_> {
         let mut list = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
             let read = self.read(&format!("{path}[{i}]"), of, element, author);
-            list.extend(read.map(|value| (value, author.place(element))));
+            list.push((read.unwrap_or(Value::Unreadable), author.place(element)));
         }
-        (list.len() == elements.len()).then_some(Value::List(list))
+        Some(Value::List(list))
     }
 }
 
@@ -268,7 +279,9 @@ mod tests {
         let mut reader = Reader { base: Path::new("/etc/kelisim"), mistakes: &mut mistakes };
         let value = DeValue::parse(toml).unwrap();
         let read = reader.read("k", &reference::find(path).unwrap().kind, &value, Author::File);
-        read.ok_or_else(|| mistakes.finish("f", toml).to_string())
+        // A list with a mistake in it is still read.
+        let problems = mistakes.finish("f", toml);
+        read.filter(|_| problems.list().is_empty()).ok_or_else(|| problems.to_string())
     }
 
     #[test]

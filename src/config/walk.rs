@@ -274,6 +274,13 @@ impl Values {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// Where the value of a key was said; without one, the table that it would stand in.
+    pub(super) fn place(&self, path: &str) -> &Place {
+        let said = self.entries.get(path).map(|entry| &entry.place);
+        let above = || self.tables.get(path.rsplit_once('.')?.0);
+        said.or_else(above).unwrap_or(&Place::Nowhere)
+    }
+
     /// The whole configuration.
     pub(super) const fn root(&self) -> View<'_> {
         View { values: self, path: String::new() }

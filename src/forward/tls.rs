@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config;
 use crate::error::{Reason, Refusal};
+use crate::{config, regular_file};
 
 /// TLS to the endpoints of one site, for all threads.
 #[derive(Debug)]
@@ -203,7 +203,8 @@ fn certificates(path: &Path, files: &mut digest::Context) -> Result<Vec<Certific
 }
 
 fn read(path: &Path, files: &mut digest::Context) -> Result<Vec<u8>, TlsError> {
-    let bytes = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+    let bytes =
+        regular_file::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
     files.update(&(bytes.len() as u64).to_le_bytes());
     files.update(&bytes);
     Ok(bytes)

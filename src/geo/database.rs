@@ -20,6 +20,7 @@ use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions
 use super::Role;
 use super::place::{CountryCode, Looked};
 use crate::clock::Timestamp;
+use crate::regular_file;
 
 /// An opened database.
 pub struct Database {
@@ -93,7 +94,7 @@ impl Database {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(role: Role, path: &Path) -> Result<Self, OpenError> {
-        let file = File::open(path).map_err(OpenError::Read)?;
+        let file = regular_file::open(path).map_err(OpenError::Read)?;
         // Taken before reading: a file that changes meanwhile then differs at the next look and is read again.
         let fingerprint = Fingerprint::from(&file.metadata().map_err(OpenError::Read)?);
         let image = read_bounded(file, fingerprint.size, MAX_FILE_BYTES)?;
@@ -237,7 +238,7 @@ fn read_bounded(file: File, size: u64, limit: u64) -> Result<Vec<u8>, OpenError>
         return Err(OpenError::TooLarge);
     }
     let mut image = Vec::with_capacity(usize::try_from(size).map_err(|_| OpenError::TooLarge)?);
-    // One byte more than allowed, so that a file that grows, or a pipe, is noticed and not swallowed.
+    // One byte more than allowed, so that a file that grows is noticed and not swallowed.
     file.take(limit + 1).read_to_end(&mut image).map_err(OpenError::Read)?;
     if image.len() as u64 > limit {
         return Err(OpenError::TooLarge);

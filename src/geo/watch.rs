@@ -4,7 +4,7 @@
 //! in use: a broken file costs a count and a message, and the old set goes on answering. Does its work where it is
 //! called, which is a background thread. Bound: two files.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::PathBuf;
 
 use super::database::{Database, Fingerprint, OpenError};
@@ -24,7 +24,8 @@ struct Watched {
     path: PathBuf,
     /// The version that was refused, so that it is neither read nor counted again.
     refused: Option<Fingerprint>,
-    missing: bool,
+    /// Why it could not be read at the last look.
+    unreadable: Option<String>,
     counts: ReloadCounts,
 }
 
@@ -68,7 +69,7 @@ impl Watcher {
             role,
             path: path.clone(),
             refused: None,
-            missing: false,
+            unreadable: None,
             counts: ReloadCounts::default(),
         });
         Self { files: files.collect() }
@@ -113,23 +114,26 @@ impl Watched {
     fn look(&mut self, in_use: Option<Fingerprint>) -> Option<Result<Database, OpenError>> {
         let found = match Fingerprint::of(&self.path) {
             Ok(found) => found,
-            Err(error) => {
-                // A file that is gone is told about once; other errors may pass and are told about each time.
-                let told = self.missing && error.kind() == ErrorKind::NotFound;
-                self.missing = error.kind() == ErrorKind::NotFound;
-                return (!told).then_some(Err(OpenError::Read(error)));
-            }
+            Err(error) => return self.cannot_read(error).map(Err),
         };
-        self.missing = false;
         if Some(found) == in_use || Some(found) == self.refused {
+            self.unreadable = None;
             return None;
         }
-        let opened = Database::open(self.role, &self.path);
-        self.refused = match &opened {
-            Err(OpenError::Read(_)) | Ok(_) => None,
-            Err(_) => Some(found),
+        let opened = match Database::open(self.role, &self.path) {
+            Err(OpenError::Read(error)) => return self.cannot_read(error).map(Err),
+            opened => opened,
         };
+        self.unreadable = None;
+        self.refused = opened.is_err().then_some(found);
         Some(opened)
+    }
+
+    /// It may pass, so the file is tried again at each look; one and the same error is told once.
+    fn cannot_read(&mut self, error: io::Error) -> Option<OpenError> {
+        let why = error.to_string();
+        let told = self.unreadable.replace(why.clone()).is_some_and(|before| before == why);
+        (!told).then_some(OpenError::Read(error))
     }
 }
 
@@ -138,6 +142,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
     use crate::geo::database::Shape;
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_gone_is_told_about_once_and_may_come_back() {
+    fn a_file_that_cannot_be_read_is_told_about_once_and_may_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("country.mmdb");
         replace(&path, include_bytes!("../../geoip/country.mmdb"));
@@ -213,6 +219,11 @@ mod tests {
         fs::rename(&path, &away).unwrap();
         assert_eq!(watcher.check(&databases, NOW).reloads.len(), 1);
         assert_eq!(watcher.check(&databases, NOW).reloads.len(), 0);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let told = watcher.check(&databases, NOW).reloads;
+        assert!(matches!(&told[..], [Reload { result: Err(OpenError::Read(_)), .. }]), "{told:?}");
+        assert_eq!(watcher.check(&databases, NOW).reloads.len(), 0);
+        assert_eq!(watcher.counts(Role::Country), ReloadCounts { ok: 0, failed: 2 });
         fs::rename(&away, &path).unwrap();
         assert_eq!(watcher.check(&databases, NOW).reloads.len(), 0, "the very file in use");
     }

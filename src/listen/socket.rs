@@ -2,8 +2,9 @@
 //!
 //! Every worker thread has a TCP socket of its own on the same port (`SO_REUSEPORT`), so that the kernel spreads the
 //! connections and no thread wakes another; a Unix socket, or one handed over by systemd, is shared instead, and those of
-//! a gateway whose place is taken are spread over the workers. Never admits or refuses. Bound: one socket per listener
-//! and worker.
+//! a gateway whose place is taken are spread over the workers. The first socket on a port is bound alone ([`Sharing`]), so
+//! that two gateways that know nothing of each other do not get half of the connections each. Never admits or refuses.
+//! Bound: one socket per listener and worker.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -122,18 +123,28 @@ impl Acceptor {
     }
 }
 
-/// Opens a listening socket that other sockets of this user may share.
+/// Whether a socket may be bound beside those that listen on its port already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Not even beside those of this user.
+    Alone,
+    /// Beside those of this user that were opened here.
+    Beside,
+}
+
+/// Opens a listening socket. Further ones of this user can be bound beside it, if they mean to.
 ///
 /// # Errors
-/// Those of the operating system: address in use by another user or without `SO_REUSEPORT`, no permission, no such
-/// address.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Those of the operating system: address in use, no permission, no such address.
+pub fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing == Sharing::Beside)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    // Linux: asked only of those that come later. Of two that start at once, the second fails here or before.
+    socket.set_reuse_port(true)?;
     Ok(socket.into())
 }
 
@@ -141,6 +152,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// `given` ones were handed over and are all used, since what waits in the queue of one that nobody accepts on would wait
 /// for ever. Where they are too few, further ones are bound beside them, or the given ones shared if that cannot be.
+/// `sharing` is for the first socket where none is given.
 /// Port 0 is resolved once, so that all workers share the port that the kernel chose. `mode` is for the file of a Unix
 /// socket that has to be made.
 ///
@@ -150,10 +162,11 @@ pub fn spread(
     given: Vec<Socket>,
     address: &ListenAddress,
     mode: u32,
+    sharing: Sharing,
     workers: usize,
 ) -> io::Result<Vec<Vec<Socket>>> {
     let given = match (given.is_empty(), address) {
-        (true, ListenAddress::Tcp(address)) => bind_all(*address, workers)?,
+        (true, ListenAddress::Tcp(address)) => bind_all(*address, sharing, workers)?,
         (true, ListenAddress::Unix(path)) => vec![Socket::Unix(unix::bind(path, mode)?)],
         (false, _) => given,
     };
@@ -164,7 +177,7 @@ pub fn spread(
         let given = &given[index % count];
         let own = match (given, address) {
             (Socket::Tcp(socket), ListenAddress::Tcp(address)) if SockRef::from(socket).reuse_port()? => {
-                bind(*address).map(Socket::Tcp).ok()
+                bind(*address, Sharing::Beside).map(Socket::Tcp).ok()
             }
             _ => None,
         };
@@ -181,12 +194,12 @@ pub fn spread(
 ///
 /// # Errors
 /// Those of [`bind`].
-pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<Socket>> {
-    let first = bind(address)?;
+pub fn bind_all(address: SocketAddr, sharing: Sharing, workers: usize) -> io::Result<Vec<Socket>> {
+    let first = bind(address, sharing)?;
     let resolved = first.local_addr()?;
     let mut sockets = vec![Socket::Tcp(first)];
     while sockets.len() < workers {
-        sockets.push(Socket::Tcp(bind(resolved)?));
+        sockets.push(Socket::Tcp(bind(resolved, Sharing::Beside)?));
     }
     Ok(sockets)
 }
@@ -224,18 +237,36 @@ mod tests {
 
     #[test]
     fn workers_share_one_port() {
-        let sockets = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let sockets = bind_all("127.0.0.1:0".parse().unwrap(), Sharing::Alone, 3).unwrap();
         let ports: Vec<u16> = sockets.iter().map(port).collect();
         assert_eq!(ports, vec![ports[0]; 3]);
     }
 
     #[test]
+    fn a_port_where_somebody_listens_is_shared_on_purpose_only() {
+        for workers in [1, 2] {
+            let sockets = bind_all("127.0.0.1:0".parse().unwrap(), Sharing::Alone, workers).unwrap();
+            let port = port(&sockets[0]);
+            for address in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+                let error = bind((address, port).into(), Sharing::Alone).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address:?}");
+                assert!(bind((address, port).into(), Sharing::Beside).is_ok(), "{address:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_given_socket_is_used_and_every_worker_has_one() {
         for (given, workers) in [(3, 2), (2, 3), (1, 1), (0, 2)] {
-            let sockets = bind_all("127.0.0.1:0".parse().unwrap(), given.max(1)).unwrap();
+            let sockets = bind_all("127.0.0.1:0".parse().unwrap(), Sharing::Alone, given.max(1)).unwrap();
             let address = sockets[0].address().unwrap();
             let wanted = port(&sockets[0]);
-            let spread = spread(sockets.into_iter().take(given).collect(), &address, 0, workers).unwrap();
+            // The one that is not given goes on listening.
+            let others =
+                sockets.iter().skip(given).map(|socket| socket.try_clone().unwrap()).collect::<Vec<_>>();
+            let given_ones = sockets.into_iter().take(given).collect();
+            let spread = spread(given_ones, &address, 0, Sharing::Beside, workers).unwrap();
+            drop(others);
             assert_eq!(spread.len(), workers);
             assert!(spread.iter().all(|of| !of.is_empty()));
             assert_eq!(spread.iter().map(Vec::len).sum::<usize>(), given.max(workers));
@@ -247,7 +278,7 @@ mod tests {
     fn workers_share_one_unix_socket() {
         let folder = tempfile::tempdir().unwrap();
         let address = ListenAddress::Unix(folder.path().join("k.sock"));
-        let spread = spread(Vec::new(), &address, 0o600, 3).unwrap();
+        let spread = spread(Vec::new(), &address, 0o600, Sharing::Alone, 3).unwrap();
         assert_eq!(spread.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
         assert!(spread.iter().flatten().all(|socket| socket.address().unwrap() == address));
     }

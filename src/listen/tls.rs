@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::config;
+use crate::{config, regular_file};
 
 /// A certificate in use: what rustls needs and the names it is valid for.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|source| CertificateError::Read { path: path.to_owned(), source })
+    regular_file::read(path).map_err(|source| CertificateError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

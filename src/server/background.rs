@@ -1,14 +1,14 @@
-//! The background thread: the admin listener, watching files for change, and health checks.
+//! The background thread: the admin listener, a successor that asks for the sockets, and health checks.
 //!
-//! Location databases and certificates are replaced here while requests go on with the old ones. Never touches a
-//! request. Bound: one thread.
+//! Never touches a request, and never a file that may lie on a disk that hangs: `/healthz` would hang with it. Bound: one
+//! thread.
 
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Release;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,10 +23,7 @@ use crate::admin::health::Readiness;
 use crate::admin::hosts::AdminHosts;
 use crate::admin::labels::ProbeResult;
 use crate::admin::worker::WorkerMetrics;
-use crate::clock;
 use crate::forward::probe::{Checks, Note};
-use crate::geo::watch::Watcher;
-use crate::listen::tls::Store;
 use crate::snapshot::Shared;
 
 /// What the background works on.
@@ -38,8 +35,6 @@ pub struct Background {
     pub readiness: Arc<Readiness>,
     /// The admin listener's socket.
     pub admin: Option<TcpListener>,
-    /// The certificates of the listeners.
-    pub certificates: Vec<Option<Arc<Store>>>,
     /// Where health checks are counted.
     pub metrics: Option<WorkerMetrics>,
     /// The traffic sockets, for the process that takes this one's place.
@@ -64,8 +59,7 @@ pub fn spawn(background: Background, phase: watch::Receiver<Phase>) -> io::Resul
 }
 
 async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
-    let Background { shared, readiness, admin, certificates, metrics: counting, traffic, ready, succeeded } =
-        background;
+    let Background { shared, readiness, admin, metrics: counting, traffic, ready, succeeded } = background;
     let metrics = Arc::clone(&shared.metrics);
     let (resting, rest) = watch::channel(false);
     let (data, hosts) = {
@@ -98,77 +92,9 @@ async fn run(background: Background, mut phase: watch::Receiver<Phase>) {
     };
     select! {
         () = async {
-            tokio::join!(
-                serving,
-                watch_certificates(&certificates),
-                watch_geo(&shared),
-                handing_over,
-                check_upstreams(&shared, counting)
-            );
+            tokio::join!(serving, handing_over, check_upstreams(&shared, counting));
         } => {}
         _ = phase.wait_for(|now| *now == Phase::Stopping) => {}
-    }
-}
-
-async fn watch_certificates(certificates: &[Option<Arc<Store>>]) {
-    let stores: Vec<&Arc<Store>> = certificates.iter().flatten().collect();
-    let mut stamps: Vec<_> = stores.iter().map(|store| store.stamp()).collect();
-    loop {
-        tokio::time::sleep(CERTIFICATES_EVERY).await;
-        for (store, stamp) in stores.iter().zip(&mut stamps) {
-            let now = store.stamp();
-            if now == *stamp {
-                continue;
-            }
-            match store.reload() {
-                Ok(()) => {
-                    tracing::info!("a certificate was reloaded");
-                    *stamp = now;
-                }
-                // The stamp stays old: the file may be half-written, so it is tried again.
-                Err(error) => {
-                    tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays");
-                }
-            }
-        }
-    }
-}
-
-async fn watch_geo(shared: &Shared) {
-    let mut config = shared.snapshot.load().config.geoip.clone();
-    let mut watcher = Watcher::new(&config);
-    let mut looked = clock::monotonic();
-    loop {
-        tokio::time::sleep(config.check_every.min(CONFIG_EVERY)).await;
-        let now = &shared.snapshot.load().config.geoip;
-        if *now != config {
-            config = now.clone();
-            watcher = Watcher::new(&config);
-        }
-        if clock::monotonic().duration_since(looked) < config.check_every {
-            continue;
-        }
-        looked = clock::monotonic();
-        let outcome = watcher.check(&shared.geo.load(), clock::now());
-        for reload in &outcome.reloads {
-            match &reload.result {
-                Ok(warnings) => {
-                    shared.geo_reloads[reload.role as usize].ok.fetch_add(1, Relaxed);
-                    tracing::info!(database = reload.role.label(), "a location database was reloaded");
-                    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                }
-                Err(error) => {
-                    shared.geo_reloads[reload.role as usize].failed.fetch_add(1, Relaxed);
-                    tracing::error!(database = reload.role.label(), %error, "the old location database stays");
-                }
-            }
-        }
-        // A reload in the meantime has opened its own.
-        if let Some(databases) = outcome.databases
-            && shared.snapshot.load().config.geoip == config
-        {
-            shared.geo.store(Arc::new(databases));
-        }
     }
 }
 
@@ -196,7 +122,3 @@ async fn check_upstreams(shared: &Shared, metrics: Option<WorkerMetrics>) {
 
 /// How often the configuration is looked at for other upstreams.
 const UPSTREAMS_EVERY: Duration = Duration::from_millis(500);
-/// How often it is looked whether a reload named other location databases.
-const CONFIG_EVERY: Duration = Duration::from_secs(2);
-/// How often certificate files are looked at.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);

@@ -284,12 +284,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::listen::socket;
+    use crate::listen::socket::{self, Sharing};
 
     fn offer(sockets: usize) -> Offer {
-        let sockets = socket::bind_all("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
+        let sockets = socket::bind_all("127.0.0.1:0".parse().unwrap(), Sharing::Alone, sockets).unwrap();
         let traffic = sockets.into_iter().map(|socket| Traffic { socket, with_file: false }).collect();
-        let admin = socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let admin = socket::bind("127.0.0.1:0".parse().unwrap(), Sharing::Alone).unwrap();
         Offer { traffic, admin: Some(admin) }
     }
 

@@ -1,18 +1,20 @@
 //! The life of the process: start, reload, drain.
 //!
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
-//! ([`worker`]), one for the background ([`background`]), two for the journal, one that makes segments of it and one for
-//! the access log if there is one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a
-//! worker without the rest.
+//! ([`worker`]), one for the background ([`background`]), one that looks at [`files`], two for the journal, one that makes
+//! segments of it and one for the access log if there is one. [`handover`] passes the listening sockets on to the next process; [`rehearsal`] is a
+//! worker without the rest, [`trial`] only opens files.
 //! Never handles a request. Bound: a fixed number of threads.
 
 pub mod background;
+pub mod files;
 pub mod handover;
 pub mod rehearsal;
 mod reload;
 pub mod signals;
 mod sockets;
 pub mod start;
+pub mod trial;
 pub mod watchdog;
 pub mod worker;
 
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use start::{Source, StartError, start};
 
@@ -60,6 +62,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<usize>>,
     background: Option<JoinHandle<()>>,
+    _files: files::Watch,
     journal: Option<Journal>,
     compactor: Option<Compactor>,
     agents: Option<Loader>,
@@ -84,9 +87,21 @@ impl Server {
     /// Reads the configuration again and swaps it in if it is good; keeps the old one otherwise.
     ///
     /// The keys of [`crate::config::fixed`] stay as they were at start: a change there needs a new process, and is told
-    /// in the log.
-    pub fn reload(&self) {
-        reload::reload(&self.source, &self.shared);
+    /// in the log. This happens on a thread of its own, since files on a disk that hangs are read for ever; what is given
+    /// back resolves when it is done.
+    pub fn reload(&self) -> oneshot::Receiver<()> {
+        let (done, finished) = oneshot::channel();
+        let (source, shared) = (self.source.clone(), Arc::clone(&self.shared));
+        let spawned = std::thread::Builder::new().name("reload".into()).spawn(move || {
+            reload::reload(&source, &shared);
+            // Whoever waited may have been told to end.
+            let _ = done.send(());
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "the configuration is not read again: there is no thread to do it");
+            self.shared.status.refused();
+        }
+        finished
     }
 
     /// Opens log files again, after they were renamed.

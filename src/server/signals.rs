@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::{Ended, Server};
 
@@ -46,13 +47,21 @@ impl Listener {
             match self.runtime.block_on(self.signals.next()) {
                 Wish::Reload => {
                     notify_reloading();
-                    server.reload();
+                    if let Some(leave) = self.runtime.block_on(self.signals.leave_before(server.reload())) {
+                        return self.leave(leave, server);
+                    }
                     notify(&[NotifyState::Ready]);
                 }
                 Wish::Reopen => server.reopen_logs(),
-                Wish::Drain => return self.drain(server),
-                Wish::End => return Ok(server.stop()),
+                Wish::Leave(leave) => return self.leave(leave, server),
             }
+        }
+    }
+
+    fn leave(self, leave: Leave, server: Server) -> io::Result<Ended> {
+        match leave {
+            Leave::Drain => self.drain(server),
+            Leave::Now => Ok(server.stop()),
         }
     }
 
@@ -64,7 +73,7 @@ impl Listener {
             let mut drained = tokio::task::spawn_blocking(move || server.drain());
             select! {
                 ended = &mut drained => ended.map_err(io::Error::other),
-                () = self.signals.impatient() => {
+                _ = self.signals.leaving.next() => {
                     tracing::warn!("told twice to end: open requests are cut");
                     cut();
                     drained.await.map_err(io::Error::other)
@@ -96,44 +105,66 @@ fn notify(states: &[NotifyState<'_>]) {
 enum Wish {
     Reload,
     Reopen,
+    Leave(Leave),
+}
+
+/// How the gateway is to end.
+enum Leave {
+    /// What is open is answered first.
     Drain,
-    End,
+    /// What is open is cut.
+    Now,
 }
 
 struct Signals {
     hup: Signal,
+    usr1: Signal,
+    leaving: Leaving,
+}
+
+/// Those that end the gateway.
+struct Leaving {
     term: Signal,
     quit: Signal,
     int: Signal,
-    usr1: Signal,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             hup: signal(SignalKind::hangup())?,
-            term: signal(SignalKind::terminate())?,
-            quit: signal(SignalKind::quit())?,
-            int: signal(SignalKind::interrupt())?,
             usr1: signal(SignalKind::user_defined1())?,
+            leaving: Leaving {
+                term: signal(SignalKind::terminate())?,
+                quit: signal(SignalKind::quit())?,
+                int: signal(SignalKind::interrupt())?,
+            },
         })
     }
 
     async fn next(&mut self) -> Wish {
         select! {
             _ = self.hup.recv() => Wish::Reload,
-            _ = self.term.recv() => Wish::Drain,
-            _ = self.quit.recv() => Wish::Drain,
-            _ = self.int.recv() => Wish::End,
             _ = self.usr1.recv() => Wish::Reopen,
+            leave = self.leaving.next() => Wish::Leave(leave),
         }
     }
 
-    async fn impatient(&mut self) {
+    /// Waits until a reload is done; `Some` if the gateway is told to end before, which then need not wait.
+    async fn leave_before(&mut self, reloaded: oneshot::Receiver<()>) -> Option<Leave> {
         select! {
-            _ = self.term.recv() => {}
-            _ = self.quit.recv() => {}
-            _ = self.int.recv() => {}
+            _ = reloaded => None,
+            leave = self.leaving.next() => Some(leave),
+        }
+    }
+}
+
+impl Leaving {
+    async fn next(&mut self) -> Leave {
+        select! {
+            _ = self.term.recv() => Leave::Drain,
+            _ = self.quit.recv() => Leave::Drain,
+            _ = self.int.recv() => Leave::Now,
         }
     }
 }

@@ -1,18 +1,19 @@
 //! The sockets of a start: handed over by systemd, taken from the gateway before, or new.
 //!
-//! Decides which socket is whose; opens them by [`crate::listen::socket`]. Never accepts. Bound: one socket per listener
-//! and worker, and those that are handed over.
+//! Decides which socket is whose; opens them by [`crate::listen::socket`]. A port where somebody listens is shared only
+//! with a gateway on the same data folder, whose place is being taken. Never accepts. Bound: one socket per listener and
+//! worker, and those that are handed over.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::handover::{self, Traffic};
 use super::start::StartError;
 use super::worker::Listening;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, Listener};
 use crate::listen::accept::Door;
 use crate::listen::proxy_protocol::Required;
-use crate::listen::socket;
+use crate::listen::socket::{self, Sharing};
 use crate::listen::tls::Store;
 use crate::listen::unix::SocketFile;
 
@@ -20,7 +21,8 @@ use crate::listen::unix::SocketFile;
 type Workers = Vec<Vec<Listening>>;
 
 /// The listening sockets of each worker: those that systemd handed over, then those of the gateway whose place is taken,
-/// then new ones. With them the files of Unix sockets that are ours: systemd takes its own away.
+/// then new ones. `succeeds` says whether there may be such a gateway, be it one that gives nothing any more because it
+/// drains. With them the files of Unix sockets that are ours: systemd takes its own away.
 ///
 /// # Errors
 /// The first that cannot be opened.
@@ -28,6 +30,7 @@ pub(super) fn listen(
     config: &Config,
     certificates: &[Option<Arc<Store>>],
     given: &mut handover::Given,
+    succeeds: bool,
 ) -> Result<(Workers, Vec<SocketFile>), StartError> {
     let mut workers: Workers = (0..config.workers).map(|_| Vec::new()).collect();
     let mut files = Vec::new();
@@ -42,7 +45,12 @@ pub(super) fn listen(
             true => given.take(address),
             false => (mine.into_iter().map(|(_, socket)| socket).collect(), false),
         };
-        let sockets = socket::spread(mine, address, listener.mode, config.workers).map_err(failed)?;
+        let sharing = match succeeds || overlaps(address, &config.listeners[..index]) {
+            true => Sharing::Beside,
+            false => Sharing::Alone,
+        };
+        let sockets =
+            socket::spread(mine, address, listener.mode, sharing, config.workers).map_err(failed)?;
         if let (ListenAddress::Unix(path), true) = (address, file_is_ours) {
             files.push(SocketFile::at(path).map_err(failed)?);
         }
@@ -57,6 +65,21 @@ pub(super) fn listen(
         tracing::warn!(%address, "a socket was handed over that no listener in the configuration uses");
     }
     Ok((workers, files))
+}
+
+/// Whether a listener before this one has the same port, be it of one address only: then the kernel shares it between them.
+fn overlaps(address: &ListenAddress, before: &[Listener]) -> bool {
+    let ListenAddress::Tcp(address) = address else { return false };
+    before.iter().any(|listener| match &listener.address {
+        ListenAddress::Tcp(other) => meet(*address, *other),
+        ListenAddress::Unix(_) => false,
+    })
+}
+
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip().is_unspecified() || other.ip().is_unspecified() || one.ip() == other.ip())
 }
 
 /// The addresses of the listeners, with real ports.
@@ -82,12 +105,20 @@ pub(super) fn clones(workers: &[Vec<Listening>], files: &[SocketFile]) -> Vec<Tr
 ///
 /// # Errors
 /// It cannot be opened.
-pub(super) fn admin(config: &Config, given: &mut handover::Given) -> Result<Option<TcpListener>, StartError> {
+pub(super) fn admin(
+    config: &Config,
+    given: &mut handover::Given,
+    succeeds: bool,
+) -> Result<Option<TcpListener>, StartError> {
     let Some(address) = config.admin.address else { return Ok(None) };
     if let Some(socket) = given.take_admin(address) {
         return Ok(Some(socket));
     }
-    socket::bind(address)
+    let sharing = match succeeds || overlaps(&ListenAddress::Tcp(address), &config.listeners) {
+        true => Sharing::Beside,
+        false => Sharing::Alone,
+    };
+    socket::bind(address, sharing)
         .map(Some)
         .map_err(|source| StartError::Listen { address: ListenAddress::Tcp(address), source })
 }

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::watchdog::Watchdog;
 use super::worker::{self, Seat};
-use super::{Phase, Server, background, handover, sockets};
+use super::{Phase, Server, background, files, handover, sockets};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -124,6 +124,21 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether a file is at fault that the configuration names, and `kelisim check` tells.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::CookieRules { .. }
+                | Self::Geo(_)
+                | Self::Certificate { .. }
+                | Self::UpstreamTls(_)
+                | Self::AccessLog(_)
+        )
+    }
+}
+
 /// Starts the gateway.
 ///
 /// # Errors
@@ -146,9 +161,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         tracing::warn!(%error, "the gateway that runs on this data folder does not hand over its sockets");
         handover::Given::default()
     });
-    let (listening, files) = sockets::listen(config, &certificates, &mut given)?;
+    // One that drains gives nothing any more, but lives.
+    let succeeds =
+        store::is_written(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
+    let (listening, socket_files) = sockets::listen(config, &certificates, &mut given, succeeds)?;
     let addresses = sockets::addresses(config, &listening);
-    let admin = sockets::admin(config, &mut given)?;
+    let admin = sockets::admin(config, &mut given, succeeds)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
     // One more for the health checks.
     let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
@@ -194,6 +212,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         readiness: Arc::clone(&readiness),
         workers: Vec::with_capacity(config.workers),
         background: None,
+        _files: files::spawn(Arc::clone(&shared)).map_err(StartError::Thread)?,
         journal: Some(journal),
         compactor: Some(compactor),
         agents: Some(agents),
@@ -201,14 +220,13 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         watchdog: Watchdog::from_environment(config.workers),
         shared: Arc::clone(&shared),
         phase,
-        socket_files: files,
+        socket_files,
         succeeded: Arc::default(),
     };
     let background = background::Background {
         shared: Arc::clone(&shared),
         readiness: Arc::clone(&readiness),
         admin,
-        certificates,
         metrics: counting,
         traffic: sockets::clones(&listening, &server.socket_files),
         ready: accepting,

@@ -49,5 +49,13 @@ pub use recorder::{Full, Outcome, Recorder, RecorderHandle, Ticket};
 pub use stats::{LossReason, Stats};
 pub use terms::{Hold, Terms};
 
+/// Whether a process that lives writes records in this data folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn is_written(dir: &std::path::Path) -> std::io::Result<bool> {
+    Ok(!lock::living(&dir.join(journal::FOLDER))?.is_empty())
+}
+
 #[cfg(test)]
 mod tests;

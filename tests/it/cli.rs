@@ -96,6 +96,80 @@ head_byte = 1
     assert!(said.err.contains("head_byte"), "{}", said.err);
 }
 
+/// Each of these files is there, and would stop the start.
+#[test]
+fn files_that_cannot_be_used_are_told_at_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    file("cookies.toml", b"colour = 1\n");
+    ["text.mmdb", "text.pem", "text.key"].iter().for_each(|name| file(name, b"a text"));
+    let country = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/country.mmdb")).unwrap();
+    file("country.mmdb", &country);
+    let path = folder.path().join("kelisim.toml");
+    let write = |listen: &str, site: &str, tables: &str| {
+        let config = format!(
+            "admin.address = \"127.0.0.1:0\"\n[records]\ndir = \"records\"\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\n{listen}\n\
+             [[site]]\nhosts = [\"kz.example\"]\nupstream = [\"https://127.0.0.1:1\"]\n{site}\n{tables}"
+        );
+        std::fs::write(&path, config).unwrap();
+    };
+    let tls = "tls = { certificate = \"text.pem\", key = \"text.key\" }";
+    let ca = "upstream_tls = { ca = \"text.pem\" }";
+    let unverified = "upstream_tls = { verify = false }";
+    let cases = [
+        (tls, unverified, "", "6:23: listen[0].tls.certificate: "),
+        ("", ca, "", "10:23: site[0].upstream_tls.ca: "),
+        ("", unverified, "[cookies]\nrules = \"cookies.toml\"", "12:9: cookies.rules: "),
+        ("", unverified, "[geoip]\ncountry = \"text.mmdb\"", "12:11: geoip.country: "),
+        ("", unverified, "[geoip]\nasn = \"country.mmdb\"", "12:7: geoip.asn: "),
+        (
+            "",
+            unverified,
+            "[log]\naccess = \"json\"\naccess_file = \"none/access.log\"",
+            "13:15: log.access_file: ",
+        ),
+    ];
+    let arguments = ["--config", path.to_str().unwrap()];
+    for (listen, site, tables, expected) in cases {
+        write(listen, site, tables);
+        let said = kelisim(&[&["check"][..], &arguments].concat());
+        assert_eq!(said.code, 1, "{expected}: {said:?}");
+        assert!(said.out.contains(&format!("kelisim.toml:{expected}")), "{expected}: {}", said.out);
+        let started = kelisim(&[&["run"][..], &arguments].concat());
+        assert_eq!(started.code, 64, "{expected}: {started:?}");
+    }
+    write(tls, ca, "[geoip]\ncountry = \"text.mmdb\"\n[cookies]\nrules = \"cookies.toml\"");
+    let all = kelisim(&[&["check"][..], &arguments].concat()).out;
+    assert!(all.contains("4 problems"), "{all}");
+    write("", unverified, "[log]\naccess = \"json\"\naccess_file = \"access.log\"");
+    assert_eq!(kelisim(&[&["check"][..], &arguments].concat()).code, 0);
+    assert!(!folder.path().join("access.log").exists(), "a check makes no file");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_told_without_a_hint() {
+    let said = kelisim(&["check", "--config", "nofile.toml"]);
+    assert!(
+        said.code == 1 && said.out.contains("there is no file") && !said.out.contains("hint"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_filter_of_the_log_that_is_none_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kelisim.toml");
+    std::fs::write(&path, "[[listen]]").unwrap();
+    for (filter, told) in [("kelisim=loud", true), ("kelisim=debug", false)] {
+        let mut command = crate::support::cli::command();
+        command.env("KELISIM_LOG", filter).args(["run", "--config"]).arg(&path);
+        let output = crate::support::gateway::run(&mut command);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("KELISIM_LOG is no filter"), told, "{said}");
+    }
+}
+
 #[test]
 fn a_good_configuration_is_printed_and_checked() {
     let folder = tempfile::tempdir().unwrap();

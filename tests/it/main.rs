@@ -36,6 +36,7 @@
 //! | [`errors`] | every answer that the gateway makes itself: status, form, language, `Proxy-Status` |
 //! | [`life`] | reload, drain, end |
 //! | [`lifecycle`] | upgrades without a lost request, systemd |
+//! | [`several`] | gateways that share ports, or a site |
 //! | [`access_log`] | the log of requests for other tools |
 //! | [`admin`] | figures, health, readiness |
 //! | [`cli`] | commands, exit codes, contracts |
@@ -86,6 +87,7 @@ mod retention;
 mod sealed;
 mod secure;
 mod segments;
+mod several;
 mod sql;
 mod strict;
 mod subject;

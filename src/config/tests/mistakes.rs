@@ -107,6 +107,50 @@ fn addresses_and_hosts_are_unique() {
 }
 
 #[test]
+fn one_bad_element_hides_nothing_about_the_others() {
+    let told = told(
+        "[[listen]]\naddress = \"127.0.0.1:80\"\n[[site]]\nhosts = [\"a\"]\nupstream = [\"http://c\"]\n[[site]]\n\
+         hosts = [\"b:1\", \"a\"]\nupstream = [\"ftp://c\", \"http://d\", \"http://d\", \"http://127.0.0.1\"]\n\
+         upstream_tls = { verify = false }\n",
+    );
+    let places: Vec<&str> = told.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    let expected = [
+        "7:10 site[1].hosts[0]",
+        "7:17 site[1].hosts[1]",
+        "8:13 site[1].upstream[0]",
+        "8:36 site[1].upstream[2]",
+        "8:48 site[1].upstream[3]",
+    ];
+    assert_eq!(places, expected, "{told:#?}");
+}
+
+#[test]
+fn notices_are_told_apart_and_are_shown_some_day() {
+    let notice = "[[site.notice]]\nid = \"a\"\ntext.en = \"A\"\n";
+    assert_eq!(
+        one(&format!("{notice}{notice}")),
+        "5:6 site[0].notice[1].id: the same as site[0].notice[0].id"
+    );
+    for until in ["2026-11-14", "2026-11-15"] {
+        assert_eq!(
+            one(&format!("{notice}from = 2026-11-15\nuntil = {until}\n")),
+            "5:9 site[0].notice[0].until: the notice would never be shown"
+        );
+    }
+    fine(&format!("{notice}from = 2026-11-15\nuntil = 2026-11-16\n"));
+}
+
+#[test]
+fn the_hint_for_a_prefix_is_one() {
+    for (text, hint) in [("kelisim", "write \"/kelisim/\""), ("/a", "write \"/a/\""), ("/a?/", "for example")]
+    {
+        let text = format!("{FINE}prefix = \"{text}\"\n");
+        let problems = parse_pure(text.as_bytes()).unwrap_err();
+        assert!(problems.list()[0].hint.as_deref().is_some_and(|h| h.starts_with(hint)), "{problems}");
+    }
+}
+
+#[test]
 fn an_upstream_is_not_the_gateway_itself() {
     let toml = |listen: &str, upstream: &str| {
         format!(
@@ -303,6 +347,10 @@ fn a_legal_hold_has_days_in_order_and_keeps_what_finds_a_person() {
         "5:11 records.legal_hold[0].classes: these classes would outlive security"
     );
     assert!(one("[[records.legal_hold]]\nname = \"a\"\nfrom = 2026-11-01").contains("until"));
+    assert_eq!(
+        one(&format!("{hold}until = 2026-11-30\n{hold}until = 2026-11-30\n")),
+        "6:8 records.legal_hold[1].name: the same as records.legal_hold[0].name"
+    );
 }
 
 #[test]

@@ -214,6 +214,23 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
+/// Whether the file could be opened, as far as can be told without making it.
+///
+/// # Errors
+/// It could not.
+pub fn can_open(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().read(true).append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            match std::fs::metadata(folder.unwrap_or(Path::new(".")))?.is_dir() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            }
+        }
+        opened => opened.map(|_| ()),
+    }
+}
+
 /// How long the writer sleeps when nothing is queued.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes written at once.
