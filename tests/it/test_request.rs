@@ -97,6 +97,7 @@ const VOLATILE: &[&str] = &[
     "upstream.status_code",
     "upstream.duration",
     "client.port",
+    "tcp.rtt",
 ];
 
 fn stable(record: &Value) -> BTreeMap<String, Value> {

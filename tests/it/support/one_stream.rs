@@ -39,6 +39,11 @@ impl OneStream {
         self.frame(DATA, 0, last, bytes)
     }
 
+    /// Waits until the gateway has read all that was sent.
+    pub fn settle(&mut self) {
+        self.0.settle().expect("a connection");
+    }
+
     /// Reads until the request has ended.
     pub fn ended(&mut self) -> Ended {
         let mut status = None;
