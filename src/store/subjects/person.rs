@@ -22,6 +22,7 @@ use crate::seal::{Day, KeyError, KeyProvider, Keyring};
 use crate::store::files::{self, Begin};
 use crate::store::frame::Mark;
 use crate::store::journal::FOLDER as JOURNAL;
+use crate::store::lock;
 use crate::store::query::Grant;
 use crate::store::query::sources::{Source, sources};
 use crate::store::reader::{FrameReader, TimeRange};
@@ -347,8 +348,15 @@ impl Person {
                 ControlFlow::Continue(())
             });
         }
-        // A file without an end is being written: what is not whole there is newer than any order.
-        if end.is_some_and(|end| end.next_seq != next_seq) {
+        let short = match end {
+            Some(end) => end.next_seq != next_seq,
+            // While it is being written, what is not whole there is newer than any order.
+            None => {
+                frames.damaged()
+                    && !lock::living(name.path.parent().unwrap_or(&name.path))?.contains(&name.instance)
+            }
+        };
+        if short {
             damaged.insert(name.path);
         }
         Ok(true)

@@ -164,12 +164,12 @@ fn an_erasure_is_not_certified_while_a_file_cannot_be_searched() {
     let path = files::list(&journal).expect("files").remove(0).path;
     let whole = std::fs::read(&path).expect("a file");
     let middle = whole.len() / 2;
-    for at in [40, middle] {
-        let mut hurt = whole.clone();
+    for (at, len) in [(40, whole.len()), (middle, whole.len()), (middle, whole.len() - 1)] {
+        let mut hurt = whole[..len].to_vec();
         hurt[at] ^= 1;
         std::fs::write(&path, hurt).expect("written");
         let named = |error: &SubjectError| error.to_string().contains(&path.display().to_string());
-        // Nothing of Bolat's may be left to be found before the place: only nobody can say so.
+        // Nothing is found of somebody who was never there; only nobody can say so of what is behind the place.
         let refused = erase_now(dir.path(), [9; 16], false, &|_| Ok(())).expect_err("not searched");
         assert!(matches!(&refused, SubjectError::Damaged(files) if files.contains(&path)), "{at}: {refused}");
         assert!(named(&refused), "{refused}");
