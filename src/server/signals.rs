@@ -109,6 +109,7 @@ enum Wish {
 }
 
 /// How the gateway is to end.
+#[derive(Clone, Copy)]
 enum Leave {
     /// What is open is answered first.
     Drain,
