@@ -14,6 +14,7 @@ pub(in crate::cli) mod escape;
 mod explain;
 mod export;
 mod help;
+mod interrupt;
 mod progress;
 pub(in crate::cli) mod read;
 mod rows;
