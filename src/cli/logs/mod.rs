@@ -23,6 +23,7 @@ mod tail;
 pub(in crate::cli) mod terminal;
 mod verify;
 mod views;
+mod withdrawn;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
