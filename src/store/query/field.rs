@@ -84,6 +84,12 @@ pub fn resolve(name: &str) -> Option<&'static Column> {
     Column::by_name(full)
 }
 
+/// Whether the text of a column is a network, so that `:` asks for those that lie in another.
+#[must_use]
+pub fn holds_networks(column: &Column) -> bool {
+    column.name == "client.net"
+}
+
 /// The short names of a column.
 pub fn aliases(column: &Column) -> impl Iterator<Item = &'static str> {
     let full = column.name;
@@ -105,7 +111,7 @@ pub fn suggest(name: &str) -> Option<&'static str> {
 const NEAR: f64 = 0.8;
 
 /// Columns whose numbers are microseconds.
-const DURATIONS: [&str; 3] = ["event.duration", "event.time_to_first_byte", "upstream.duration"];
+const DURATIONS: [&str; 4] = ["event.duration", "event.time_to_first_byte", "upstream.duration", "tcp.rtt"];
 /// Columns whose numbers are bytes.
 const SIZES: [&str; 4] = ["http.request.body.size", "http.response.body.size", "cookie.bytes", "gap.bytes"];
 
