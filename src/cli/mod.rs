@@ -10,6 +10,7 @@ pub mod cookies;
 pub mod demo;
 pub mod geoip;
 pub mod logs;
+mod new_file;
 pub mod run;
 pub mod subject;
 pub mod test_request;

@@ -359,6 +359,76 @@ fn a_new_key_is_taken_by_a_reload_and_no_visitor_chooses_again() {
 }
 
 #[test]
+fn an_export_for_consent_leaves_out_whoever_has_withdrawn_since() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let data = gateway.data();
+    let [mut anna, mut bolat, mut dana] = [(); 3].map(|()| Visitor::new(&gateway, Protocol::Http1));
+    for (visitor, name) in [(&mut anna, "anna"), (&mut bolat, "bolat"), (&mut dana, "dana")] {
+        visitor.grant();
+        visitor.open(&format!("/{name}/1"));
+    }
+    // A choice that keeps the consent replaces the receipt; what was withdrawn stays so when consent is given again.
+    bolat.grant();
+    bolat.open("/bolat/2");
+    dana.withdraw();
+    dana.grant();
+    dana.open("/dana/2");
+    anna.choose(r#"{"advertising":true,"statistics":true}"#);
+    anna.open("/anna/2");
+    anna.withdraw();
+    anna.open("/anna/3");
+    for path in ["/anna/3", "/bolat/2", "/dana/2"] {
+        gateway.record(path);
+    }
+    let data = data.display().to_string();
+    let given = |more: &[&str]| -> Vec<String> {
+        let words = ["logs", "export", "--data", &data, "--purpose", "support", "--basis", "consent"];
+        let said = kelisim(&[&words[..], &["--recipient", "a partner"], more].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        let records = said.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record"));
+        let mut paths: Vec<String> =
+            records.filter_map(|record| record["url.path"].as_str().map(str::to_owned)).collect();
+        paths.retain(|path| path.matches('/').count() == 2 && !path.starts_with("/.kelisim"));
+        paths.sort();
+        paths
+    };
+    assert_eq!(given(&[]), ["/bolat/1", "/bolat/2", "/dana/2"]);
+    assert_eq!(given(&["--fields", "path"]), ["/bolat/1", "/bolat/2", "/dana/2"], "whatever is shown");
+    let said = kelisim(&[
+        "logs",
+        "export",
+        "--data",
+        &data,
+        "--purpose",
+        "support",
+        "--basis",
+        "consent",
+        "--recipient",
+        "x",
+        "method=DELETE",
+    ]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "nor the request that withdrew");
+    let log = gateway.data().join("receipts/receipts.log");
+    let text = fs::read_to_string(&log).expect("the receipts");
+    fs::write(&log, text.replacen("withdrawn", "given", 1)).expect("written");
+    let said = kelisim(&[
+        "logs",
+        "export",
+        "--data",
+        &data,
+        "--purpose",
+        "support",
+        "--basis",
+        "consent",
+        "--recipient",
+        "x",
+    ]);
+    assert_eq!((said.code, said.out.as_str()), (70, ""), "{said:?}");
+    assert!(said.err.contains("nobody knows who has withdrawn"), "{said:?}");
+}
+
+#[test]
 fn the_receipts_of_a_person_are_found_given_out_and_kept_with_an_end() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);

@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::corpora::corpus;
-use crate::support::{Answer, Gateway, Origin, Protocol, SESSION, Visitor, ask, cli, wait_for};
+use crate::support::{Answer, Gateway, Origin, Protocol, SESSION, Visitor, ask, cli, process, wait_for};
 
 const ADDRESS: &str = "127.0.0.1";
 const AGENT: &str = "SecretAgent/7.0 (unique)";
@@ -366,4 +367,31 @@ fn a_full_limit_of_bytes_removes_the_oldest_and_says_so() {
     wait_for("a gap record", || {
         cli::records(&data, &["kind=gap"]).iter().any(|gap| gap["gap.reason"] == "quota").then_some(())
     });
+}
+
+#[test]
+fn a_tail_that_is_interrupted_ends_its_entry_in_the_audit_log() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    gateway.client().get("/first");
+    gateway.record("/first");
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut tail = cli::command()
+            .args(["logs", "tail", "-f", "-n", "1", "--format", "json", "--data"])
+            .arg(gateway.data())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a tail");
+        let mut lines = BufReader::new(tail.stdout.take().expect("its output"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("a line");
+        process::send(&tail, signal);
+        let status = wait_for("the end of the tail", || tail.try_wait().expect("its status"));
+        assert_eq!(status.code(), Some(130), "{signal:?}");
+        let log = std::fs::read_to_string(gateway.data().join("audit/audit.log")).expect("a log");
+        let entries: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let [begun, end] = &entries[entries.len() - 2..] else { panic!("{log}") };
+        assert_eq!((&begun["command"], &end["of"]), (&json!("logs tail"), &begun["n"]));
+        assert_eq!((&end["rows"], &end["outcome"]), (&json!(1), &json!("complete")));
+    }
 }

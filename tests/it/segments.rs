@@ -100,6 +100,16 @@ fn an_export_is_read_by_other_tools_and_shows_no_more_than_its_level() {
     let data = gateway.data().display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let export = ["logs", "export", "--data", &data, "--basis", "law", "--recipient", "the court"];
+    let entries = || std::fs::read_to_string(gateway.data().join("audit/audit.log")).unwrap_or_default();
+    let before = entries();
+    for (path, told) in
+        [("/dev/null", "/dev/null is there already"), ("/nowhere/x", "/nowhere/x cannot be made")]
+    {
+        let said = cli::kelisim(&[&export[..], &["--purpose", "support", "-o", path]].concat());
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains(told), "{said:?}");
+        assert_eq!(entries(), before, "what was not given is not in the register");
+    }
     let security = [&export[..], &["--purpose", "security", "--reason", "order 12"]].concat();
     let said = cli::kelisim(&security);
     assert_eq!((said.code, said.out.as_str()), (2, ""), "the level must be said");

@@ -136,7 +136,17 @@ fn answers_come_in_every_format_and_refusals_with_their_reason() {
     let filtered = ["SELECT count(*) n FROM records", "status>=500", "path~^/", "--since", "1h"];
     assert_eq!(asked.rows(&filtered)[0]["n"], 4);
     assert_eq!(asked.rows(&["SELECT count(*) n FROM records", "--since", "2100-01-01"])[0]["n"], 0);
-    assert_eq!(asked.said(&["SELECT 1", "--fail", "path=/nowhere"]).code, 1);
+    // The answer counts, not what was handed over for it.
+    for format in ["table", "json", "csv"] {
+        let code = |sql: &str, filter: &str| asked.said(&[sql, "--fail", "--format", format, filter]).code;
+        assert_eq!(code("SELECT 1", "path=/nowhere"), 0, "{format}");
+        assert_eq!(code("SELECT url_path FROM records", "path=/nowhere"), 1, "{format}");
+        assert_eq!(
+            code("SELECT url_path FROM records WHERE url_path = '/nowhere'", "path~^/"),
+            1,
+            "{format}"
+        );
+    }
     let fewer = asked.rows(&["--fields", "path", "SELECT * FROM records LIMIT 1"]);
     assert_eq!(fewer[0].as_object().map(serde_json::Map::len), Some(1));
     for (wrong, told) in [
@@ -239,6 +249,10 @@ fn a_filter_finds_the_same_records_as_its_condition_in_duckdb() {
         "-ip:127.0.0.1",
         "ip=127.0.0.1",
         "ip:10.0.0.0/8,127.0.0.0/31",
+        "net:127.0.0.0/8",
+        "net:127.0.0.9",
+        "-net:127.0.0.0/25",
+        "net=127.0.0.0/24",
         "ip:::/0",
         "seq>0",
         "host=kz.example",

@@ -221,7 +221,12 @@ fn an_export_holds_one_persons_records_of_every_class_and_explains_them() {
         }
     }
     assert!(!text.contains("bolat") && !text.contains("Bolat"));
-    assert_eq!(subject(&data, "export", &who).code, 70, "a file is never overwritten");
+    let entries = || std::fs::read_to_string(data.join("audit/audit.log")).expect("a log").lines().count();
+    let before = entries();
+    let said = subject(&data, "export", &who);
+    assert_eq!(said.code, 2, "a file is never overwritten");
+    assert!(said.err.contains("anna.json is there already"), "{said:?}");
+    assert_eq!(entries(), before, "nothing was given out");
     let plain = subject(&data, "export", &["--cookie", &cookie(&anna), "--format", "text"]);
     assert!(plain.out.contains("Record 4") && plain.out.contains("user_agent.original: AnnasAgent/1.0"));
 }

@@ -111,12 +111,13 @@ pub struct TailArgs {
     /// Go on with the records that come, until interrupted
     #[arg(short = 'f', long)]
     pub follow: bool,
-    /// How many of the newest records to begin with
+    /// How many of the newest records to begin with, by the time of recording; at most 10000
     #[arg(short = 'n', long = "limit", value_name = "N", default_value_t = 10)]
     pub limit: u64,
-    /// Begin with the record of that number, to go on where an earlier tail ended; replaces -n
-    #[arg(long, value_name = "SEQ", conflicts_with = "limit")]
-    pub since_seq: Option<u64>,
+    /// Begin with the record of that number, to go on where an earlier tail ended; replaces -n. Each start of the
+    /// gateway has numbers of its own, and in an upgrade two of them write: name one number for each, separated by commas
+    #[arg(long, value_name = "SEQ,SEQ", value_delimiter = ',', conflicts_with = "limit")]
+    pub since_seq: Option<Vec<u64>>,
     /// Fields to show, separated by commas
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = column)]
     pub fields: Option<Vec<&'static Column>>,
@@ -252,7 +253,8 @@ pub struct ExportArgs {
     /// The cause, such as a ticket; needed for every purpose but support
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// The legal ground; consent gives the records of consenting people only
+    /// The legal ground; consent gives only records whose request came with granted consent to advertising that was not
+    /// withdrawn later according to the receipts; see below
     #[arg(long, value_enum, value_name = "GROUND")]
     pub basis: Ground,
     /// Who gets the records
@@ -308,7 +310,7 @@ pub enum AuditCommand {
 /// The legal ground of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ground {
-    /// The people agreed; only records with granted consent are given
+    /// The people agreed; only records with granted consent that was not withdrawn since are given
     Consent,
     /// A contract with the person
     Contract,

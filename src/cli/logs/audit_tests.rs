@@ -132,9 +132,11 @@ fn an_export_names_ground_and_recipient_and_is_in_the_register() {
         fs::read_to_string(&file).expect("a file").matches("\"client.address\":\"10.0.0.").count(),
         30
     );
-    assert_eq!(logs(dir.path(), &to_file).1, 70, "a file that is there is not overwritten");
+    let before = self::entries(dir.path()).len();
+    assert_eq!(logs(dir.path(), &to_file).1, 2, "a file that is there is not overwritten");
+    assert_eq!(self::entries(dir.path()).len(), before, "and nothing was disclosed");
     let last = self::entries(dir.path()).pop().expect("an entry");
-    assert_eq!((last.rows, last.outcome), (Some(0), Some(Outcome::Broken)));
+    assert_eq!((last.rows, last.outcome), (Some(30), Some(Outcome::Complete)));
 }
 
 #[test]

@@ -1,18 +1,17 @@
 //! `export`: records for a recipient, entered in the disclosure register before the first one is written.
 //!
-//! With the ground `consent` only records with granted consent are given, whatever the filter says. A file is made
-//! new, for its owner alone. Never gives a column that the purpose does not open, nor more of an
+//! With the ground `consent` only records with granted consent are given, whatever the filter says, and none of those whose
+//! consent was withdrawn since. A file is made new, for its owner alone. Never gives a column that the purpose does not open, nor more of an
 //! address than the redaction level says. Bound: one line, or one row group.
-
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::Format;
 use super::args::{ExportArgs, ExportFormat, Ground, Level};
 use super::read::{Failure, More, Output, Request, Wish, ended, fields_of, filter_of, tell_gaps};
 use super::rows::Lines;
 use super::terminal::Terminal;
+use super::withdrawn::Withdrawn;
 use crate::audit::{Basis, Disclosure};
+use crate::cli::new_file::new_file;
 use crate::clock::Timestamp;
 use crate::record::event::Type;
 use crate::record::{COLUMNS, Class, Column, Precision, Row};
@@ -48,34 +47,40 @@ pub(super) fn run(args: &ExportArgs, now: Timestamp, out: &mut Output<'_>) -> Re
         columns: if args.fields.is_none() && whole { &[] } else { &columns },
         disclosure: Some(Disclosure { basis, recipient: &args.recipient }),
     };
+    if args.output.is_none() && args.format.as_lines().is_none() && out.terminal().width.is_some() {
+        return Err(Failure::Usage(
+            "a terminal cannot show this format\n  hint: name a file with -o FILE".to_owned(),
+        ));
+    }
+    // Before the entry: what stands in its way is no disclosure.
+    let file = args.output.as_deref().map(new_file).transpose().map_err(Failure::Usage)?;
     let more = More { addresses: level.map(Level::label), ..More::default() };
-    let Request { grant, scan, .. } = wish.grant_more(more, now)?;
-    let scan = scan.with_addresses(level.map_or(Precision::Full, Level::precision)).showing(&columns);
+    let granted = wish.grant_more(more, now);
+    if let (Err(_), Some(path)) = (&granted, &args.output) {
+        // Nothing was read: the name is free for the next try.
+        std::fs::remove_file(path).map_err(Failure::Output)?;
+    }
+    let Request { grant, folder, scan } = granted?;
+    let withdrawn = if basis == Basis::Consent { Some(Withdrawn::read(&folder)) } else { None }.transpose();
+    let read: Vec<&'static Column> = columns.iter().copied().chain(Withdrawn::columns()).collect();
+    let scan = scan.with_addresses(level.map_or(Precision::Full, Level::precision)).showing(&read);
     let _progress = out.progress(&scan);
     let mut given = 0;
-    let mut write = |out: &mut Output<'_>| match args.format.as_lines() {
-        Some(format) => lines(format, &columns, (&grant, &scan), &mut given, out),
-        None => table(args.format, &columns, &scan, &mut given, out),
-    };
-    let result = match &args.output {
-        None if args.format.as_lines().is_none() && out.terminal().width.is_some() => Err(Failure::Usage(
-            "a terminal cannot show this format\n  hint: name a file with -o FILE".to_owned(),
-        )),
-        None => write(out),
-        Some(path) => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(Failure::Output)
-            .and_then(|mut file| {
-                let mut to_file = Output::new(&mut file, Terminal::default());
-                let given = write(&mut to_file)?;
-                drop(to_file);
-                file.sync_all().map_err(Failure::Output)?;
-                Ok(given)
-            }),
-    };
+    let result = withdrawn.and_then(|withdrawn| {
+        let mut write = |out: &mut Output<'_>| {
+            let source = (&scan, withdrawn.as_ref());
+            match args.format.as_lines() {
+                Some(format) => lines((format, &columns), &grant, source, &mut given, out),
+                None => table((args.format, &columns), source, &mut given, out),
+            }
+        };
+        let Some(mut file) = file else { return write(out) };
+        let mut to_file = Output::new(&mut file, Terminal::default());
+        let given = write(&mut to_file)?;
+        drop(to_file);
+        file.sync_all().map_err(Failure::Output)?;
+        Ok(given)
+    });
     ended(grant, given, result)
 }
 
@@ -105,11 +110,14 @@ fn columns(args: &ExportArgs, level: Option<Level>) -> Result<Vec<&'static Colum
     }
 }
 
+/// The records that may be given: a scan, and whose consent was withdrawn.
+type Given<'a> = (&'a Scan, Option<&'a Withdrawn>);
+
 /// Records as lines of text.
 fn lines(
-    format: Format,
-    columns: &[&'static Column],
-    (grant, scan): (&Grant, &Scan),
+    (format, columns): (Format, &[&'static Column]),
+    grant: &Grant,
+    (scan, withdrawn): Given<'_>,
     given: &mut u64,
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
@@ -118,7 +126,7 @@ fn lines(
     out.write(lines.header())?;
     let mut failed = None;
     let show = |row: &Row<'_>| {
-        if failed.is_none() {
+        if failed.is_none() && !withdrawn.is_some_and(|withdrawn| withdrawn.covers(row)) {
             failed = out.write(lines.row(row)).err();
             *given += u64::from(failed.is_none());
         }
@@ -135,9 +143,8 @@ fn lines(
 
 /// Records as a table.
 fn table(
-    format: ExportFormat,
-    columns: &[&'static Column],
-    scan: &Scan,
+    (format, columns): (ExportFormat, &[&'static Column]),
+    (scan, withdrawn): Given<'_>,
     given: &mut u64,
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
@@ -148,7 +155,7 @@ fn table(
     let mut table = table.map_err(Failure::Read)?;
     let mut failed = None;
     let add = |row: &Row<'_>| {
-        if failed.is_some() {
+        if failed.is_some() || withdrawn.is_some_and(|withdrawn| withdrawn.covers(row)) {
             return;
         }
         failed = match table.push(row) {

@@ -12,7 +12,8 @@ Filter:
     status>=500          = != > >= < <=   numbers, 200ms, 1MiB, times
     status=404,410       a list: one of them
     path~^/api           ~ !~             regular expression
-    path:admin           :                contains; for addresses: in the network
+    path:admin           :                contains (text and lists); in the network
+                                          (addresses, net); else the same as =
     error:*              the field is there
     -status=200          a minus turns a term round; != also holds where the
                          field is absent
@@ -84,7 +85,14 @@ Examples:
 
 What is given, to whom and on what ground is in the audit log before the first
 record is written: `kelisim logs audit` shows it. The oldest record comes
-first. The filter language is in `kelisim logs query --help`.";
+first.
+
+With --basis consent a record is given when consent.decision is granted, unless
+the log of receipts says that the consent to advertising was withdrawn after
+that request or by it, even if it was given again later. Consent of another
+banner may leave no receipt: such a record is judged by itself alone.
+
+The filter language is in `kelisim logs query --help`.";
 
 /// After the arguments of the command.
 pub(super) const SQL_HELP: &str = "\

@@ -226,6 +226,34 @@ fn tail_begins_with_the_newest_and_can_go_on_from_a_number() {
     assert_eq!(ids(&out), [298, 299]);
 }
 
+#[test]
+fn in_an_upgrade_the_newest_is_the_newest_of_both_and_each_is_resumed_where_it_was() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (old, of_old) = start(dir.path());
+    let (new, of_new) = start(dir.path());
+    let numbers = |words: &str| -> Vec<u64> {
+        let (out, _) = logs(dir.path(), words);
+        out.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    };
+    work(of_new, async |recorder| record(&recorder, 1, clock::now()).await);
+    let mut shown = Vec::new();
+    work(of_old, async |recorder| {
+        record(&recorder, 2, clock::now()).await;
+        shown = numbers("tail --fields seq");
+        record(&recorder, 3, clock::now()).await;
+    });
+    assert_eq!(ids(&logs(dir.path(), "tail -n 1 --fields id").0), [3]);
+    assert_eq!(ids(&logs(dir.path(), "tail -n 2 --fields id").0), [2, 3]);
+    assert_eq!(ids(&logs(dir.path(), "tail --fields id").0), [1, 2, 3]);
+    let [of_new, of_old] = shown[..] else { panic!("{shown:?}") };
+    let resumed =
+        |numbers: &str| ids(&logs(dir.path(), &format!("tail --fields id --since-seq {numbers}")).0);
+    assert_eq!(resumed(&(of_new + 1).to_string()), [0; 0], "one number knows nothing of the other process");
+    assert_eq!(resumed(&format!("{},{}", of_new + 1, of_old + 1)), [3]);
+    assert!(new.stop() && old.stop());
+    assert_eq!(ids(&logs(dir.path(), "tail -n 2 --fields id").0), [2, 3]);
+}
+
 /// Sends what is written to another thread; breaks like a closed pipe when nobody listens any more.
 struct Pipe(mpsc::Sender<String>);
 

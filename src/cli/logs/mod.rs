@@ -14,6 +14,7 @@ pub(in crate::cli) mod escape;
 mod explain;
 mod export;
 mod help;
+mod interrupt;
 mod progress;
 pub(in crate::cli) mod read;
 mod rows;
@@ -22,6 +23,7 @@ mod tail;
 pub(in crate::cli) mod terminal;
 mod verify;
 mod views;
+mod withdrawn;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

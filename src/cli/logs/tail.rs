@@ -1,19 +1,20 @@
 //! `tail`: the newest records, then those that come.
 //!
 //! Looks at the files every [`POLL`] and needs nothing from the running gateway. Says when records were removed before
-//! they could be shown, and when there are gaps. Bound: [`LINES`] lines; one number per process that wrote.
+//! they could be shown, and when there are gaps. A signal ends it as its end is meant: entered in the audit log. Bound: [`LINES`] lines; one number per process that wrote.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use super::args::TailArgs;
+use super::interrupt::{Again, Interrupt};
 use super::read::{Failure, Output, Request, ended, fields_of, request};
 use super::rows::Lines;
 use crate::clock::Timestamp;
 use crate::record::Row;
-use crate::store::query::{Grant, Scan, Seen, process_of};
+use crate::store::query::{Grant, Resume, Scan, Seen, process_of};
 use crate::store::{Came, Follower};
 
 /// Time between two looks at the files.
@@ -29,8 +30,15 @@ pub(super) fn run(args: &TailArgs, now: Timestamp, out: &mut Output<'_>) -> Resu
     }
     let Request { grant, folder, scan } = request("logs tail", &args.read, &args.filter, columns, now)?;
     let mut order = Order::default();
-    let result = rows(args, (&grant, &folder, scan), &mut order, out);
-    ended(grant, order.shown, result)
+    let watch = || Interrupt::watch(scan.work().clone(), Again::Ends).map_err(Failure::Read);
+    let watched = args.follow.then(watch).transpose();
+    let result = watched.and_then(|interrupt| {
+        let shown = rows(args, (&grant, &folder, scan), &mut order, out, interrupt.as_deref())?;
+        Ok((shown, interrupt.is_some_and(|interrupt| interrupt.came())))
+    });
+    let interrupted = matches!(result, Ok((_, true)));
+    let shown = ended(grant, order.shown, result.map(|(shown, _)| shown))?;
+    if interrupted { Err(Failure::Interrupted) } else { Ok(shown) }
 }
 
 fn rows(
@@ -38,43 +46,40 @@ fn rows(
     (grant, folder, scan): (&Grant, &Path, Scan),
     order: &mut Order,
     out: &mut Output<'_>,
+    interrupt: Option<&Interrupt>,
 ) -> Result<u64, Failure> {
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
     let scan = scan.showing(lines.columns());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
     let mut follower = Follower::from_end(folder, scan.keyring().clone()).map_err(Failure::Read)?;
-    let mut newest = VecDeque::new();
-    if let Some(seq) = args.since_seq {
+    if let Some(numbers) = &args.since_seq {
+        let resume = Resume::at(numbers);
         let mut failed = None;
         let show = |row: &Row<'_>| {
-            if failed.is_none() && order.is_new(row.seq) {
+            if failed.is_none() && resume.is_new(row.seq) && order.is_new(row.seq) {
                 failed = out.write(lines.row(row)).err();
                 order.shown += 1;
             }
         };
-        scan.from_seq(seq, show).map_err(Failure::Read)?;
+        scan.from_seq(resume.first(), show).map_err(Failure::Read)?;
         failed.map_or(Ok(()), Err)?;
     } else if args.limit > 0 {
-        let collect = |row: &Row<'_>| {
-            newest.push_front((row.seq, lines.row(row).to_owned()));
-            if newest.len() as u64 == args.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        scan.newest_first(collect).map_err(Failure::Read)?;
-    }
-    for (seq, line) in &newest {
-        order.is_new(*seq);
-        order.shown += 1;
-        out.write(line)?;
+        let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+        let (newest, _) =
+            scan.newest(limit, |row| (row.seq, lines.row(row).to_owned())).map_err(Failure::Read)?;
+        for (seq, line) in &newest {
+            order.is_new(*seq);
+            order.shown += 1;
+            out.write(line)?;
+        }
     }
     out.flush()?;
-    if !args.follow {
-        return Ok(order.shown);
-    }
-    loop {
+    while interrupt.is_some_and(|interrupt| !interrupt.came()) {
         look(&mut follower, &scan, order, &mut lines, out)?;
         std::thread::sleep(POLL);
     }
+    Ok(order.shown)
 }
 
 /// What has been come across, to show a record once and to notice those that were never seen.

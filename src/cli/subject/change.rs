@@ -3,9 +3,7 @@
 //! Each is in the audit log before it begins, and its end after it. `erase` counts first and does nothing without
 //! `--yes`. Bound: those of [`crate::store::subjects`].
 
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::Failure;
 use super::args::{ChangeArgs, EraseArgs};
@@ -14,6 +12,7 @@ use super::find::{Found, counted, counts_table, total};
 use super::receipts::kept;
 use super::who::{Subject, ended};
 use crate::cli::logs::tell_damage;
+use crate::cli::new_file::new_file;
 use crate::clock;
 use crate::store::holds::Holds;
 use crate::store::subjects::{self, Erased, How};
@@ -58,10 +57,7 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
     let subject = Subject::to_change(&args.who)?;
     // Before anything is done: afterwards there would be nothing left to certify again.
     let mut file = match &args.certificate {
-        Some(path) => {
-            let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            Some(new.map_err(Failure::Output)?)
-        }
+        Some(path) => Some(new_file(path).map_err(Failure::Usage)?),
         None => None,
     };
     let why = match args.despite_hold.as_deref().map(str::trim) {

@@ -3,9 +3,7 @@
 //! Records of nobody else are in it. A file is made new, for its owner alone. Bound: one record.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +14,7 @@ use super::who::{Subject, ended};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
 use crate::cli::logs::tell_damage;
+use crate::cli::new_file::new_file;
 use crate::clock;
 use crate::record::{COLUMNS, Class, Column, Row};
 use crate::store::query::Grant;
@@ -23,20 +22,19 @@ use crate::store::query::Grant;
 /// `subject export`; whether there are records, and all files could be searched.
 pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failure> {
     let subject = Subject::of(&args.who)?;
-    let grant = subject.grant("subject export", &args.who.reason)?;
+    // Before the entry: what stands in its way is no access.
+    let file = args.output.as_deref().map(new_file).transpose().map_err(Failure::Usage)?;
+    let granted = subject.grant("subject export", &args.who.reason);
+    if let (Err(_), Some(path)) = (&granted, &args.output) {
+        // Nothing was read: the name is free for the next try.
+        std::fs::remove_file(path).map_err(Failure::Output)?;
+    }
+    let grant = granted?;
     let mut given = Given::default();
-    let result = match &args.output {
+    let result = match file {
         None => write(args.format, &subject, &grant, &mut given, out),
-        Some(path) => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(Failure::Output)
-            .and_then(|mut file| {
-                write(args.format, &subject, &grant, &mut given, &mut file)?;
-                file.sync_all().map_err(Failure::Output)
-            }),
+        Some(mut file) => write(args.format, &subject, &grant, &mut given, &mut file)
+            .and_then(|()| file.sync_all().map_err(Failure::Output)),
     };
     ended(grant, given.records, result)?;
     tell_damage(&given.damaged);

@@ -84,6 +84,12 @@ pub fn resolve(name: &str) -> Option<&'static Column> {
     Column::by_name(full)
 }
 
+/// Whether the text of a column is a network, so that `:` asks for those that lie in another.
+#[must_use]
+pub fn holds_networks(column: &Column) -> bool {
+    column.name == "client.net"
+}
+
 /// The short names of a column.
 pub fn aliases(column: &Column) -> impl Iterator<Item = &'static str> {
     let full = column.name;

@@ -8,8 +8,8 @@
 //! value  = word | '"' text '"'            in quotes \" and \\ stand for themselves
 //! ```
 //!
-//! `=` is the same value (for an address: in that network), `:` is contains (text, lists) or the same value, `~` is a
-//! regular expression, `field:*` is present. `!=` is `-…=`: it also holds where the field is absent.
+//! `=` is the same value (for an address: in that network), `:` is contains (text, lists), in that network (`net`) or the
+//! same value, `~` is a regular expression, `field:*` is present. `!=` is `-…=`: it also holds where the field is absent.
 //!
 //! [`Filter`]'s `Display` is the language again and parses back to the same filter. Never reads a record. Bounds:
 //! [`FILTER_BYTES`], [`TERMS`], [`PATTERN_BYTES`].

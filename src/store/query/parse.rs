@@ -251,6 +251,11 @@ fn literal(column: &'static Column, op: Op, word: &Word) -> Result<Literal, Mist
     }
     let text = &word.text;
     match kind {
+        Quantity::Text if op == Op::Has && field::holds_networks(column) => {
+            coarse(text).map(Literal::Net).ok_or_else(|| {
+                not_a(word, "address or network", "as in 10.0.0.0/8; for a part of the text use ~")
+            })
+        }
         Quantity::Text | Quantity::List => Ok(Literal::Text(text.clone())),
         Quantity::Count => {
             text.parse().map(Literal::Number).map_err(|_| not_a(word, "number", "digits only, as in 404"))
@@ -275,10 +280,20 @@ fn literal(column: &'static Column, op: Op, word: &Word) -> Result<Literal, Mist
 
 /// A network or a single address, with the host bits cleared and mapped IPv4 as IPv4.
 fn network(text: &str) -> Option<IpNet> {
-    if let Ok(net) = text.parse::<IpNet>() {
-        return Some(net.trunc());
-    }
-    text.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()))
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net,
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    let mapped = net.addr().to_canonical();
+    let bits = net.prefix_len().checked_sub(MAPPED_BITS).filter(|_| mapped != net.addr());
+    bits.map_or(Some(net), |bits| IpNet::new(mapped, bits).ok()).map(|net| net.trunc())
+}
+
+/// The same as columns of networks hold it: nothing finer than a /24 or /48.
+fn coarse(text: &str) -> Option<IpNet> {
+    let net = network(text)?;
+    let finest = if net.addr().is_ipv4() { 24 } else { 48 };
+    IpNet::new(net.addr(), net.prefix_len().min(finest)).ok().map(|net| net.trunc())
 }
 
 fn mistake(span: Range<usize>, message: String, hint: Option<String>) -> Mistake {
@@ -319,6 +334,9 @@ const OPERATORS: [(&str, Op); 9] = [
     ("~", Op::Matches),
     (":", Op::Has),
 ];
+
+/// Bits before an IPv4 address in its mapped form.
+const MAPPED_BITS: u8 = 96;
 
 const TIME_HINT: &str =
     "a duration before now as in 2h, or a time as in 2026-11-22 or 2026-11-22T10:00 (UTC)";

@@ -170,6 +170,10 @@ impl Wanted {
             (Self::During(low, high), Value::Time(t)) => (*low..=*high).contains(&t.as_micros()),
             (Self::Flags(flags), Value::Bool(flag)) => flags.contains(flag),
             (Self::Nets(nets), Value::Address(ip)) => nets.iter().any(|net| net.contains(ip)),
+            (Self::Nets(nets), Value::Text(text)) => {
+                let held = std::str::from_utf8(text).ok().and_then(|text| text.parse::<IpNet>().ok());
+                held.is_some_and(|held| nets.iter().any(|net| net.contains(&held)))
+            }
             (_, Value::Text(text)) => self.fits_text(text),
             (_, Value::List(list)) => list.iter().any(|item| self.fits_text(item)),
             _ => false,
@@ -263,7 +267,12 @@ mod tests {
     fn each_operator_on_each_sort_of_value() {
         let names: ListBuf = [&b"_ga"[..], b"_fbp"].into_iter().collect();
         let address = "10.1.2.3".parse().ok();
-        let event = Event { cookies_stripped: names.as_list(), client_address: address, ..event() };
+        let event = Event {
+            cookies_stripped: names.as_list(),
+            client_address: address,
+            client_net: Some(b"10.1.2.0/24"),
+            ..event()
+        };
         for yes in [
             "",
             "status=404",
@@ -293,6 +302,17 @@ mod tests {
             "ip=10.1.2.3",
             "ip=::ffff:10.1.2.3",
             "-ip:192.168.0.0/16",
+            "ip:::ffff:10.0.0.0/104",
+            "ip=::/0,10.1.2.3",
+            "net:10.0.0.0/8",
+            "net:10.1.2.0/24",
+            "net:10.1.2.200",
+            "net:10.1.2.64/26",
+            "net:::ffff:10.1.0.0/112",
+            "net:192.168.0.0/16,10.0.0.0/8",
+            "-net:10.2.0.0/16",
+            "net=10.1.2.0/24",
+            "net~^10\\.1",
             "start_ts=1970-01-12T13:29",
             "start_ts<1970-01-13",
             "since:18m",
@@ -322,6 +342,9 @@ mod tests {
             "stripped=_g",
             "ip:10.0.0.0/16",
             "ip:2001:db8::/32",
+            "net:10.2.0.0/16",
+            "net:2001:db8::/32",
+            "net=10.0.0.0/8",
             "since:1059s",
             "until:1060s",
             "start_ts>1970-01-12T13:29",

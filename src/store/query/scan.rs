@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::super::files::{self, Begin};
 use super::super::frame::{Frame, Mark};
 use super::super::journal::FOLDER;
-use super::super::lock::RANGE_BITS;
 use super::super::reader::{FrameReader, TimeRange};
 use super::super::sealed::{Opener, Tampered};
 use super::super::segments::{self, Entry, Manifest, Segment, SegmentError, Wanted};
@@ -66,12 +65,6 @@ pub struct Select {
 #[must_use]
 pub fn records_folder(data: &Path) -> Option<PathBuf> {
     [data.to_owned(), data.join("records")].into_iter().find(|folder| folder.join(FOLDER).is_dir())
-}
-
-/// Which process wrote the record of that number, counted over all starts.
-#[must_use]
-pub const fn process_of(seq: u64) -> u64 {
-    seq >> RANGE_BITS
 }
 
 impl Scan {
@@ -139,20 +132,27 @@ impl Scan {
     pub fn newest_first(&self, mut each: impl FnMut(&Row<'_>) -> ControlFlow<()>) -> io::Result<Seen> {
         let mut seen = Seen::default();
         for source in self.sources()?.into_iter().rev() {
-            if self.work.stopped() {
+            if self.work.stopped() || !self.source_backwards(source, &mut seen, &mut each)? {
                 break;
             }
-            let bytes = source.bytes();
-            let went_on = match source {
-                Source::Segment(entry) => self.segment_backwards(&entry, &mut seen, &mut each)?,
-                source => self.journal_backwards(source, &mut seen, &mut each)?,
-            };
-            if !went_on {
-                break;
-            }
-            self.work.did(bytes);
         }
         Ok(seen)
+    }
+
+    /// The matching rows of one file, the newest first; whether `each` always went on.
+    pub(super) fn source_backwards(
+        &self,
+        source: Source,
+        seen: &mut Seen,
+        each: &mut impl FnMut(&Row<'_>) -> ControlFlow<()>,
+    ) -> io::Result<bool> {
+        let bytes = source.bytes();
+        let went_on = match source {
+            Source::Segment(entry) => self.segment_backwards(&entry, seen, each)?,
+            source => self.journal_backwards(source, seen, each)?,
+        };
+        self.work.did(bytes);
+        Ok(went_on)
     }
 
     /// Hands every matching row whose number is at least `seq` to `each`, in the order of the files.
@@ -287,7 +287,7 @@ impl Scan {
     }
 
     /// Where the records lie.
-    fn sources(&self) -> io::Result<Vec<Source>> {
+    pub(super) fn sources(&self) -> io::Result<Vec<Source>> {
         self.sources_of(&self.range)
     }
 

@@ -22,7 +22,8 @@ pub fn go_on(process: &Child) {
     send(process, Signal::CONT);
 }
 
-pub(super) fn send(process: &Child, signal: Signal) {
+/// Sends a process a signal.
+pub fn send(process: &Child, signal: Signal) {
     // It has not been waited for, so the id is still its own.
     kill_process(id_of(process), signal).expect("a signal sent");
 }

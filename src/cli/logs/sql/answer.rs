@@ -20,32 +20,35 @@ impl Answer {
         Self { format }
     }
 
-    /// Prints everything that comes.
-    pub(super) fn print(self, from: impl Read, out: &mut Output<'_>) -> Result<(), Failure> {
+    /// Prints everything that comes; how many rows the answer has.
+    pub(super) fn print(self, from: impl Read, out: &mut Output<'_>) -> Result<u64, Failure> {
         let mut from = BufReader::with_capacity(64 << 10, from);
-        if self.format == Format::Csv {
-            csv(&mut from, out)?;
-        } else {
-            self.lines(&mut from, out)?;
-        }
-        out.flush()
+        let rows =
+            if self.format == Format::Csv { csv(&mut from, out)? } else { self.lines(&mut from, out)? };
+        out.flush()?;
+        Ok(rows)
     }
 
-    fn lines(&self, from: &mut impl BufRead, out: &mut Output<'_>) -> Result<(), Failure> {
+    fn lines(&self, from: &mut impl BufRead, out: &mut Output<'_>) -> Result<u64, Failure> {
         let (mut bytes, mut line) = (Vec::new(), String::new());
+        let (mut rows, mut heads) = (0_u64, 0);
         loop {
             bytes.clear();
             let mut limited = from.by_ref().take(CELL_BYTES as u64);
             let len = limited.read_until(b'\n', &mut bytes).map_err(Failure::Read)?;
             if len == 0 {
-                return Ok(());
+                return Ok(rows.saturating_sub(heads));
             }
             let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
             if text.len() == bytes.len() && len == CELL_BYTES {
                 return Err(too_long());
             }
+            // A table's head stands in a line of its own, above a rule; nothing is an empty line of JSON.
+            let json = self.format == Format::Json;
+            rows += u64::from(if json { !text.is_empty() } else { text.starts_with("│".as_bytes()) });
+            heads += u64::from(!json && text.starts_with("├".as_bytes()));
             line.clear();
-            if self.format == Format::Json {
+            if json {
                 push_json_line(&mut line, text);
             } else {
                 push_line(&mut line, text);
@@ -58,8 +61,8 @@ impl Answer {
 }
 
 /// Fields of CSV, one after the other (RFC 4180, as DuckDB writes it).
-fn csv(from: &mut impl BufRead, out: &mut Output<'_>) -> Result<(), Failure> {
-    let mut row = Row::default();
+fn csv(from: &mut impl BufRead, out: &mut Output<'_>) -> Result<u64, Failure> {
+    let (mut row, mut rows) = (Row::default(), 0_u64);
     loop {
         let block = from.fill_buf().map_err(Failure::Read)?;
         if block.is_empty() {
@@ -72,13 +75,15 @@ fn csv(from: &mut impl BufRead, out: &mut Output<'_>) -> Result<(), Failure> {
             }
             if row.whole {
                 out.write(&row.line)?;
+                rows += 1;
                 row = Row::default();
             }
         }
         let len = block.len();
         from.consume(len);
     }
-    Ok(())
+    // The first are the names.
+    Ok(rows.saturating_sub(1))
 }
 
 /// A row that is being read.
@@ -154,6 +159,22 @@ mod tests {
             printed(Format::Csv, b"a,b\n1,\"x \"\"y\"\"\n,z\"\n,=1+1\n"),
             "a,b\r\n1,\"x \"\"y\"\"\\x0a,z\"\r\n,'=1+1\r\n"
         );
+    }
+
+    #[test]
+    fn rows_of_the_answer_are_counted_and_nothing_else() {
+        let rows = |format, bytes: &str| {
+            let mut out = Vec::new();
+            let mut output = Output::new(&mut out, Terminal::default());
+            Answer::new(format).print(bytes.as_bytes(), &mut output).unwrap()
+        };
+        for (format, none, two) in [
+            (Format::Csv, "a\n", "a\n\"x\ny\"\n2\n"),
+            (Format::Json, "\n", "{\"a\":1}\n{\"a\":2}\n"),
+            (Format::Table, "┌───┐\n│ a │\n├───┤\n└───┘\n", "┌───┐\n│ a │\n├───┤\n│ 1 │\n│ 2 │\n└───┘\n"),
+        ] {
+            assert_eq!((rows(format, ""), rows(format, none), rows(format, two)), (0, 0, 2), "{format:?}");
+        }
     }
 
     #[test]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::answer::Answer;
-use super::interrupt::Interrupt;
 use crate::cli::logs::Format;
 use crate::cli::logs::escape::push_text;
+use crate::cli::logs::interrupt::Interrupt;
 use crate::cli::logs::read::{Failure, Output};
 use crate::store::query::where_clause::MACROS;
 
@@ -70,14 +70,14 @@ pub(super) struct Session<'s> {
 }
 
 impl Session<'_> {
-    /// Prints the answer to a statement.
+    /// Prints the answer to a statement; how many rows it has.
     pub(super) fn answer(
         &self,
         program: &Program,
         sql: &str,
         format: Format,
         out: &mut Output<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         let mode: &[&str] = match format {
             Format::Json => &["-jsonlines"],
             Format::Csv => &["-csv", "-nullvalue", ""],
@@ -95,8 +95,9 @@ impl Session<'_> {
         }
         let status = child.wait().map_err(Failure::Read);
         self.interrupt.child(None);
-        let told = result?;
-        self.ended(status?, &told)
+        let (rows, told) = result?;
+        self.ended(status?, &told)?;
+        Ok(rows)
     }
 
     /// Gives the terminal to DuckDB's shell until it is left.
@@ -137,27 +138,27 @@ impl Session<'_> {
         }
     }
 
-    /// Sends the statement, prints what comes back; what DuckDB said on its standard error.
+    /// Sends the statement, prints what comes back; how many rows, and what DuckDB said on its standard error.
     fn converse(
         &self,
         child: &mut Child,
         sql: &str,
         format: Format,
         out: &mut Output<'_>,
-    ) -> Result<String, Failure> {
+    ) -> Result<(u64, String), Failure> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let script = format!("{}\n{}\n;\n", self.opening(false), sql.trim().trim_end_matches(';'));
         std::thread::scope(|scope| {
             // One that ended early has said why.
             let sending = scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(script.as_bytes())));
             let telling = scope.spawn(move || stderr.map(told).unwrap_or_default());
-            let printed = stdout.map_or(Ok(()), |stdout| Answer::new(format).print(stdout, out));
+            let printed = stdout.map_or(Ok(0), |stdout| Answer::new(format).print(stdout, out));
             if printed.is_err() {
                 let _ = child.kill();
             }
             let _ = sending.join();
             let told = telling.join().unwrap_or_default();
-            printed.map(|()| told)
+            printed.map(|rows| (rows, told))
         })
     }
 

@@ -10,12 +10,12 @@
 
 mod answer;
 mod duckdb;
-mod interrupt;
 
 use std::path::Path;
 
 use super::Format;
 use super::args::SqlArgs;
+use super::interrupt::{Again, Interrupt};
 use super::read::{Failure, More, Output, Request, Wish, ended, filter_of, tell_gaps};
 use crate::clock::Timestamp;
 use crate::record::{COLUMNS, Column};
@@ -23,7 +23,6 @@ use crate::store::lent::{self, LendError, PrivateFolder, lend};
 use crate::store::query::Scan;
 use crate::store::segments::Shape;
 use duckdb::{Program, Session};
-use interrupt::Interrupt;
 
 /// `logs sql`.
 pub(super) fn run(args: &SqlArgs, now: Timestamp, out: &mut Output<'_>) -> Result<u64, Failure> {
@@ -74,7 +73,7 @@ fn ask(
     rows: &mut u64,
     out: &mut Output<'_>,
 ) -> Result<u64, Failure> {
-    let interrupt = Interrupt::watch(scan.work().clone()).map_err(Failure::Read)?;
+    let interrupt = Interrupt::watch(scan.work().clone(), Again::Ignored).map_err(Failure::Read)?;
     let parent = args.work_dir.clone().unwrap_or_else(|| records.join(lent::FOLDER));
     if args.work_dir.is_some() {
         lent::sweep(&parent).map_err(Failure::Read)?;
@@ -93,12 +92,12 @@ fn ask(
         memory: args.memory,
         interrupt: &interrupt,
     };
-    match statement {
+    let answered = match statement {
         Some(sql) => session.answer(program, sql, args.read.format, out)?,
-        None => session.shell(program)?,
-    }
+        None => session.shell(program).map(|()| handed.rows)?,
+    };
     tell_gaps(&handed.seen);
-    Ok(handed.rows)
+    Ok(answered)
 }
 
 fn failure(error: LendError, disk: u64) -> Failure {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::COLUMNS;
+use crate::store::query::field::holds_networks;
 use crate::store::query::parse::parse;
 use crate::store::query::units::parse_duration;
 
@@ -32,17 +33,22 @@ fn literals(column: &'static Column) -> BoxedStrategy<Literal> {
         Quantity::Text | Quantity::List => any::<String>().prop_map(Literal::Text).boxed(),
         Quantity::Flag => any::<bool>().prop_map(Literal::Flag).boxed(),
         Quantity::Time => moments().prop_map(Literal::Time).boxed(),
-        Quantity::Address => (any::<[u8; 4]>(), 0..=32_u8)
-            .prop_map(|(ip, len)| Literal::Net(IpNet::new_assert(ip.into(), len).trunc()))
-            .boxed(),
+        Quantity::Address => networks(32),
     }
 }
 
+fn networks(finest: u8) -> BoxedStrategy<Literal> {
+    (any::<[u8; 4]>(), 0..=finest)
+        .prop_map(|(ip, len)| Literal::Net(IpNet::new_assert(ip.into(), len).trunc()))
+        .boxed()
+}
+
 fn compared(column: &'static Column) -> BoxedStrategy<Test> {
-    let equals = (
-        prop_oneof![Just(Op::Equal), Just(Op::NotEqual), Just(Op::Has)],
-        proptest::collection::vec(literals(column), 1..4),
-    );
+    let equals = prop_oneof![Just(Op::Equal), Just(Op::NotEqual), Just(Op::Has)].prop_flat_map(move |op| {
+        let nets = op == Op::Has && holds_networks(column);
+        let values = if nets { networks(24) } else { literals(column) };
+        (Just(op), proptest::collection::vec(values, 1..4))
+    });
     let plain = equals.prop_map(move |(op, values)| Test::Compare(column, op, values));
     match quantity(column) {
         Quantity::Text | Quantity::List => {

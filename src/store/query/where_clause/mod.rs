@@ -87,6 +87,7 @@ fn compared(column: &Column, op: Op, values: &[Literal]) -> String {
     let name = column.column;
     let list = quantity(column) == Quantity::List;
     match (op, values) {
+        (_, [Literal::Net(_), ..]) => format!("in_networks({name}, [{}])", joined(values)),
         (Op::Matches | Op::Has, _) => {
             let each = values.iter().map(|value| {
                 let test = |text: &str| match value {
@@ -106,7 +107,6 @@ fn compared(column: &Column, op: Op, values: &[Literal]) -> String {
         (Op::Greater | Op::AtLeast | Op::Less | Op::AtMost, [value, ..]) => {
             format!("{name} {} {}", op.symbol(), literal(value))
         }
-        (_, [Literal::Net(_), ..]) => format!("in_networks({name}, [{}])", joined(values)),
         (_, [value]) if list => format!("list_contains({name}, {})", literal(value)),
         _ if list => format!("list_has_any({name}, [{}])", joined(values)),
         (_, [value]) => format!("{name} = {}", literal(value)),
@@ -179,6 +179,8 @@ mod tests {
             ("-ip:10.0.0.0/8", "NOT coalesce(in_networks(client_address, ['10.0.0.0/8']), false)"),
             ("since:2026-11-22", "coalesce(start_ts, ts) >= TIMESTAMP '2026-11-22T00:00:00.000000'"),
             ("until:2h", "coalesce(start_ts, ts) < make_timestamp(epoch_us(now()) - 7200000000)"),
+            ("net:10.0.0.0/8", "in_networks(client_net, ['10.0.0.0/8'])"),
+            ("net=10.1.2.0/24", "client_net = '10.1.2.0/24'"),
             ("gpc=true", "gpc = true"),
         ] {
             assert_eq!(parse(filter).unwrap().to_sql(), sql, "{filter}");

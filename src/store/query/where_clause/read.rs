@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::super::field::{Quantity, quantity};
+use super::super::field::{Quantity, holds_networks, quantity};
 use super::super::filter::{FILTER_BYTES, Filter, Literal, Moment, Op, Pattern, TERMS, Term, Test};
 use super::super::units::parse_time;
 use super::{CAPITALS, SMALL, TERM_BYTES};
@@ -90,11 +90,18 @@ impl<'t> Reader<'t> {
                 self.need("(")?;
                 let column = self.column()?;
                 self.need(",")?;
-                let values =
-                    if listed { self.literals(column, "[", "]")? } else { vec![self.literal(column)?] };
+                let nets = function == "in_networks";
+                let values = match (nets, listed) {
+                    (true, _) => self.list("[", "]", Self::net)?,
+                    (_, true) => self.literals(column, "[", "]")?,
+                    _ => vec![self.literal(column)?],
+                };
                 self.need(")")?;
+                if nets && holds_networks(column) {
+                    return Ok(Test::Compare(column, Op::Has, values));
+                }
                 let fits = match quantity(column) {
-                    Quantity::Address => function == "in_networks",
+                    Quantity::Address => nets,
                     Quantity::List => function != "in_networks",
                     _ => false,
                 };
@@ -205,6 +212,9 @@ impl<'t> Reader<'t> {
         let wanted = if list { Quantity::List } else { Quantity::Text };
         let column =
             column.filter(|c| quantity(c) == wanted).ok_or_else(|| self.expected("a column of text"))?;
+        if has && holds_networks(column) {
+            return Err(self.expected("in_networks"));
+        }
         if has {
             return Ok((column, Op::Has, Literal::Text(text.to_ascii_lowercase())));
         }
@@ -231,10 +241,19 @@ impl<'t> Reader<'t> {
         open: &'static str,
         close: &'static str,
     ) -> Read<Vec<Literal>> {
+        self.list(open, close, |reader| reader.literal(column))
+    }
+
+    fn list(
+        &mut self,
+        open: &'static str,
+        close: &'static str,
+        one: impl Fn(&mut Self) -> Read<Literal>,
+    ) -> Read<Vec<Literal>> {
         self.need(open)?;
-        let mut values = vec![self.literal(column)?];
+        let mut values = vec![one(self)?];
         while self.sign(",") {
-            values.push(self.literal(column)?);
+            values.push(one(self)?);
             if values.len() > TERMS {
                 return Err(self.expected("fewer values"));
             }
@@ -252,12 +271,14 @@ impl<'t> Reader<'t> {
                 self.need_word("false")?;
                 Literal::Flag(false)
             }
-            Quantity::Address => {
-                let net = self.text()?.parse::<ipnet::IpNet>();
-                Literal::Net(net.map_err(|_| self.expected("a network"))?.trunc())
-            }
+            Quantity::Address => self.net()?,
             Quantity::Time => Literal::Time(self.time()?),
         })
+    }
+
+    fn net(&mut self) -> Read<Literal> {
+        let net = self.text()?.parse::<ipnet::IpNet>();
+        Ok(Literal::Net(net.map_err(|_| self.expected("a network"))?.trunc()))
     }
 
     fn time(&mut self) -> Read<Moment> {

@@ -1,7 +1,7 @@
 //! Ctrl-C and its like while a command has something to clean up.
 //!
-//! The first signal ends the scan, or the program that answers, and the command then ends by itself. Never ends the
-//! process. Bound: one thread.
+//! The first signal ends the scan, or the program that answers, and the command then ends by itself. Only where that is
+//! asked for ([`Again`]) a second one ends the process: nobody may read what it writes. Bound: one thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::INTERRUPTED;
 use crate::store::query::Work;
 
 /// What a signal has to end.
@@ -17,6 +18,15 @@ use crate::store::query::Work;
 pub(super) struct Interrupt {
     came: AtomicBool,
     child: Mutex<Option<Child>>,
+}
+
+/// What a further signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Nothing new: the command is ending.
+    Ignored,
+    /// It ends the process.
+    Ends,
 }
 
 struct Child {
@@ -30,7 +40,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// When signals or a thread cannot be had.
-    pub(super) fn watch(work: Arc<Work>) -> io::Result<Arc<Self>> {
+    pub(super) fn watch(work: Arc<Work>, again: Again) -> io::Result<Arc<Self>> {
         let interrupt = Arc::<Self>::default();
         let watching = Arc::clone(&interrupt);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -50,6 +60,9 @@ impl Interrupt {
                         _ = term.recv() => false,
                         _ = hup.recv() => false,
                     };
+                    if again == Again::Ends && watching.came() {
+                        std::process::exit(INTERRUPTED.into());
+                    }
                     work.stop();
                     watching.end(by_key);
                 }
