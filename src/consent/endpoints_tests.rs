@@ -430,15 +430,6 @@ fn a_choice_names_the_text_that_was_shown() {
 }
 
 #[test]
-fn the_page_tells_which_signal_of_the_browser_counts() {
-    let bench = Bench::new();
-    let page = |fields: &[(&str, &str)]| bench.send(&Verb::GET, "?lang=en", fields, "").body;
-    assert!(page(&[("sec-gpc", "1")]).contains("the Global Privacy Control signal"));
-    assert!(page(&[("dnt", "1")]).contains("the Do Not Track signal"));
-    assert!(!page(&[("dnt", "0"), ("sec-gpc", "0")]).contains(" signal"));
-}
-
-#[test]
 fn nobody_agrees_to_a_text_that_they_were_not_shown() {
     let mut bench = Bench::new();
     let page = bench.send(&Verb::GET, "", &[], "").body;

@@ -269,13 +269,18 @@ fn a_choice_must_come_from_this_site() {
 fn browser_signals_deny_and_an_own_grant_beats_them() {
     let origin = Origin::pages();
     let gateway = Gateway::of(&origin);
-    for (name, value, source) in [("sec-gpc", "1", "gpc"), ("dnt", "1", "dnt")] {
+    for (name, value, source, known_as) in
+        [("sec-gpc", "1", "gpc", "Global Privacy Control"), ("dnt", "1", "dnt", "Do Not Track")]
+    {
         let mut visitor = Visitor::with_ads(&gateway, Protocol::Http2).always(name, value);
         visitor.open("/");
         let seen = origin.last();
         let expected = format!("advertising=denied; policy=0; source={source}");
         assert_eq!(seen.headers.one("kelisim-consent"), Some(expected.as_str()));
         assert_eq!(seen.headers.one(name), Some("1"), "the signal is for the site, too");
+        let page = visitor.open("/.kelisim/?lang=en");
+        assert!(page.text().contains(&format!("the {known_as} signal")), "{name}");
+        assert_eq!(page.header("vary"), "Sec-GPC, DNT, Accept-Language");
         visitor.grant();
         visitor.open("/");
         let consent = origin.last().headers.one("kelisim-consent").map(ToOwned::to_owned);
