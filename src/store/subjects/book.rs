@@ -4,7 +4,8 @@
 //! halves in one file: the tags of each tombstone, sealed, which only the journal's writer and the subject commands open;
 //! and the numbers of the records that it hides, which every scan applies. A last line that is not whole was never
 //! promised and is cut off by the next writer; damage before it, and a book with fewer lines than were promised (see
-//! [`super::promise`]), stop every reader: nothing is shown rather than too much. Appended under a lock, synced before it is told. Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
+//! `promise`), stop every reader: nothing is shown rather than too much. Appended under a lock, synced before it is told.
+//! Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
