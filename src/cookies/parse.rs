@@ -230,8 +230,8 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
-/// The key and class of a piece that readers take differently. A reader that trims less may see another name than one that trims
-/// more (`_gcl_x_optout` and a no-break space): the graver class counts.
+/// The key and class of a piece that readers take differently. A reader that trims less may see another name than one
+/// that trims more (`_gcl_x_optout` and a no-break space): the graver class counts.
 #[cold]
 fn look_up_odd<'a>(raw: &'a [u8], catalogue: &Catalogue) -> (&'a [u8], Class) {
     let (key, untrimmed) = odd_names(raw);

@@ -3,8 +3,8 @@
 //! Everything here belongs to one worker thread and runs inside its `LocalSet`, but [`SiteUpstream`], which threads
 //! share. A request that a connection has taken is repeated at most once, and only when the site cannot have acted on
 //! it; one that could not even be connected for goes on to each other endpoint once. It never reads a body, never
-//! decides on headers but framing, and never stores an answer. Bounds: [`config::Limits::upstream_connections`], [`config::Limits::upstream_queue`], and a wait
-//! for every step.
+//! decides on headers but framing, and never stores an answer. Bounds: [`config::Limits::upstream_connections`],
+//! [`config::Limits::upstream_queue`], and a wait for every step.
 //!
 //! | file | job |
 //! |---|---|
@@ -179,8 +179,9 @@ impl Upstreams {
     /// Sends a request and waits for the head of the answer.
     ///
     /// The request has its final fields; those for framing are written anew here. `Connection` and `Upgrade` must be
-    /// there only for an upgrade that the client asked for. What it holds counts in the share of `client`. Dropping the future, or the answer's body before its end,
-    /// closes the connection. The request is lent, since it is large; its body is taken. Must run inside a `LocalSet`.
+    /// there only for an upgrade that the client asked for. What it holds counts in the share of `client`. Dropping the
+    /// future, or the answer's body before its end, closes the connection. The request is lent, since it is large; its
+    /// body is taken. Must run inside a `LocalSet`.
     ///
     /// # Errors
     /// [`SendError`] with the reason.

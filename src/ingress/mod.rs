@@ -1,9 +1,9 @@
 //! Makes a request unambiguous, once, before any other code looks at it.
 //!
 //! Step 2 of a request's life, in two halves: [`admit`] finds the site and the client in one look at the head, so that
-//! everything after it has a record; [`normalise`] checks target and framing, removes what only this connection may see, and gives every field
-//! that the site may trust its one value. Its output is the only request that later steps see. Never reads a body.
-//! Bound: the size of the head.
+//! everything after it has a record; [`normalise`] checks target and framing, removes what only this connection may
+//! see, and gives every field that the site may trust its one value. Its output is the only request that later steps
+//! see. Never reads a body. Bound: the size of the head.
 //!
 //! The scan of a head's bytes before hyper parses them has its place in `listen::stream`.
 

@@ -1,7 +1,8 @@
 //! Accepts connections on one listener of one worker.
 //!
-//! Admits or refuses by count, then runs PROXY header, handshake and protocol choice under their deadlines. Accepting stops while
-//! the gateway is full, so that the kernel's queue, not our memory, holds the rest. Bound: [`super::admission`].
+//! Admits or refuses by count, then runs PROXY header, handshake and protocol choice under their deadlines. Accepting
+//! stops while the gateway is full, so that the kernel's queue, not our memory, holds the rest. Bound:
+//! [`super::admission`].
 
 use std::io;
 use std::net::SocketAddr;

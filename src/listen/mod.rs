@@ -2,7 +2,8 @@
 //!
 //! Step 1 of a request's life: [`socket`] binds, [`accept`] admits or refuses a connection, [`proxy_protocol`] hears
 //! from a load balancer who it is, [`tls`] and [`sniff`] find the protocol, [`serve`] lets hyper read requests from it, and
-//! [`deadline`] and [`patience`] end what takes too long. Never looks at a request. Bound: `limits.connections`, `limits.connections_per_client`.
+//! [`deadline`] and [`patience`] end what takes too long. Never looks at a request. Bound: `limits.connections`,
+//! `limits.connections_per_client`.
 
 pub mod accept;
 pub mod admission;

@@ -1,7 +1,8 @@
 //! Lets hyper read requests from one connection and hands each to the gateway.
 //!
 //! Sets every hyper switch on purpose (see the design's checklist of pitfalls), ends the connection at its deadlines,
-//! and answers the heads that the scan kept from hyper, in their turn. Decides nothing about a request. Bound: `limits.h2_*`, `limits.head_*`.
+//! and answers the heads that the scan kept from hyper, in their turn. Decides nothing about a request. Bound:
+//! `limits.h2_*`, `limits.head_*`.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

@@ -1,9 +1,9 @@
 //! What we add to answers, and the answers that we give ourselves.
 //!
 //! Step 9 of a request's life. [`status`] is the only place where an error becomes a status; [`error_page`] writes the
-//! page, in the form that [`accept`] finds; [`answer`] cleans and completes the site's answer; [`own`] answers what the site never sees; [`body`] passes
-//! bodies on and closes the record. Never shows a host name, a version or a cause to the visitor. Bound: error pages
-//! of a few KiB.
+//! page, in the form that [`accept`] finds; [`answer`] cleans and completes the site's answer; [`own`] answers what the
+//! site never sees; [`body`] passes bodies on and closes the record. Never shows a host name, a version or a cause to
+//! the visitor. Bound: error pages of a few KiB.
 
 pub mod accept;
 pub mod answer;

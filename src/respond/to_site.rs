@@ -1,7 +1,8 @@
 //! The last changes to a request's head before the site gets it.
 //!
 //! The `Cookie` field and the queries that the site may see, what the visitor decided, what the risk signals say. Every
-//! field that the site may trust is set here, or was removed when the head was normalised. Never touches the body. Bound: the head.
+//! field that the site may trust is set here, or was removed when the head was normalised. Never touches the body.
+//! Bound: the head.
 
 use http::request::Parts;
 use http::{HeaderName, header};

@@ -6,9 +6,9 @@
 //! listener rests, so that `/readyz` is answered by the newcomer. Should that one not get ready, the first is as before.
 //!
 //! What is said: `L` and an address with a traffic socket, `U` or `F` with a Unix socket, which knows its path (`F`: its
-//! file goes over, too), `A` and an address with the admin socket, `E` for the end; back come `T` (the admin socket is taken) and `R` (ready). Never speaks to another user: the socket lies in
-//! the private data folder, and both sides ask the kernel who the other is. Bound: `SOCKETS_MAX` sockets, `PATIENCE`
-//! for each packet, one newcomer at a time.
+//! file goes over, too), `A` and an address with the admin socket, `E` for the end; back come `T` (the admin socket is
+//! taken) and `R` (ready). Never speaks to another user: the socket lies in the private data folder, and both sides ask
+//! the kernel who the other is. Bound: `SOCKETS_MAX` sockets, `PATIENCE` for each packet, one newcomer at a time.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

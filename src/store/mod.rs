@@ -7,8 +7,9 @@
 //! ```
 //!
 //! [`journal`] starts and stops it, [`recorder`] is a worker's side, [`reader`], [`follow`] and [`query`] read running
-//! and stopped journals alike. No field of a record is ever written in the clear ([`sealed`]). Never blocks a worker, never appends to a file of an earlier run, never drops a record
-//! without a count and a gap record. Bound: `records.ring_bytes` per worker, `records.max_bytes` on the disk.
+//! and stopped journals alike. No field of a record is ever written in the clear ([`sealed`]). Never blocks a worker,
+//! never appends to a file of an earlier run, never drops a record without a count and a gap record. Bound:
+//! `records.ring_bytes` per worker, `records.max_bytes` on the disk.
 
 pub mod disk;
 pub mod enrich;

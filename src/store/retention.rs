@@ -1,8 +1,8 @@
 //! Removes the oldest journal files when the journal has reached its size.
 //!
 //! Only closed files go, and none that is held; every removal is logged, told in the audit log and counted by kind, and
-//! its rows are told in a gap record ([`Going`]). Never touches a file that somebody may still write; what goes because its days are over, the compactor's
-//! thread removes. Bound: one pass over the folder.
+//! its rows are told in a gap record ([`Going`]). Never touches a file that somebody may still write; what goes because
+//! its days are over, the compactor's thread removes. Bound: one pass over the folder.
 
 use std::fs::File;
 use std::io;

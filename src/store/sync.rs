@@ -1,8 +1,9 @@
 //! The syncer thread: everything about files that may take long, so that the writer never waits for it.
 //!
 //! It syncs what was written, at the latest `group_commit` after the first write; closes files that are full; keeps a
-//! spare file and new keys for it ready, before midnight also those of the next day; removes files whose time is over. After a failed fsync the file is never touched again: what it
-//! should have covered counts as lost. Never writes a record. Bound: one entry per file that is not synced yet.
+//! spare file and new keys for it ready, before midnight also those of the next day; removes files whose time is over.
+//! After a failed fsync the file is never touched again: what it should have covered counts as lost. Never writes a
+//! record. Bound: one entry per file that is not synced yet.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! `export`: records for a recipient, entered in the disclosure register before the first one is written.
 //!
 //! With the ground `consent` only records with granted consent are given, whatever the filter says, and none of those whose
-//! consent was withdrawn since. A file is made new, for its owner alone. Never gives a column that the purpose does not open, nor more of an
-//! address than the redaction level says. Bound: one line, or one row group.
+//! consent was withdrawn since. A file is made new, for its owner alone. Never gives a column that the purpose does not
+//! open, nor more of an address than the redaction level says. Bound: one line, or one row group.
 
 use super::Format;
 use super::args::{ExportArgs, ExportFormat, Ground, Level};

@@ -1,7 +1,7 @@
 //! `query`, `top`, `hist` and `fields`: from arguments to printed results.
 //!
-//! Every path through this module asks [`open_read`] before it names a file, and ends its entry in the audit log. Never holds more than one line or one
-//! result. Bound: see [`crate::store::query`].
+//! Every path through this module asks [`open_read`] before it names a file, and ends its entry in the audit log. Never
+//! holds more than one line or one result. Bound: see [`crate::store::query`].
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};

@@ -1,7 +1,8 @@
 //! `tail`: the newest records, then those that come.
 //!
 //! Looks at the files every [`POLL`] and needs nothing from the running gateway. Says when records were removed before
-//! they could be shown, and when there are gaps. A signal ends it as its end is meant: entered in the audit log. Bound: [`LINES`] lines; one number per process that wrote.
+//! they could be shown, and when there are gaps. A signal ends it as its end is meant: entered in the audit log. Bound:
+//! [`LINES`] lines; one number per process that wrote.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,8 +1,9 @@
 //! Reading records: the filter language, the scan, and counts.
 //!
-//! [`parse()`] makes a [`Filter`], [`open_read`] grants the read under a purpose once it is in the audit log, [`Predicate`] tries the filter on
-//! rows, [`Top`] and [`Histogram`] count. Nothing here prints: the command line is one caller, a page can be another.
-//! Never writes, never opens a class that the purpose does not open. Bounds: see each part.
+//! [`parse()`] makes a [`Filter`], [`open_read`] grants the read under a purpose once it is in the audit log,
+//! [`Predicate`] tries the filter on rows, [`Top`] and [`Histogram`] count. Nothing here prints: the command line is
+//! one caller, a page can be another. Never writes, never opens a class that the purpose does not open. Bounds: see
+//! each part.
 
 pub mod access;
 pub mod aggregate;

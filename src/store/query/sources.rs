@@ -2,7 +2,8 @@
 //!
 //! The journal files are opened first, then the manifest is read, then the files that it covers are left out: what
 //! becomes a segment meanwhile is read from the open file or from the segment, never from both or from none. A file that
-//! cannot be one of them although it holds records is named as damaged, not left out. Never reads a record. Bound: [`HELD_FILES`] open files; those beyond are opened when their turn comes.
+//! cannot be one of them although it holds records is named as damaged, not left out. Never reads a record. Bound:
+//! [`HELD_FILES`] open files; those beyond are opened when their turn comes.
 
 use std::fs::File;
 use std::io;

@@ -3,7 +3,8 @@
 //! Order of every segment: temporary file, sync, name, sync of the folders, line in the manifest, sync; then the
 //! journal files that it covers are removed. A crash between any two steps loses nothing and shows nothing twice: what
 //! has no line is an orphan and is removed at the next start if its records are elsewhere ([`super::orphans`]), journal
-//! files that are covered are removed by the next pass. A closed file that cannot be read to its end is kept as it is. Bound: [`SEGMENT_ROWS`] rows of a segment.
+//! files that are covered are removed by the next pass. A closed file that cannot be read to its end is kept as it is.
+//! Bound: [`SEGMENT_ROWS`] rows of a segment.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};

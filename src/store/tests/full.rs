@@ -59,9 +59,9 @@ fn the_writer_rests_after_a_batch_of_many_and_never_in_a_trickle() {
         for ticket in tickets {
             assert_eq!(ticket.await, Outcome::Durable);
         }
-        // The next is written by a writer that has rested.
+        // The next is written by a writer that has rested: twice, if the first batch took half of them.
         assert_eq!(submit("/next").await, Outcome::Durable);
-        assert_eq!(rests(), 1);
+        assert!((1..=2).contains(&rests()), "{}", rests());
     });
     assert!(journal.stop());
     assert_eq!(paths(dir.path()).len() as u64, 4 * MANY + 2);

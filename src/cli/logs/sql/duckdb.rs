@@ -2,7 +2,8 @@
 //!
 //! Before the first word of a statement DuckDB has the rows as the view `records` and nothing else: other files, the
 //! network, extensions, the environment, the shell and its own settings are closed to it, and a session that does not
-//! confirm that is not asked. Its home is the private folder, so nothing is left of what was typed. Bound: [`TOLD_BYTES`] of its messages.
+//! confirm that is not asked. Its home is the private folder, so nothing is left of what was typed. Bound:
+//! [`TOLD_BYTES`] of its messages.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write as _};

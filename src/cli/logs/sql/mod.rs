@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The files go with the processes that hold them, also after a kill; the folder for what DuckDB puts aside is removed,
-//! by the next command if need be. Never hands over a column that the purpose does not open. Bounds: `--disk`, `--memory`, one line or row
-//! of the answer.
+//! by the next command if need be. Never hands over a column that the purpose does not open. Bounds: `--disk`,
+//! `--memory`, one line or row of the answer.
 
 mod answer;
 mod duckdb;

@@ -5,9 +5,9 @@
 //! term      = test | "NOT coalesce(" test ", false)"      absent is no match, and a match when turned round
 //! ```
 //!
-//! [`Filter::to_sql`] and [`from_sql`] know the same few tests and nothing else of SQL; text is compared byte by byte, `contains`
-//! in either case of ASCII, `regexp_matches` is DuckDB's (its `\d`, `\w` and `\b` know ASCII only). Networks need the
-//! macros in [`MACROS`]. What has two spellings in the language, such as `!=` and `-…=`, has one here: that of
+//! [`Filter::to_sql`] and [`from_sql`] know the same few tests and nothing else of SQL; text is compared byte by byte,
+//! `contains` in either case of ASCII, `regexp_matches` is DuckDB's (its `\d`, `\w` and `\b` know ASCII only). Networks
+//! need the macros in [`MACROS`]. What has two spellings in the language, such as `!=` and `-…=`, has one here: that of
 //! [`Filter::canonical`]. Never runs anything. Bound: that of a filter, [`TERM_BYTES`] more for each value.
 //!
 //! [`Shape::Sql`]: crate::store::segments::Shape::Sql
