@@ -11,7 +11,8 @@ use super::support::frames::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, frame,
 };
-use super::support::{Answer, Gateway, Origin, PATIENCE, wait_for};
+use super::support::h2::Http2;
+use super::support::{Answer, Client, Gateway, Origin, PATIENCE, ask, wait_for};
 
 /// A gateway and how it was before.
 struct Target {
@@ -37,9 +38,11 @@ impl Target {
         Frames::connect(self.gateway.addresses[0], &[])
     }
 
-    /// While the abuse goes on, or right after it.
+    /// While the abuse goes on, or right after it: the abuser waits for its own share of the site, others do not.
     fn is_well(&self) {
-        still_serves(&self.gateway);
+        let (other, address) = ([127, 0, 0, 2], self.gateway.addresses[0]);
+        assert_eq!(Client::connect_from(other, address).get("/well-behaved").status, 200);
+        assert_eq!(Http2::connect_from(other, address).fetch(&ask("GET", "/well-behaved")).status, 200);
         let grown = self.gateway.memory().saturating_sub(self.memory);
         assert!(grown < MOST_GROWTH, "{grown} bytes more");
     }
@@ -54,6 +57,7 @@ impl Target {
             (self.gateway.metric("kelisim_upstream_pool_connections", &["state=\"busy\""]) == 0.0)
                 .then_some(())
         });
+        still_serves(&self.gateway);
         // A few idle connections to the site may have come on top.
         wait_for("descriptors given back", || {
             (self.gateway.descriptors() <= self.descriptors + 32).then_some(())

@@ -13,7 +13,8 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 
 use super::PATIENCE;
@@ -30,13 +31,15 @@ pub struct Http2 {
 impl Http2 {
     /// Connects in cleartext; the gateway must find the protocol by its preface.
     pub fn connect(address: SocketAddr) -> Self {
+        block_on(async { Self::over(TcpStream::connect(address).await.expect("connected"), "http").await })
+    }
+
+    /// The same from another loopback address.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         block_on(async {
-            let stream = TcpStream::connect(address).await.expect("connected");
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-            // Its end is seen by the requests on it.
-            tokio::spawn(async move { drop(connection.await) });
-            Self { sender, scheme: "http" }
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind((source, 0).into()).expect("a source address");
+            Self::over(socket.connect(address).await.expect("connected"), "http").await
         })
     }
 
@@ -47,11 +50,19 @@ impl Http2 {
             let stream = TcpStream::connect(address).await.expect("connected");
             let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.expect("TLS");
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-            tokio::spawn(async move { drop(connection.await) });
-            Self { sender, scheme: "https" }
+            Self::over(stream, "https").await
         })
+    }
+
+    async fn over<S>(stream: S, scheme: &'static str) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) =
+            handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+        // Its end is seen by the requests on it.
+        tokio::spawn(async move { drop(connection.await) });
+        Self { sender, scheme }
     }
 
     /// Asks and reads the answer, which must be whole.
