@@ -25,6 +25,10 @@ pub(crate) struct Profile {
     pub(crate) parts: Costs,
     /// Per crate, code inlined elsewhere included; this crate is one.
     pub(crate) crates: Costs,
+    /// Per library function, what it cost by calling others.
+    calls: HashMap<String, Costs>,
+    /// What this crate's files cost by calling library functions.
+    called: HashMap<(String, String), u64>,
 }
 
 /// What is not done by a file of this crate nor called from one.
@@ -47,6 +51,7 @@ impl Profile {
                 profile.add(&mut at, cost);
             }
         }
+        profile.share();
         let parts: u64 = profile.parts.values().sum();
         profile.parts.insert(SERVER.to_owned(), profile.total.saturating_sub(parts));
         profile
@@ -60,10 +65,44 @@ impl Profile {
             add(&mut self.own, &at.function, cost);
             add(&mut self.crates, &origin(&at.file).0, cost);
         }
-        // What a library calls back into this crate is not the caller's cost; hyper and tokio's tasks do that.
-        if is_own(&at.function) && called.as_deref().is_none_or(|name| !is_own(name) && !is_driver(name)) {
-            add(&mut self.parts, at.part.as_deref().unwrap_or("(generated)"), cost);
+        let part = at.part.as_deref().unwrap_or("(generated)");
+        match (is_own(&at.function), called) {
+            (true, None) => add(&mut self.parts, part, cost),
+            (true, Some(callee)) => *self.called.entry((part.to_owned(), callee)).or_default() += cost,
+            (false, Some(callee)) => add(self.calls.entry(at.function.clone()).or_default(), &callee, cost),
+            (false, None) => {}
         }
+    }
+
+    /// Adds to each part what the libraries did for it. What they call back into this crate, and what drives tasks and
+    /// connections, is not the caller's cost.
+    fn share(&mut self) {
+        let mut known = HashMap::new();
+        for ((part, callee), cost) in &self.called {
+            let share = *cost as f64 * self.lent(callee, &mut known);
+            add(&mut self.parts, part, share.round() as u64);
+        }
+    }
+
+    /// The part of a function's cost that is work for its caller, from 0 to 1.
+    fn lent(&self, function: &str, known: &mut HashMap<String, f64>) -> f64 {
+        if is_own(function) || is_driver(function) {
+            return 0.0;
+        }
+        if let Some(lent) = known.get(function) {
+            return *lent;
+        }
+        // Recursion meets itself as nothing.
+        known.insert(function.to_owned(), 0.0);
+        let own = self.own.get(function).copied().unwrap_or_default() as f64;
+        let (mut all, mut work) = (own, own);
+        for (callee, cost) in self.calls.get(function).into_iter().flatten() {
+            all += *cost as f64;
+            work += *cost as f64 * self.lent(callee, known);
+        }
+        let lent = if all > 0.0 { work / all } else { 0.0 };
+        known.insert(function.to_owned(), lent);
+        lent
     }
 }
 
@@ -134,7 +173,9 @@ fn is_own(function: &str) -> bool {
 }
 
 fn is_driver(function: &str) -> bool {
-    ["hyper::proto", "hyper::server", "tokio::runtime", "tokio::task"].iter().any(|name| function.contains(name))
+    ["hyper::proto", "hyper::server", "tokio::runtime", "tokio::task"]
+        .iter()
+        .any(|name| function.contains(name))
 }
 
 /// The crate of a file, and its path below `src` if the crate is this one.
