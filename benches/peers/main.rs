@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench peers` starts an origin (core 0, with the load generator) and every peer (core 1), checks that
 //! each does its job, and then measures them round by round in shuffled order. `--write` measures the full set and keeps it;
-//! `--scale` measures Kelisim alone by size; `--callgrind` counts instructions instead. Absolute figures do not travel between machines; the ratios inside one run do. Never touches the network
-//! but loopback, ends only what it started, and needs `wrk`, `taskset` and `setpriv`. Bound: rounds × peers × (seconds
-//! + 15 s).
+//! `--scale` measures Kelisim alone by size; `--callgrind` counts instructions instead. Absolute figures do not travel
+//! between machines; the ratios inside one run do. Never touches the network but loopback, ends only what it started, and
+//! needs `wrk`, `taskset` and `setpriv`. Bound: rounds × peers × (seconds + 15 s).
 
 mod caddy;
 mod callgrind;
@@ -78,6 +78,9 @@ pub(crate) struct Args {
     /// Kelisim alone, by connections, threads, sites, cookie rules, and with and without location
     #[arg(long, conflicts_with_all = ["full", "body", "only", "parts", "new_connections", "tls", "h2", "smoke"])]
     pub(crate) scale: bool,
+    /// Further country databases for the table about location (MMDB), with commas
+    #[arg(long, value_name = "FILE", value_delimiter = ',', requires = "scale")]
+    pub(crate) databases: Vec<PathBuf>,
     /// Every request is a first visit: no visitor cookie is sent
     #[arg(long)]
     pub(crate) first_visits: bool,

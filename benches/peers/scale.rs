@@ -5,6 +5,7 @@
 //! Bound: five tables.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use ::kelisim::cookies::catalogue::Catalogue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,7 +27,11 @@ pub(crate) fn run(args: &Args, workplace: &mut Workplace) -> Fallible<String> {
     let enough = raise_descriptors() >= DESCRIPTORS;
     let mut text = head();
     for (about, rows) in TABLES {
-        let starters = rows.iter().filter(|Starter(name, _)| enough || *name != MOST).copied().collect();
+        let mut starters: Vec<Starter> =
+            rows.iter().filter(|Starter(name, _)| enough || *name != MOST).copied().collect();
+        if about == LOCATION {
+            starters.extend(databases(args)?);
+        }
         let plan = Plan {
             mode: Mode::KeepAlive,
             body: 1024,
@@ -45,6 +50,17 @@ pub(crate) fn run(args: &Args, workplace: &mut Workplace) -> Fallible<String> {
     }
     let _ = write!(text, "{NOTES}\nBuilt-in rules: {}.\n", Catalogue::builtin().all().count());
     Ok(text + HOW)
+}
+
+/// A row for each database that was named, as long as the process lives.
+fn databases(args: &Args) -> Fallible<Vec<Starter>> {
+    let row = |file: &PathBuf| {
+        let file: &Path = Box::leak(file.canonicalize()?.into_boxed_path());
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{name}, {:.1} MB", file.metadata()?.len() as f64 / 1e6);
+        Ok(Starter(name.leak(), Start::Kelisim(Shape { database: Some(file), ..Shape::WHOLE })))
+    };
+    args.databases.iter().map(row).collect()
 }
 
 /// Takes as many descriptors as are allowed, for what is started as well.
@@ -115,6 +131,7 @@ const fn rules(name: &'static str, rules: u32) -> Starter {
     Starter(name, Start::Kelisim(Shape { rules, ..Shape::WHOLE }))
 }
 
+const LOCATION: &str = "Location";
 const MOST: &str = "10,000 connections";
 
 const TABLES: [(&str, &[Starter]); 5] = [
@@ -144,7 +161,7 @@ const TABLES: [(&str, &[Starter]); 5] = [
         ],
     ),
     (
-        "Location",
+        LOCATION,
         &[
             workers("the shipped country database", 1),
             Starter("no database", Start::Kelisim(Shape { off: &[Part::Country], ..Shape::WHOLE })),
@@ -163,6 +180,7 @@ const NOTES: &str = "
 - Two workers share the second core with the load generator and the site's server when the machine has two cores only:
   CPU per request is right, requests per second are not what two cores give. *Core idle* is of the first worker's core.
 - Of several sites each gets requests. The rules are `analytics` cookies that nobody sends; all of one file.
+- Databases beside the shipped one (5.2 MB) are the user's, given with `--databases`.
 - RSS is at the end of the last round, with the memory of risk signals, buffers and the country database.
 ";
 

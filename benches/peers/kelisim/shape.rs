@@ -38,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) rules: u32,
     /// Connections of the load, if not those of the plan.
     pub(crate) connections: Option<u32>,
+    /// Another country database than the shipped one.
+    pub(crate) database: Option<&'static Path>,
 }
 
 /// Parts of the job switched off one by one, and together.
@@ -59,7 +61,8 @@ const fn without(off: &'static [Part]) -> Start {
 
 impl Shape {
     /// The whole job for one site on one core.
-    pub(crate) const WHOLE: Self = Self { off: &[], workers: 1, sites: 1, rules: 0, connections: None };
+    pub(crate) const WHOLE: Self =
+        Self { off: &[], workers: 1, sites: 1, rules: 0, connections: None, database: None };
 
     /// How much it does.
     pub(crate) fn job(&self) -> Job {
@@ -109,12 +112,22 @@ impl Shape {
         if self.rules > 0 {
             text.push_str("[cookies]\nrules = \"cookies.toml\"\n");
         }
-        text.push_str(if self.has(Part::Country) { COUNTRY } else { NO_COUNTRY });
+        self.location(&mut text);
         text.push_str(if self.has(Part::Risk) { RISK } else { NO_RISK });
         let _ = writeln!(text, "[ingress]\nstrict = {}", self.has(Part::Strict));
         self.limits(setting.mode, &mut text);
         let _ = writeln!(text, "[admin]\naddress = \"{admin}\"");
         text
+    }
+
+    fn location(&self, text: &mut String) {
+        match self.database {
+            _ if !self.has(Part::Country) => text.push_str(NO_COUNTRY),
+            None => text.push_str(COUNTRY),
+            Some(file) => {
+                let _ = writeln!(text, "[geoip]\ncountry = '{}'", file.display());
+            }
+        }
     }
 
     fn limits(&self, mode: Mode, text: &mut String) {
