@@ -23,6 +23,7 @@ fn request(c: &mut Criterion) {
     let risk = Risk {
         actions: Actions::default(),
         off: Vec::new(),
+        caps: Vec::new(),
         observe_days: None,
         login_paths: vec!["/login".to_owned()],
         memory_bytes: 30 << 20,

@@ -124,7 +124,9 @@ impl Key {
     #[must_use]
     pub fn environment(&self) -> Option<String> {
         let single = !self.path.contains("[]") && !matches!(self.kind, Kind::Later);
-        single.then(|| format!("{ENVIRONMENT_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "__")))
+        // A shell cannot set a variable with a hyphen.
+        let name = || self.path.to_ascii_uppercase().replace('.', "__").replace('-', "_");
+        single.then(|| format!("{ENVIRONMENT_PREFIX}{}", name()))
     }
 }
 
@@ -263,6 +265,7 @@ const DAY: u64 = 24 * HOUR;
 const CHOICE: Kind = word(&["allow", "consent", "strip"]);
 const NO_CHOICE: Kind = word(&["allow", "strip"]);
 const RISK_ACTION: Kind = word(&["observe", "tag", "throttle", "deny"]);
+const RISK_CAP: Kind = word(&["low", "medium"]);
 const LANGUAGE: Kind = word(&["kk", "ru", "en"]);
 const SIGNAL: Kind = word(&["country-hop", "session-spread", "velocity", "new-country", "new-network"]);
 const SOURCE: Kind = word(&[
@@ -493,6 +496,11 @@ pub static KEYS: &[Key] = &[
     key("risk.action.medium", RISK_ACTION, Value("\"observe\""), "What is done at level medium."),
     key("risk.action.high", RISK_ACTION, Value("\"observe\""), "What is done at level high."),
     key("risk.off", list(&SIGNAL), Value("[]"), "Signals that are switched off."),
+    key("risk.cap.country-hop", RISK_CAP, Unset("none"), "Highest level of that signal; what is capped is never high by itself."),
+    key("risk.cap.session-spread", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.velocity", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.new-country", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.new-network", RISK_CAP, Unset("none"), "Highest level of that signal."),
     key("risk.observe_days", integer(1, 365), Unset("none; `deny` is then refused"),
         "Days during which `deny` only counts what it would have done."),
     key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
@@ -631,6 +639,17 @@ mod tests {
     fn signals_are_those_of_risk() {
         let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
         assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+        let capped = KEYS.iter().filter_map(|key| key.path.strip_prefix("risk.cap."));
+        assert_eq!(capped.collect::<Vec<_>>(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn no_two_keys_share_a_variable_and_a_shell_can_set_each() {
+        let names: Vec<String> = KEYS.iter().filter_map(Key::environment).collect();
+        let distinct: HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        assert!(names.iter().all(|name| name.bytes().all(fits)));
     }
 
     #[test]

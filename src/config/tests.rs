@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::reference::{Fallback, KEYS, Kind};
 use super::*;
 use crate::cookies::{Action, Category};
+use crate::risk;
 
 mod mistakes;
 
@@ -51,6 +52,7 @@ fn defaults_are_those_of_the_design() {
     assert!(!config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
     assert_eq!(config.risk.actions, risk::Actions::default());
+    assert!(config.risk.caps.is_empty());
     let r = &config.records;
     assert_eq!((r.durability, r.group_commit, r.hold), (Durability::Group, s(1) / 5, s(1) / 20));
     assert_eq!((r.file_bytes, r.legal_holds.len()), (64 << 20, 0));
@@ -102,6 +104,7 @@ country = "off"
 asn = "asn.mmdb"
 [risk]
 off = ["velocity"]
+cap = { country-hop = "low", new-network = "medium" }
 observe_days = 14
 login_paths = ["/login"]
 action = { medium = "tag", high = "deny" }
@@ -135,6 +138,9 @@ address = "off"
     assert_eq!(config.geoip.country, CountryDatabase::Off);
     assert_eq!((config.risk.actions.high, config.risk.observe_days), (risk::Action::Deny, Some(14)));
     assert_eq!(config.risk.off, [risk::SignalName::Velocity]);
+    let caps = [risk::SignalName::CountryHop, risk::SignalName::NewNetwork, risk::SignalName::Velocity];
+    let caps = caps.map(|name| config.risk.cap(name));
+    assert_eq!(caps, [Some(risk::Level::Low), Some(risk::Level::Medium), None]);
     assert_eq!((config.records.durability, config.records.retention.support), (Durability::Fsync, 120));
     assert_eq!(config.ingress.underscores, Underscores::Reject);
     assert_eq!(config.admin.address, None);

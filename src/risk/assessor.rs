@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::action::{Action, Actions, Applied, decide_action};
 use super::memory::{Facts, Kind, MemoryStats, SharedMemory};
 use super::score::Assessment;
-use super::signal::SignalName;
+use super::signal::Caps;
 use super::travel::Origin;
 use super::velocity::Answer;
 use super::{Located, SecurityPurpose};
@@ -27,7 +27,7 @@ pub struct Assessor {
     purpose: SecurityPurpose,
     memory: Arc<SharedMemory>,
     actions: Actions,
-    off: Vec<SignalName>,
+    caps: Caps,
     logins: Gate,
     observe_until: Option<Timestamp>,
 }
@@ -98,7 +98,7 @@ impl Assessor {
             },
             login: self.is_login(visit),
         };
-        let assessment = self.memory.assess(now, &facts, &self.off);
+        let assessment = self.memory.assess(now, &facts, &self.caps);
         let applied = decide_action(&assessment, &self.actions, self.observe_until, now);
         let applied = self.refuse(applied, &facts, visit, now);
         Assessed { assessment, applied, located, asked }
@@ -133,7 +133,7 @@ impl Assessor {
             purpose: SecurityPurpose(()),
             memory,
             actions: config.actions,
-            off: config.off.clone(),
+            caps: Caps::new(&config.off, &config.caps),
             logins: Gate::new(&config.login_paths),
             observe_until,
         }
@@ -175,7 +175,7 @@ impl fmt::Debug for Assessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Assessor")
             .field("actions", &self.actions)
-            .field("off", &self.off)
+            .field("caps", &self.caps)
             .finish_non_exhaustive()
     }
 }
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::config::{CountryDatabase, Geoip, Risk};
     use crate::identify::visitor::VisitorKeys;
-    use crate::risk::Level;
+    use crate::risk::{Level, SignalName};
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 
@@ -199,18 +199,26 @@ mod tests {
     }
 
     fn bench(actions: Actions, observe_until: Option<Timestamp>) -> Bench {
-        let geoip =
-            Geoip { country: CountryDatabase::Shipped, asn: None, check_every: Duration::from_secs(60) };
-        let risk = Risk {
-            actions,
+        bench_of(&Risk { actions, ..risk() }, observe_until)
+    }
+
+    fn risk() -> Risk {
+        Risk {
+            actions: Actions::default(),
             off: Vec::new(),
+            caps: Vec::new(),
             observe_days: None,
             login_paths: vec!["/login".to_owned()],
             memory_bytes: 0,
-        };
+        }
+    }
+
+    fn bench_of(risk: &Risk, observe_until: Option<Timestamp>) -> Bench {
+        let geoip =
+            Geoip { country: CountryDatabase::Shipped, asn: None, check_every: Duration::from_secs(60) };
         let data = tempfile::tempdir().unwrap();
         Bench {
-            assessor: Assessor::new(&risk, observe_until, NOW),
+            assessor: Assessor::new(risk, observe_until, NOW),
             databases: Databases::open(&geoip, NOW).unwrap().0,
             keys: VisitorKeys::load_or_create(data.path()).unwrap(),
             _data: data,
@@ -327,11 +335,26 @@ mod tests {
         let risk = Risk {
             actions: Actions { low: Action::Tag, ..Actions::default() },
             off: vec![SignalName::Velocity],
-            observe_days: None,
             login_paths: Vec::new(),
-            memory_bytes: 0,
+            ..risk()
         };
         assert_eq!(bench.assessor.reconfigured(&risk, None).stats().subjects, 1);
+    }
+
+    #[test]
+    fn a_cap_holds_from_the_configuration_on_that_has_it() {
+        let mut bench = bench(Actions::default(), None);
+        let attempt = |bench: &Bench| bench.visit("192.0.2.1", None, &Method::POST, 0).assessment;
+        let last = (0..30).fold(Assessment::default(), |_, _| attempt(&bench));
+        assert_eq!((last.level, last.score), (Level::High, 70));
+        let caps = vec![(SignalName::Velocity, Level::Medium)];
+        bench.assessor = bench.assessor.reconfigured(&Risk { caps, ..risk() }, None);
+        assert_eq!((attempt(&bench).level, attempt(&bench).score), (Level::Low, 25));
+        let off = vec![SignalName::Velocity];
+        bench.assessor = bench.assessor.reconfigured(&Risk { off, ..risk() }, None);
+        assert_eq!(attempt(&bench), Assessment::default());
+        bench.assessor = bench.assessor.reconfigured(&risk(), None);
+        assert_eq!(attempt(&bench).level, Level::High);
     }
 
     #[test]

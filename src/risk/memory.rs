@@ -15,7 +15,7 @@ use super::bounded::BoundedMap;
 use super::deny::DenyList;
 use super::score::{Assessment, Score};
 use super::session::{Axis, Logins, Spread};
-use super::signal::{Level, SignalName, Signals};
+use super::signal::{Caps, Level, SignalName, Signals};
 use super::sketch::Sketch;
 use super::travel::{Origin, Travel};
 use super::velocity::{Addresses, Answer};
@@ -64,9 +64,9 @@ impl Memory {
 
     /// The whole judgement on one memory: what [`SharedMemory::assess`] does on two shards. Pure given its arguments.
     #[cfg(test)]
-    pub(super) fn assess(&mut self, now: Tick, day: u16, facts: &Facts, off: &[SignalName]) -> Assessment {
+    pub(super) fn assess(&mut self, now: Tick, day: u16, facts: &Facts, caps: &Caps) -> Assessment {
         let velocity = self.judge_address(now, facts);
-        self.judge_subject(now, day, facts, velocity, off)
+        self.judge_subject(now, day, facts, velocity, caps)
     }
 
     fn judge_address(&mut self, now: Tick, facts: &Facts) -> Level {
@@ -80,9 +80,9 @@ impl Memory {
         day: u16,
         facts: &Facts,
         velocity: Level,
-        off: &[SignalName],
+        caps: &Caps,
     ) -> Assessment {
-        let Some(key) = facts.subject else { return judge_stranger(now, velocity, off) };
+        let Some(key) = facts.subject else { return judge_stranger(now, velocity, caps) };
         let subject = self.subjects.get_or_insert(key, Subject::default);
         let mut signals = Signals::default();
         signals.raise(SignalName::Velocity, velocity);
@@ -98,15 +98,15 @@ impl Memory {
             subject.logins.attempt(now);
         }
         signals.raise(SignalName::Velocity, subject.logins.judge(now));
-        signals.remove(off);
+        signals.lower(caps);
         subject.score.apply(&signals, now)
     }
 }
 
-fn judge_stranger(now: Tick, velocity: Level, off: &[SignalName]) -> Assessment {
+fn judge_stranger(now: Tick, velocity: Level, caps: &Caps) -> Assessment {
     let mut signals = Signals::default();
     signals.raise(SignalName::Velocity, velocity);
-    signals.remove(off);
+    signals.lower(caps);
     Score::default().apply(&signals, now)
 }
 
@@ -186,12 +186,12 @@ impl SharedMemory {
     }
 
     /// Judges one request and remembers it.
-    pub(super) fn assess(&self, now: Timestamp, facts: &Facts, off: &[SignalName]) -> Assessment {
+    pub(super) fn assess(&self, now: Timestamp, facts: &Facts, caps: &Caps) -> Assessment {
         let tick = self.tick(now);
         let velocity = lock(self.shard(facts.address)).judge_address(tick, facts);
         match facts.subject {
-            Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, off),
-            None => judge_stranger(tick, velocity, off),
+            Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, caps),
+            None => judge_stranger(tick, velocity, caps),
         }
     }
 

@@ -23,9 +23,9 @@ fn a_subject_takes_the_bytes_that_were_planned() {
 fn subjects_are_bounded_and_strangers_take_no_room() {
     let memory = SharedMemory::new(0, NOW);
     for n in 0..10_000u64 {
-        memory.assess(NOW, &facts(None, "KZ", None, 1), &[]);
+        memory.assess(NOW, &facts(None, "KZ", None, 1), &Caps::NONE);
         assert_eq!(memory.stats().subjects.min(1), usize::from(n > 0));
-        memory.assess(NOW, &facts(Some(memory.hash(Kind::Subject, n)), "KZ", None, 1), &[]);
+        memory.assess(NOW, &facts(Some(memory.hash(Kind::Subject, n)), "KZ", None, 1), &Caps::NONE);
     }
     let stats = memory.stats();
     assert_eq!(stats.subjects, stats.subject_capacity);
@@ -56,7 +56,7 @@ fn spread_is_seen_whatever_thread_a_request_lands_on() {
     let key = memory.hash(Kind::Subject, 1);
     let levels: Vec<_> = std::thread::scope(|scope| {
         let memory = &memory;
-        let visit = move |n| memory.assess(NOW, &facts(Some(key), "KZ", None, n), &[]).level;
+        let visit = move |n| memory.assess(NOW, &facts(Some(key), "KZ", None, n), &Caps::NONE).level;
         let threads: Vec<_> = (0..12).map(|n| scope.spawn(move || visit(n))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -68,12 +68,12 @@ fn failed_logins_of_a_session_are_counted_after_the_answer() {
     let memory = SharedMemory::new(0, NOW);
     let key = Some(memory.hash(Kind::Subject, 1));
     let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
-    assert_eq!(memory.assess(NOW, &facts(key, "KZ", None, 1), &[]), Assessment::default());
+    assert_eq!(memory.assess(NOW, &facts(key, "KZ", None, 1), &Caps::NONE), Assessment::default());
     for n in 0..11 {
         // From another address each time.
         memory.observe_answer(NOW, n, key, answer);
     }
-    let assessment = memory.assess(NOW, &facts(key, "KZ", None, 1), &[]);
+    let assessment = memory.assess(NOW, &facts(key, "KZ", None, 1), &Caps::NONE);
     assert_eq!(assessment.signals.get(SignalName::Velocity), Level::High);
     assert_eq!(assessment.level, Level::High);
 }
@@ -82,7 +82,7 @@ fn failed_logins_of_a_session_are_counted_after_the_answer() {
 fn a_clock_set_back_does_not_panic() {
     let memory = SharedMemory::new(0, NOW);
     for now in [NOW, NOW.minus(Duration::from_secs(1 << 40)), Timestamp::from_micros(i64::MAX)] {
-        memory.assess(now, &facts(Some(1), "KZ", Some(1), 1), &[]);
+        memory.assess(now, &facts(Some(1), "KZ", Some(1), 1), &Caps::NONE);
     }
 }
 
@@ -99,7 +99,7 @@ fn run(memory: &mut Memory, visits: &[(u32, Facts)]) -> Vec<Assessment> {
     let mut now = T;
     let assess = |(step, facts): &(u32, Facts)| {
         now += step;
-        memory.assess(now, u16::try_from(now / 86_400).unwrap(), facts, &[])
+        memory.assess(now, u16::try_from(now / 86_400).unwrap(), facts, &Caps::NONE)
     };
     visits.iter().map(assess).collect()
 }
@@ -118,7 +118,7 @@ proptest! {
     fn a_first_visit_has_no_signal(visits in visits()) {
         let mut memory = Memory::with_bytes(MIN_BYTES);
         let (_, first) = visits[0];
-        prop_assert!(memory.assess(T, 11, &first, &[]).signals.is_empty());
+        prop_assert!(memory.assess(T, 11, &first, &Caps::NONE).signals.is_empty());
     }
 
     #[test]
@@ -139,9 +139,21 @@ proptest! {
     #[test]
     fn a_signal_that_is_off_is_never_there(visits in visits()) {
         let mut memory = Memory::with_bytes(MIN_BYTES);
+        let off = Caps::new(&SignalName::ALL, &[]);
         for (n, (_, facts)) in (0..).zip(&visits) {
-            let assessment = memory.assess(T + n, 11, facts, &SignalName::ALL);
+            let assessment = memory.assess(T + n, 11, facts, &off);
             prop_assert_eq!(assessment, Assessment::default());
+        }
+    }
+
+    #[test]
+    fn no_signal_is_above_its_cap(visits in visits()) {
+        let mut memory = Memory::with_bytes(MIN_BYTES);
+        let caps = Caps::new(&[], &SignalName::ALL.map(|name| (name, Level::Low)));
+        for (n, (_, facts)) in (0..).zip(&visits) {
+            let assessment = memory.assess(T + n, 11, facts, &caps);
+            prop_assert!(SignalName::ALL.iter().all(|name| assessment.signals.get(*name) <= Level::Low));
+            prop_assert!(assessment.level < Level::High, "five times ten points");
         }
     }
 }

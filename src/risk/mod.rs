@@ -32,7 +32,7 @@ pub use action::{Action, Actions, Applied, decide_action};
 pub use assessor::{Assessed, Assessor, Visit};
 pub use memory::MemoryStats;
 pub use score::Assessment;
-pub use signal::{Level, SignalName, Signals};
+pub use signal::{Caps, Level, SignalName, Signals};
 
 /// Proof that a look-up serves security. Only this module makes one.
 #[derive(Debug)]

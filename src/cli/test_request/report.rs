@@ -198,6 +198,8 @@ pub(super) struct Signal {
     pub(super) level: &'static str,
     /// Whether the configuration switches it off.
     pub(super) off: bool,
+    /// The highest level that the configuration lets it have: `low`, `medium`.
+    pub(super) cap: Option<&'static str>,
     /// Earlier requests that it would need, which a dry run has not seen.
     pub(super) needs: &'static str,
 }

@@ -255,7 +255,7 @@ fn fill(report: &mut Report, stage: &Stage, exchange: &Exchange, came: &Came, gi
         report.cookies = facts::cookies(&came.fields, policy, decision, stage.mask);
     }
     if let Some(assessed) = &exchange.risk {
-        report.risk = Some(facts::risk(assessed, &exchange.state.config.risk.off));
+        report.risk = Some(facts::risk(assessed, &exchange.state.config.risk));
     }
     let signed = report.cookies.iter().any(|cookie| cookie.name.starts_with("kelisim_"));
     let denies = exchange.state.config.risk.actions.denies();

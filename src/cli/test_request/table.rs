@@ -121,8 +121,12 @@ impl Page {
         self.row("level", &format!("{}, score {}, action {}{would}", risk.level, risk.score, risk.action));
         let mut rows = vec![["signal", "level", "needs earlier requests"].map(String::from)];
         for signal in &risk.signals {
-            let level = if signal.off { "off" } else { signal.level };
-            rows.push([signal.name, level, signal.needs].map(String::from));
+            let level = match signal.cap {
+                _ if signal.off => "off".to_owned(),
+                Some(cap) => format!("{} (at most {cap})", signal.level),
+                None => signal.level.to_owned(),
+            };
+            rows.push([signal.name.to_owned(), level, signal.needs.to_owned()]);
         }
         self.columns(&rows, usize::MAX);
     }

@@ -314,6 +314,15 @@ fn deny_needs_days_of_observation() {
 }
 
 #[test]
+fn signals_are_capped_by_their_names() {
+    assert!(
+        one("[risk.cap]\nvelocity = \"high\"").starts_with("2:12 risk.cap.velocity: `high` is not one of")
+    );
+    assert_eq!(one("[risk.cap]\nvelocty = \"low\""), "2:1 risk.cap.velocty: unknown key");
+    fine("[risk.cap]\nvelocity = \"low\"");
+}
+
+#[test]
 fn no_sealed_class_outlives_security() {
     assert_eq!(
         one("[records.retention]\ndiagnostics = \"31d\""),

@@ -1,0 +1,114 @@
+//! The `[geoip]` and `[risk]` tables: location databases, signals and actions.
+//!
+//! Checks what the keys say about each other. Never opens a database. Bound: the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::problem::{Fault, Mistakes};
+use super::value::Value;
+use super::walk::{Missing, View};
+use crate::risk::{Action, Actions, Level, SignalName};
+
+/// Location databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geoip {
+    /// Country database; `None` switches location off. Default: the one shipped, embedded in the binary.
+    pub country: CountryDatabase,
+    /// ASN database.
+    pub asn: Option<PathBuf>,
+    /// How often files are looked at for a change.
+    pub check_every: Duration,
+}
+
+/// Which country database is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountryDatabase {
+    /// `geoip/country.mmdb` as shipped inside the binary.
+    Shipped,
+    /// A file of the operator's.
+    File(PathBuf),
+    /// None: `country = "off"`.
+    Off,
+}
+
+/// Signals and actions.
+#[derive(Clone, Debug)]
+pub struct Risk {
+    /// What is done at each level.
+    pub actions: Actions,
+    /// Signals that are switched off.
+    pub off: Vec<SignalName>,
+    /// Signals that never rise above a level.
+    pub caps: Vec<(SignalName, Level)>,
+    /// Days of observation before `deny` acts; needed when any action is `deny`.
+    pub observe_days: Option<u32>,
+    /// Path prefixes of login forms (POST to these is a login attempt).
+    pub login_paths: Vec<String>,
+    /// Bytes for the memory of subjects and counters.
+    pub memory_bytes: usize,
+}
+
+impl Risk {
+    /// The highest level that a signal may have, if the configuration says one.
+    #[must_use]
+    pub fn cap(&self, name: SignalName) -> Option<Level> {
+        self.caps.iter().find(|(capped, _)| *capped == name).map(|(_, level)| *level)
+    }
+}
+
+pub(super) fn geoip(table: &View<'_>) -> Result<Geoip, Missing> {
+    let country = table.need("country", |value| match value {
+        Value::Path(path) => Some(CountryDatabase::File(path.clone())),
+        Value::Text(word) if word == "off" => Some(CountryDatabase::Off),
+        Value::Text(_) => Some(CountryDatabase::Shipped),
+        _ => None,
+    })?;
+    Ok(Geoip { country, asn: table.maybe("asn"), check_every: table.take("check_every")? })
+}
+
+pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
+    let action = |level: &str| {
+        Ok(match table.table("action").word(level)? {
+            "tag" => Action::Tag,
+            "throttle" => Action::Throttle,
+            "deny" => Action::Deny,
+            _ => Action::Observe,
+        })
+    };
+    let caps = table.table("cap");
+    let cap = |name: SignalName| match caps.text(name.label())? {
+        "low" => Some((name, Level::Low)),
+        _ => Some((name, Level::Medium)),
+    };
+    Ok(Risk {
+        actions: Actions { low: action("low")?, medium: action("medium")?, high: action("high")? },
+        off: table.all::<String>("off").iter().filter_map(|name| SignalName::from_label(name)).collect(),
+        caps: SignalName::ALL.into_iter().filter_map(cap).collect(),
+        observe_days: table.maybe("observe_days"),
+        login_paths: table.all("login_paths"),
+        memory_bytes: table.take("memory_bytes")?,
+    })
+}
+
+/// Checks what the keys say about each other.
+pub(super) fn check(root: &View<'_>, mistakes: &mut Mistakes) {
+    denials(&root.table("risk"), mistakes);
+}
+
+fn denials(risk: &View<'_>, mistakes: &mut Mistakes) {
+    if risk.entry("observe_days").is_some() {
+        return;
+    }
+    let action = risk.table("action");
+    for level in ["low", "medium", "high"] {
+        if action.text(level) == Some("deny")
+            && let Some(entry) = action.entry(level)
+        {
+            let fault = Fault::new("`deny` needs days of observation first").hint(
+                "set risk.observe_days, for example 14: until then it is counted what `deny` would have done",
+            );
+            mistakes.add(&entry.place, action.path_of(level), fault);
+        }
+    }
+}
