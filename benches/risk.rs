@@ -26,6 +26,7 @@ fn request(c: &mut Criterion) {
         caps: Vec::new(),
         observe_days: None,
         login_paths: vec!["/login".to_owned()],
+        failed_login_statuses: vec![401..=401, 403..=403],
         memory_bytes: 30 << 20,
     };
     let assessor = Assessor::new(&risk, None, NOW);

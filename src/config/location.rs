@@ -2,6 +2,7 @@
 //!
 //! Checks what the keys say about each other. Never opens a database. Bound: the configuration.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Risk {
     pub observe_days: Option<u32>,
     /// Path prefixes of login forms (POST to these is a login attempt).
     pub login_paths: Vec<String>,
+    /// Statuses of the answer to a failed login. Never empty.
+    pub failed_login_statuses: Vec<RangeInclusive<u16>>,
     /// Bytes for the memory of subjects and counters.
     pub memory_bytes: usize,
 }
@@ -87,6 +90,7 @@ pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
         caps: SignalName::ALL.into_iter().filter_map(cap).collect(),
         observe_days: table.maybe("observe_days"),
         login_paths: table.all("login_paths"),
+        failed_login_statuses: table.all("failed_login_statuses"),
         memory_bytes: table.take("memory_bytes")?,
     })
 }

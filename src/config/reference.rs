@@ -504,6 +504,8 @@ pub static KEYS: &[Key] = &[
     key("risk.observe_days", integer(1, 365), Unset("none; `deny` is then refused"),
         "Days during which `deny` only counts what it would have done."),
     key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
+    key("risk.failed_login_statuses", filled(&Kind::Statuses), Value("[\"401\", \"403\"]"),
+        "What the site answers to a failed login, also \"200\" or \"302\" where it answers otherwise to one that succeeds."),
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),

@@ -52,6 +52,7 @@ fn defaults_are_those_of_the_design() {
     assert!(!config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
     assert_eq!(config.risk.actions, risk::Actions::default());
+    assert_eq!(config.risk.failed_login_statuses, [401..=401, 403..=403]);
     assert!(config.risk.caps.is_empty());
     let r = &config.records;
     assert_eq!((r.durability, r.group_commit, r.hold), (Durability::Group, s(1) / 5, s(1) / 20));
@@ -107,6 +108,7 @@ off = ["velocity"]
 cap = { country-hop = "low", new-network = "medium" }
 observe_days = 14
 login_paths = ["/login"]
+failed_login_statuses = ["200", "4xx"]
 action = { medium = "tag", high = "deny" }
 [records]
 dir = "data"
@@ -141,6 +143,7 @@ address = "off"
     let caps = [risk::SignalName::CountryHop, risk::SignalName::NewNetwork, risk::SignalName::Velocity];
     let caps = caps.map(|name| config.risk.cap(name));
     assert_eq!(caps, [Some(risk::Level::Low), Some(risk::Level::Medium), None]);
+    assert_eq!(config.risk.failed_login_statuses, [200..=200, 400..=499]);
     assert_eq!((config.records.durability, config.records.retention.support), (Durability::Fsync, 120));
     assert_eq!(config.ingress.underscores, Underscores::Reject);
     assert_eq!(config.admin.address, None);

@@ -4,6 +4,7 @@
 //! anything but the record's `fraud` section, by way of [`Located`]. Bound: `risk.memory_bytes`.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -29,6 +30,8 @@ pub struct Assessor {
     actions: Actions,
     caps: Caps,
     logins: Gate,
+    /// Statuses of a failed login.
+    failed: Vec<RangeInclusive<u16>>,
     observe_until: Option<Timestamp>,
 }
 
@@ -59,6 +62,20 @@ pub struct Assessed {
     /// Whether the databases were really asked, and not the connection's cache: then count
     /// `kelisim_geo_lookups_total` by [`crate::geo::place::Place::country_lookup`] and `asn_lookup`.
     pub asked: bool,
+    counts: Counts,
+}
+
+/// What the site's answer to a visit is counted for. Only an assessed visit has it.
+struct Counts {
+    address: u64,
+    subject: Option<u64>,
+    login: bool,
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counts(..)")
+    }
 }
 
 impl Assessor {
@@ -87,7 +104,7 @@ impl Assessor {
         let place = found.place;
         let located = Located::new(found, SecurityPurpose(()));
         let facts = Facts {
-            address: self.address_key(visit),
+            address: self.memory.hash_net(Kind::Address, visit.address.subscriber()),
             subject: self.subject_key(visit),
             origin: Origin {
                 country: place.country_code(&self.purpose),
@@ -101,21 +118,26 @@ impl Assessor {
         let assessment = self.memory.assess(now, &facts, &self.caps);
         let applied = decide_action(&assessment, &self.actions, self.observe_until, now);
         let applied = self.refuse(applied, &facts, visit, now);
-        Assessed { assessment, applied, located, asked }
+        let counts = Counts { address: facts.address, subject: facts.subject, login: facts.login };
+        Assessed { assessment, applied, located, asked, counts }
     }
 
-    /// Counts the site's answer to a visit: failed logins, refused paths. Not for answers of our own.
-    pub fn observe_answer(&self, now: Timestamp, visit: &Visit<'_>, status: StatusCode) {
-        if !status.is_client_error() {
+    /// Counts the site's answer to a visit: failed logins, refused paths. `path` is that of the visit. Not for answers
+    /// of our own.
+    pub fn observe_answer(&self, now: Timestamp, assessed: &Assessed, path: &[u8], status: StatusCode) {
+        let Counts { address, subject, login } = assessed.counts;
+        let is_failed = |statuses: &RangeInclusive<u16>| statuses.contains(&status.as_u16());
+        let failed_login = login && self.failed.iter().any(is_failed);
+        let refused = status.is_client_error();
+        if !failed_login && !refused {
             return;
         }
-        let auth_failure = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let answer = Answer {
-            failed_login: auth_failure && self.is_login(visit),
-            auth_failure,
-            refused_path: Some(self.memory.hash(Kind::Path, visit.path)),
+            failed_login,
+            auth_failure: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            refused_path: refused.then(|| self.memory.hash(Kind::Path, path)),
         };
-        self.memory.observe_answer(now, self.address_key(visit), self.subject_key(visit), answer);
+        self.memory.observe_answer(now, address, subject, answer);
     }
 
     /// Fill of the memory, for the metrics.
@@ -135,6 +157,7 @@ impl Assessor {
             actions: config.actions,
             caps: Caps::new(&config.off, &config.caps),
             logins: Gate::new(&config.login_paths),
+            failed: config.failed_login_statuses.clone(),
             observe_until,
         }
     }
@@ -159,10 +182,6 @@ impl Assessor {
     fn is_login(&self, visit: &Visit<'_>) -> bool {
         // As the site may read it: `//login` and `/%6cogin` are attempts too.
         visit.method == Method::POST && self.logins.requires(visit.path)
-    }
-
-    fn address_key(&self, visit: &Visit<'_>) -> u64 {
-        self.memory.hash_net(Kind::Address, visit.address.subscriber())
     }
 
     fn subject_key(&self, visit: &Visit<'_>) -> Option<u64> {
@@ -209,6 +228,7 @@ mod tests {
             caps: Vec::new(),
             observe_days: None,
             login_paths: vec!["/login".to_owned()],
+            failed_login_statuses: vec![401..=401, 403..=403],
             memory_bytes: 0,
         }
     }
@@ -251,6 +271,21 @@ mod tests {
                 &visit(ip, visitor, method),
             )
         }
+
+        /// A visit that the site answers so; what the next one would be.
+        fn answered(&self, ip: &str, method: &Method, status: u16) -> Level {
+            let assessed = self.visit(ip, None, method, 0);
+            let status = StatusCode::from_u16(status).unwrap();
+            self.assessor.observe_answer(NOW, &assessed, b"/login", status);
+            self.velocity(ip, "/a.css")
+        }
+
+        fn velocity(&self, ip: &str, path: &str) -> Level {
+            let visit = Visit { path, ..visit(ip, None, &Method::GET) };
+            let cache = &mut LookupCache::default();
+            let assessed = self.assessor.assess(NOW, &self.databases, cache, &visit);
+            assessed.assessment.signals.get(SignalName::Velocity)
+        }
     }
 
     fn visit<'a>(ip: &str, visitor: Option<Visitor>, method: &'a Method) -> Visit<'a> {
@@ -286,16 +321,26 @@ mod tests {
     #[test]
     fn logins_and_their_failures_need_method_path_and_status() {
         let bench = bench(Actions::default(), None);
-        let level = || bench.visit("8.8.8.8", None, &Method::GET, 0).assessment.level;
-        let answer = |method: &Method, status: u16| {
-            let status = StatusCode::from_u16(status).unwrap();
-            bench.assessor.observe_answer(NOW, &visit("8.8.8.8", None, method), status);
+        let last = |ip: &str, method: &Method, status: u16, count: usize| {
+            (0..count).fold(Level::None, |_, _| bench.answered(ip, method, status))
         };
-        (0..50).for_each(|_| answer(&Method::POST, 200));
-        (0..5).for_each(|_| answer(&Method::GET, 401));
-        assert_eq!(level(), Level::None);
-        (0..11).for_each(|_| answer(&Method::POST, 403));
-        assert_eq!(level(), Level::High);
+        assert_eq!(last("192.0.2.1", &Method::POST, 200, 10), Level::None);
+        assert_eq!(last("192.0.2.2", &Method::GET, 401, 5), Level::None);
+        assert_eq!(last("192.0.2.3", &Method::POST, 403, 2), Level::Low);
+        assert_eq!(last("192.0.2.3", &Method::POST, 401, 9), Level::High);
+    }
+
+    #[test]
+    fn a_failed_login_may_have_any_status_and_is_no_failure_of_authentication_then() {
+        let bench = bench_of(&Risk { failed_login_statuses: vec![200..=200, 302..=303], ..risk() }, None);
+        let last = |ip: &str, method: &Method, status: u16, count: usize| {
+            (0..count).fold(Level::None, |_, _| bench.answered(ip, method, status))
+        };
+        assert_eq!(last("192.0.2.1", &Method::POST, 200, 6), Level::Medium);
+        assert_eq!(last("192.0.2.2", &Method::POST, 303, 6), Level::Medium);
+        assert_eq!(last("192.0.2.3", &Method::GET, 200, 20), Level::None, "no attempt");
+        assert_eq!(last("192.0.2.4", &Method::POST, 401, 5), Level::None, "not a failed login here");
+        assert_eq!(last("192.0.2.4", &Method::POST, 401, 1), Level::Medium, "but still a refusal");
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(super) struct Addresses {
 /// An answer of the site, as far as it is counted.
 #[derive(Clone, Copy)]
 pub(super) struct Answer {
-    /// A login attempt was answered with 401 or 403.
+    /// A login attempt was answered as failed ones are.
     pub(super) failed_login: bool,
     /// The status is 401 or 403.
     pub(super) auth_failure: bool,

@@ -1,7 +1,7 @@
 //! What is judged of addresses, and what the site is told of it.
 
 use crate::support::builder::Builder;
-use crate::support::{Client, Gateway, Origin, ask};
+use crate::support::{Answer, Client, Gateway, Origin, ask};
 
 /// A gateway that tells the site of every level, behind a proxy that names the client.
 fn telling(origin: &Origin) -> Builder {
@@ -46,4 +46,17 @@ fn a_capped_signal_is_never_high_and_a_reload_caps_at_once() {
     let refused = gateway.reload(|text| text.replace("velocity = \"low\"", "velocty = \"low\""));
     assert!(refused.contains("stays in force"), "{refused}");
     assert_eq!(one(&mut gateway.client()), "");
+}
+
+#[test]
+fn the_operator_says_what_a_failed_login_is_answered_with() {
+    for (status, configured) in [(200, "200"), (302, "3xx"), (403, "403")] {
+        let origin = Origin::start(move |_| Answer::new(status).header("Location", "/login"));
+        let named = telling(&origin).key("risk.failed_login_statuses", &format!("[{configured:?}]")).start();
+        assert_eq!(told(&mut named.client(), &origin, "192.0.2.1", logins(12)), "high;score=70", "{status}");
+        let other = telling(&origin).key("risk.failed_login_statuses", "[\"500\"]").start();
+        // A refusal counts as one in any case.
+        let expected = if status == 403 { "low;score=25" } else { "" };
+        assert_eq!(told(&mut other.client(), &origin, "192.0.2.1", logins(12)), expected, "{status}");
+    }
 }

@@ -323,6 +323,13 @@ fn signals_are_capped_by_their_names() {
 }
 
 #[test]
+fn what_a_failed_login_is_answered_with_is_a_status() {
+    let told = one("[risk]\nfailed_login_statuses = [\"20\"]");
+    assert!(told.starts_with("2:26 risk.failed_login_statuses[0]: `20` is not a status"), "{told}");
+    assert!(one("[risk]\nfailed_login_statuses = []").ends_with("must not be empty"));
+}
+
+#[test]
 fn no_sealed_class_outlives_security() {
     assert_eq!(
         one("[records.retention]\ndiagnostics = \"31d\""),
