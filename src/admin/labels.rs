@@ -396,8 +396,10 @@ labels! {
     RiskPart {
         /// What is known of visitors that came back.
         Subjects = "subjects",
-        /// Counters per address and network.
+        /// Counters per address.
         Counters = "counters",
+        /// Different pages per address.
+        Pages = "pages",
     }
 }
 

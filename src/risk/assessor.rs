@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 
 use super::action::{Action, Actions, Applied, decide_action};
 use super::memory::{Facts, Kind, MemoryStats, SharedMemory};
+use super::pages;
 use super::score::Assessment;
 use super::signal::Caps;
 use super::travel::Origin;
@@ -114,6 +115,7 @@ impl Assessor {
                 net: self.memory.hash_net(Kind::Network, visit.address.net()) as u32,
             },
             login: self.is_login(visit),
+            page: self.page_of(visit),
         };
         let assessment = self.memory.assess(now, &facts, &self.caps);
         let applied = decide_action(&assessment, &self.actions, self.observe_until, now);
@@ -182,6 +184,10 @@ impl Assessor {
     fn is_login(&self, visit: &Visit<'_>) -> bool {
         // As the site may read it: `//login` and `/%6cogin` are attempts too.
         visit.method == Method::POST && self.logins.requires(visit.path)
+    }
+
+    fn page_of(&self, visit: &Visit<'_>) -> Option<u64> {
+        pages::is_page(visit.method, visit.path).then(|| self.memory.hash(Kind::Path, visit.path.as_bytes()))
     }
 
     fn subject_key(&self, visit: &Visit<'_>) -> Option<u64> {
@@ -341,6 +347,19 @@ mod tests {
         assert_eq!(last("192.0.2.3", &Method::GET, 200, 20), Level::None, "no attempt");
         assert_eq!(last("192.0.2.4", &Method::POST, 401, 5), Level::None, "not a failed login here");
         assert_eq!(last("192.0.2.4", &Method::POST, 401, 1), Level::Medium, "but still a refusal");
+    }
+
+    #[test]
+    fn pages_are_counted_by_their_path_and_files_are_not() {
+        let bench = bench(Actions::default(), None);
+        let last = |ip: &str, name: fn(u32) -> String| {
+            (0..60).fold(Level::None, |_, n| bench.velocity(ip, &name(n)))
+        };
+        assert_eq!(last("192.0.2.1", |n| format!("/news/{n}")), Level::Medium);
+        assert_eq!(last("192.0.2.2", |n| format!("/img/{n}.png")), Level::None);
+        assert_eq!(last("192.0.2.3", |n| format!("/{}", n % 30)), Level::None);
+        assert_eq!(bench.assessor.stats().pages, 2, "who asks for files alone takes no room");
+        assert_eq!(bench.assessor.stats().addresses, 0);
     }
 
     #[test]

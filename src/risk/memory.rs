@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::bounded::BoundedMap;
 use super::deny::DenyList;
+use super::pages::Pages;
 use super::score::{Assessment, Score};
 use super::session::{Axis, Logins, Spread};
 use super::signal::{Caps, Level, SignalName, Signals};
@@ -35,6 +36,8 @@ pub(super) struct Facts {
     pub(super) origin: Origin,
     /// The request is a login attempt.
     pub(super) login: bool,
+    /// Keyed hash of the path, when the request asks for a page.
+    pub(super) page: Option<u64>,
 }
 
 /// What is remembered of one visitor.
@@ -51,14 +54,17 @@ struct Subject {
 pub(super) struct Memory {
     subjects: BoundedMap<Subject>,
     addresses: Addresses,
+    pages: Pages,
 }
 
 impl Memory {
     fn with_bytes(bytes: usize) -> Self {
-        let tables = bytes.saturating_sub(Sketch::BYTES);
+        let part = bytes.saturating_sub(Sketch::BYTES) / 32;
         Self {
-            subjects: BoundedMap::with_bytes(tables / 4 * 3),
-            addresses: Addresses::with_bytes(tables / 4),
+            subjects: BoundedMap::with_bytes(part * 22),
+            addresses: Addresses::with_bytes(part * 6),
+            // Entries are small, and free again within seconds.
+            pages: Pages::with_bytes(part * 4),
         }
     }
 
@@ -70,7 +76,8 @@ impl Memory {
     }
 
     fn judge_address(&mut self, now: Tick, facts: &Facts) -> Level {
-        self.addresses.observe(facts.address, facts.login, now)
+        let counted = self.addresses.observe(facts.address, facts.login, now);
+        counted.max(self.pages.observe(facts.address, facts.page, now))
     }
 
     /// `velocity` is what the address deserves. Without a subject nothing else is judged and nothing remembered.
@@ -135,6 +142,10 @@ pub struct MemoryStats {
     pub addresses: usize,
     /// Addresses that have room.
     pub address_capacity: usize,
+    /// Addresses whose pages are counted.
+    pub pages: usize,
+    /// Addresses whose pages have room.
+    pub page_capacity: usize,
     /// Shards whose table was full, so that a sketch was needed.
     pub sketches_in_use: usize,
     /// Entries of the deny list, ended ones included.
@@ -227,6 +238,8 @@ impl SharedMemory {
             stats.subject_evictions += memory.subjects.evictions();
             stats.addresses += memory.addresses.len();
             stats.address_capacity += memory.addresses.capacity();
+            stats.pages += memory.pages.len();
+            stats.page_capacity += memory.pages.capacity();
             stats.sketches_in_use += usize::from(memory.addresses.sketch_in_use());
         }
         stats

@@ -11,7 +11,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 fn facts(subject: Option<u64>, country: &str, asn: Option<u32>, net: u32) -> Facts {
     let category = if asn.is_some() { NetworkCategory::Isp } else { NetworkCategory::Unknown };
     let origin = Origin { country: CountryCode::new(country), asn, category, net };
-    Facts { address: u64::from(net) << 32 | 1, subject, origin, login: false }
+    Facts { address: u64::from(net) << 32 | 1, subject, origin, login: false, page: None }
 }
 
 #[test]
@@ -48,6 +48,19 @@ fn a_full_address_table_is_seen_in_the_stats() {
     }
     let stats = memory.stats();
     assert_eq!((stats.addresses, stats.sketches_in_use), (stats.address_capacity, 1));
+}
+
+#[test]
+fn a_full_map_of_pages_is_seen_in_the_stats_and_takes_no_room_from_logins() {
+    let memory = SharedMemory::new(0, NOW);
+    for n in 0..10_000u64 {
+        let key = memory.hash(Kind::Address, n);
+        let page = Facts { address: key, page: Some(n), ..facts(None, "KZ", None, 1) };
+        memory.assess(NOW, &page, &Caps::NONE);
+    }
+    let stats = memory.stats();
+    assert!(stats.pages > 100 && stats.pages == stats.page_capacity, "{stats:?}");
+    assert_eq!((stats.addresses, stats.sketches_in_use, stats.subjects), (0, 0, 0));
 }
 
 #[test]
@@ -88,9 +101,10 @@ fn a_clock_set_back_does_not_panic() {
 
 fn visits() -> impl Strategy<Value = Vec<(u32, Facts)>> {
     let country = prop::sample::select(vec!["KZ", "DE", "BR", "CN", "US", "ZZ"]);
-    let one = (0u32..2000, 0u64..3, country, 1u32..6, 1u32..9, any::<bool>());
-    let make = |(step, subject, country, asn, net, login)| {
-        (step, Facts { login, ..facts((subject > 0).then_some(subject), country, Some(asn), net) })
+    let page = prop::option::of(any::<u64>());
+    let one = (0u32..2000, 0u64..3, country, 1u32..6, 1u32..9, any::<bool>(), page);
+    let make = |(step, subject, country, asn, net, login, page)| {
+        (step, Facts { login, page, ..facts((subject > 0).then_some(subject), country, Some(asn), net) })
     };
     prop::collection::vec(one.prop_map(make), 1..60)
 }

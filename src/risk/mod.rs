@@ -4,16 +4,18 @@
 //! the facts and the memory. Never blocks on Tor, relay or VPN alone, never keeps a raw address, never tells where a
 //! visitor is. Bound: `risk.memory_bytes`.
 //!
-//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation, distinct pages
-//! per address, addresses shared by many.
+//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation, addresses shared by
+//! many.
 
 pub mod action;
 pub mod assessor;
 mod bounded;
 pub mod deny;
 pub mod headers;
+mod leaky;
 pub mod memory;
 pub mod observe;
+mod pages;
 pub mod score;
 mod session;
 pub mod signal;

@@ -49,7 +49,7 @@ pub enum SignalName {
     CountryHop,
     /// One session in several networks, countries or autonomous systems within five minutes.
     SessionSpread,
-    /// Too many logins, failed logins or refused paths.
+    /// Too many logins, failed logins, refused paths or pages.
     Velocity,
     /// A country where the visitor was not seen before.
     NewCountry,

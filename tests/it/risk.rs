@@ -28,6 +28,10 @@ fn logins(count: usize) -> impl Iterator<Item = (&'static str, String)> {
     std::iter::repeat_n(("POST", "/login".to_owned()), count)
 }
 
+fn pages(count: usize, extension: &str) -> impl Iterator<Item = (&'static str, String)> {
+    (0..count).map(move |n| ("GET", format!("/page/{n}{extension}")))
+}
+
 #[test]
 fn a_capped_signal_is_never_high_and_a_reload_caps_at_once() {
     let origin = Origin::pages();
@@ -59,4 +63,36 @@ fn the_operator_says_what_a_failed_login_is_answered_with() {
         let expected = if status == 403 { "low;score=25" } else { "" };
         assert_eq!(told(&mut other.client(), &origin, "192.0.2.1", logins(12)), expected, "{status}");
     }
+}
+
+#[test]
+fn who_opens_page_after_page_is_noticed_and_who_loads_their_files_is_not() {
+    let origin = Origin::pages();
+    let gateway = telling(&origin).start();
+    let mut client = gateway.client();
+    assert_eq!(told(&mut client, &origin, "192.0.2.1", pages(120, ".png")), "");
+    assert_eq!(told(&mut client, &origin, "192.0.2.2", pages(120, "")), "low;score=25");
+    assert_eq!(origin.last().headers.one("kelisim-signals"), Some("velocity"));
+    let mut other = gateway.http2();
+    let question = ask("HEAD", "/").header("x-forwarded-for", "192.0.2.2");
+    other.fetch(&question);
+    assert_eq!(origin.last().headers.one("kelisim-risk"), Some("low;score=25"), "the same address");
+    assert!((gateway.metric("kelisim_risk_memory_entries", &["part=\"pages\""]) - 1.0).abs() < 0.1);
+    assert!(gateway.metric("kelisim_risk_memory_capacity_entries", &["part=\"pages\""]) > 1000.0);
+    assert!(gateway.metric("kelisim_risk_memory_entries", &["part=\"counters\""]) < 0.1, "no login");
+}
+
+#[test]
+fn a_full_map_of_pages_keeps_no_login_from_being_counted() {
+    let origin = Origin::pages();
+    let gateway = telling(&origin).key("risk.memory_bytes", "\"1MiB\"").start();
+    let mut client = gateway.client();
+    let room = gateway.metric("kelisim_risk_memory_capacity_entries", &["part=\"pages\""]) as usize;
+    let entries = || gateway.metric("kelisim_risk_memory_entries", &["part=\"pages\""]) as usize;
+    for n in 0..room + 50 {
+        told(&mut client, &origin, &format!("10.{}.{}.1", n / 250, n % 250), pages(1, ""));
+    }
+    assert_eq!(entries(), room);
+    assert_eq!(told(&mut client, &origin, "192.0.2.1", logins(25)), "high;score=70");
+    assert!(gateway.metric("kelisim_risk_sketches", &[]) < 0.1);
 }
