@@ -27,6 +27,8 @@ fn request(c: &mut Criterion) {
         observe_days: None,
         login_paths: vec!["/login".to_owned()],
         failed_login_statuses: vec![401..=401, 403..=403],
+        shared_networks: Vec::new(),
+        shared_asns: Vec::new(),
         memory_bytes: 30 << 20,
     };
     let assessor = Assessor::new(&risk, None, NOW);

@@ -400,6 +400,8 @@ labels! {
         Counters = "counters",
         /// Different pages per address.
         Pages = "pages",
+        /// Logins by user agent behind addresses that many share.
+        Crowds = "crowds",
     }
 }
 

@@ -68,6 +68,7 @@ impl Source for StateSource {
             (RiskPart::Subjects, risk.subjects, risk.subject_capacity),
             (RiskPart::Counters, risk.addresses, risk.address_capacity),
             (RiskPart::Pages, risk.pages, risk.page_capacity),
+            (RiskPart::Crowds, risk.crowds, risk.crowd_capacity),
         ] {
             out.gauge(table::RISK_ENTRIES, [part.label()], entries as f64);
             out.gauge(table::RISK_CAPACITY, [part.label()], capacity as f64);

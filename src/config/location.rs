@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::problem::{Fault, Mistakes};
 use super::value::Value;
 use super::walk::{Missing, View};
@@ -48,6 +50,10 @@ pub struct Risk {
     pub login_paths: Vec<String>,
     /// Statuses of the answer to a failed login. Never empty.
     pub failed_login_statuses: Vec<RangeInclusive<u16>>,
+    /// Networks whose addresses are shared by many.
+    pub shared_networks: Vec<IpNet>,
+    /// The same by the number of the autonomous system.
+    pub shared_asns: Vec<u32>,
     /// Bytes for the memory of subjects and counters.
     pub memory_bytes: usize,
 }
@@ -91,13 +97,24 @@ pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
         observe_days: table.maybe("observe_days"),
         login_paths: table.all("login_paths"),
         failed_login_statuses: table.all("failed_login_statuses"),
+        shared_networks: table.all("shared_networks"),
+        shared_asns: table.all("shared_asns"),
         memory_bytes: table.take("memory_bytes")?,
     })
 }
 
-/// Checks what the keys say about each other.
+/// Checks both tables.
 pub(super) fn check(root: &View<'_>, mistakes: &mut Mistakes) {
-    denials(&root.table("risk"), mistakes);
+    let (geoip, risk) = (root.table("geoip"), root.table("risk"));
+    denials(&risk, mistakes);
+    if !risk.list("shared_asns").is_empty()
+        && geoip.entry("asn").is_none()
+        && let Some(entry) = risk.entry("shared_asns")
+    {
+        let fault = Fault::new("without an ASN database this has no effect")
+            .hint("set geoip.asn, or name the networks in risk.shared_networks");
+        mistakes.add(&entry.place, risk.path_of("shared_asns"), fault);
+    }
 }
 
 fn denials(risk: &View<'_>, mistakes: &mut Mistakes) {

@@ -506,6 +506,10 @@ pub static KEYS: &[Key] = &[
     key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
     key("risk.failed_login_statuses", filled(&Kind::Statuses), Value("[\"401\", \"403\"]"),
         "What the site answers to a failed login, also \"200\" or \"302\" where it answers otherwise to one that succeeds."),
+    key("risk.shared_networks", list(&Kind::Network), Value("[]"),
+        "Networks whose addresses many visitors share, such as carrier-grade NAT or relays: their addresses are not counted, only logins by address and user agent."),
+    key("risk.shared_asns", list(&integer(1, u32::MAX as u64)), Value("[]"),
+        "The same by the number of the autonomous system; needs geoip.asn."),
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),

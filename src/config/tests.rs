@@ -53,7 +53,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
     assert_eq!(config.risk.actions, risk::Actions::default());
     assert_eq!(config.risk.failed_login_statuses, [401..=401, 403..=403]);
-    assert!(config.risk.caps.is_empty());
+    assert!(config.risk.caps.is_empty() && config.risk.shared_networks.is_empty());
     let r = &config.records;
     assert_eq!((r.durability, r.group_commit, r.hold), (Durability::Group, s(1) / 5, s(1) / 20));
     assert_eq!((r.file_bytes, r.legal_holds.len()), (64 << 20, 0));
@@ -109,6 +109,8 @@ cap = { country-hop = "low", new-network = "medium" }
 observe_days = 14
 login_paths = ["/login"]
 failed_login_statuses = ["200", "4xx"]
+shared_networks = ["100.64.0.0/10", "192.0.2.1"]
+shared_asns = [64512, 4294967295]
 action = { medium = "tag", high = "deny" }
 [records]
 dir = "data"
@@ -144,6 +146,8 @@ address = "off"
     let caps = caps.map(|name| config.risk.cap(name));
     assert_eq!(caps, [Some(risk::Level::Low), Some(risk::Level::Medium), None]);
     assert_eq!(config.risk.failed_login_statuses, [200..=200, 400..=499]);
+    assert_eq!(config.risk.shared_networks.len(), 2);
+    assert_eq!(config.risk.shared_asns, [64_512, u32::MAX]);
     assert_eq!((config.records.durability, config.records.retention.support), (Durability::Fsync, 120));
     assert_eq!(config.ingress.underscores, Underscores::Reject);
     assert_eq!(config.admin.address, None);

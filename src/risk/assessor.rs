@@ -10,9 +10,10 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::action::{Action, Actions, Applied, decide_action};
-use super::memory::{Facts, Kind, MemoryStats, SharedMemory};
+use super::memory::{Counted, Facts, Kind, MemoryStats, SharedMemory};
 use super::pages;
 use super::score::Assessment;
+use super::shared::SharedNetworks;
 use super::signal::Caps;
 use super::travel::Origin;
 use super::velocity::Answer;
@@ -33,6 +34,7 @@ pub struct Assessor {
     logins: Gate,
     /// Statuses of a failed login.
     failed: Vec<RangeInclusive<u16>>,
+    shared: SharedNetworks,
     observe_until: Option<Timestamp>,
 }
 
@@ -47,7 +49,7 @@ pub struct Visit<'a> {
     pub method: &'a Method,
     /// The path without the query.
     pub path: &'a str,
-    /// `User-Agent`. Only hashed, only where a visitor without a cookie is denied.
+    /// `User-Agent`. Only hashed, only where a visitor without a cookie is denied or many share the address.
     pub user_agent: Option<&'a [u8]>,
 }
 
@@ -68,9 +70,17 @@ pub struct Assessed {
 
 /// What the site's answer to a visit is counted for. Only an assessed visit has it.
 struct Counts {
-    address: u64,
+    counted: Counted,
     subject: Option<u64>,
     login: bool,
+}
+
+impl Assessed {
+    /// Whether many share the address, as the configuration says: then nothing is counted of the address by itself.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.counts.counted, Counted::Shared(_))
+    }
 }
 
 impl fmt::Debug for Counts {
@@ -104,8 +114,9 @@ impl Assessor {
         let (found, asked) = cache.locate(databases, &self.purpose, visit.address);
         let place = found.place;
         let located = Located::new(found, SecurityPurpose(()));
+        let counted = self.counted(visit, place.asn(&self.purpose));
         let facts = Facts {
-            address: self.memory.hash_net(Kind::Address, visit.address.subscriber()),
+            counted,
             subject: self.subject_key(visit),
             origin: Origin {
                 country: place.country_code(&self.purpose),
@@ -115,19 +126,19 @@ impl Assessor {
                 net: self.memory.hash_net(Kind::Network, visit.address.net()) as u32,
             },
             login: self.is_login(visit),
-            page: self.page_of(visit),
+            page: self.page_of(visit, counted),
         };
         let assessment = self.memory.assess(now, &facts, &self.caps);
         let applied = decide_action(&assessment, &self.actions, self.observe_until, now);
         let applied = self.refuse(applied, &facts, visit, now);
-        let counts = Counts { address: facts.address, subject: facts.subject, login: facts.login };
+        let counts = Counts { counted, subject: facts.subject, login: facts.login };
         Assessed { assessment, applied, located, asked, counts }
     }
 
     /// Counts the site's answer to a visit: failed logins, refused paths. `path` is that of the visit. Not for answers
     /// of our own.
     pub fn observe_answer(&self, now: Timestamp, assessed: &Assessed, path: &[u8], status: StatusCode) {
-        let Counts { address, subject, login } = assessed.counts;
+        let Counts { counted, subject, login } = assessed.counts;
         let is_failed = |statuses: &RangeInclusive<u16>| statuses.contains(&status.as_u16());
         let failed_login = login && self.failed.iter().any(is_failed);
         let refused = status.is_client_error();
@@ -139,7 +150,7 @@ impl Assessor {
             auth_failure: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             refused_path: refused.then(|| self.memory.hash(Kind::Path, path)),
         };
-        self.memory.observe_answer(now, address, subject, answer);
+        self.memory.observe_answer(now, counted, subject, answer);
     }
 
     /// Fill of the memory, for the metrics.
@@ -160,6 +171,7 @@ impl Assessor {
             caps: Caps::new(&config.off, &config.caps),
             logins: Gate::new(&config.login_paths),
             failed: config.failed_login_statuses.clone(),
+            shared: SharedNetworks::new(&config.shared_networks, &config.shared_asns),
             observe_until,
         }
     }
@@ -170,9 +182,7 @@ impl Assessor {
         if !acts {
             return applied;
         }
-        let key = facts.subject.unwrap_or_else(|| {
-            self.memory.hash(Kind::AddressAndAgent, (visit.address.subscriber(), visit.user_agent))
-        });
+        let key = facts.subject.unwrap_or_else(|| self.agent_key(visit));
         let left = match self.memory.denied_for(key, now) {
             Some(left) => left,
             None if applied.action == Action::Deny => self.memory.deny(key, now),
@@ -186,8 +196,21 @@ impl Assessor {
         visit.method == Method::POST && self.logins.requires(visit.path)
     }
 
-    fn page_of(&self, visit: &Visit<'_>) -> Option<u64> {
-        pages::is_page(visit.method, visit.path).then(|| self.memory.hash(Kind::Path, visit.path.as_bytes()))
+    fn counted(&self, visit: &Visit<'_>, asn: Option<u32>) -> Counted {
+        if self.shared.contain(visit.address.ip(), asn) {
+            Counted::Shared(self.agent_key(visit))
+        } else {
+            Counted::Alone(self.memory.hash_net(Kind::Address, visit.address.subscriber()))
+        }
+    }
+
+    fn page_of(&self, visit: &Visit<'_>, counted: Counted) -> Option<u64> {
+        let counts = matches!(counted, Counted::Alone(_)) && pages::is_page(visit.method, visit.path);
+        counts.then(|| self.memory.hash(Kind::Path, visit.path.as_bytes()))
+    }
+
+    fn agent_key(&self, visit: &Visit<'_>) -> u64 {
+        self.memory.hash(Kind::AddressAndAgent, (visit.address.subscriber(), visit.user_agent))
     }
 
     fn subject_key(&self, visit: &Visit<'_>) -> Option<u64> {
@@ -235,6 +258,8 @@ mod tests {
             observe_days: None,
             login_paths: vec!["/login".to_owned()],
             failed_login_statuses: vec![401..=401, 403..=403],
+            shared_networks: Vec::new(),
+            shared_asns: Vec::new(),
             memory_bytes: 0,
         }
     }
@@ -360,6 +385,34 @@ mod tests {
         assert_eq!(last("192.0.2.3", |n| format!("/{}", n % 30)), Level::None);
         assert_eq!(bench.assessor.stats().pages, 2, "who asks for files alone takes no room");
         assert_eq!(bench.assessor.stats().addresses, 0);
+    }
+
+    #[test]
+    fn nothing_of_a_shared_address_is_counted_by_itself() {
+        let shared_networks = vec!["192.0.2.0/24".parse().unwrap()];
+        let bench = bench_of(&Risk { shared_networks, ..risk() }, None);
+        (0..60).for_each(|_| assert_eq!(bench.answered("192.0.2.1", &Method::POST, 401), Level::None));
+        (0..60).for_each(|n| assert_eq!(bench.velocity("192.0.2.1", &format!("/{n}")), Level::None));
+        let stats = bench.assessor.stats();
+        assert_eq!((stats.addresses, stats.pages, stats.crowds), (0, 0, 1));
+        (0..40).for_each(|_| assert_eq!(bench.answered("192.0.2.1", &Method::POST, 200), Level::None));
+        let last = bench.visit("192.0.2.1", None, &Method::POST, 0);
+        assert_eq!(last.assessment.signals.get(SignalName::Velocity), Level::Medium);
+        assert!(last.is_shared() && !bench.visit("8.8.8.8", None, &Method::GET, 0).is_shared());
+    }
+
+    #[test]
+    fn a_session_counts_its_logins_wherever_it_is() {
+        let shared_networks = vec!["192.0.2.0/24".parse().unwrap()];
+        let bench = bench_of(&Risk { shared_networks, ..risk() }, None);
+        let visitor = Some(bench.returning());
+        let mut level = Level::None;
+        for _ in 0..12 {
+            let assessed = bench.visit("192.0.2.1", visitor, &Method::POST, 0);
+            level = assessed.assessment.signals.get(SignalName::Velocity);
+            bench.assessor.observe_answer(NOW, &assessed, b"/login", StatusCode::FORBIDDEN);
+        }
+        assert_eq!(level, Level::High);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::deny::DenyList;
 use super::pages::Pages;
 use super::score::{Assessment, Score};
 use super::session::{Axis, Logins, Spread};
+use super::shared::Crowds;
 use super::signal::{Caps, Level, SignalName, Signals};
 use super::sketch::Sketch;
 use super::travel::{Origin, Travel};
@@ -29,8 +30,8 @@ pub(super) type Tick = u32;
 #[derive(Clone, Copy)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Facts {
-    /// Keyed hash of the address (IPv6: of the /64).
-    pub(super) address: u64,
+    /// Whose counters the address' events go to.
+    pub(super) counted: Counted,
     /// Keyed hash of the visitor's id; `None` unless the cookie was returned.
     pub(super) subject: Option<u64>,
     pub(super) origin: Origin,
@@ -38,6 +39,24 @@ pub(super) struct Facts {
     pub(super) login: bool,
     /// Keyed hash of the path, when the request asks for a page.
     pub(super) page: Option<u64>,
+}
+
+/// Whose counters the events of an address go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) enum Counted {
+    /// The address' own: its keyed hash (IPv6: of the /64).
+    Alone(u64),
+    /// Many share the address: keyed hash of address and user agent, for login attempts only.
+    Shared(u64),
+}
+
+impl Counted {
+    const fn key(self) -> u64 {
+        match self {
+            Self::Alone(key) | Self::Shared(key) => key,
+        }
+    }
 }
 
 /// What is remembered of one visitor.
@@ -55,6 +74,7 @@ pub(super) struct Memory {
     subjects: BoundedMap<Subject>,
     addresses: Addresses,
     pages: Pages,
+    crowds: Crowds,
 }
 
 impl Memory {
@@ -64,7 +84,8 @@ impl Memory {
             subjects: BoundedMap::with_bytes(part * 22),
             addresses: Addresses::with_bytes(part * 6),
             // Entries are small, and free again within seconds.
-            pages: Pages::with_bytes(part * 4),
+            pages: Pages::with_bytes(part * 3),
+            crowds: Crowds::with_bytes(part),
         }
     }
 
@@ -76,8 +97,13 @@ impl Memory {
     }
 
     fn judge_address(&mut self, now: Tick, facts: &Facts) -> Level {
-        let counted = self.addresses.observe(facts.address, facts.login, now);
-        counted.max(self.pages.observe(facts.address, facts.page, now))
+        match facts.counted {
+            Counted::Alone(key) => {
+                let counted = self.addresses.observe(key, facts.login, now);
+                counted.max(self.pages.observe(key, facts.page, now))
+            }
+            Counted::Shared(key) => self.crowds.observe(key, facts.login, now),
+        }
     }
 
     /// `velocity` is what the address deserves. Without a subject nothing else is judged and nothing remembered.
@@ -146,6 +172,10 @@ pub struct MemoryStats {
     pub pages: usize,
     /// Addresses whose pages have room.
     pub page_capacity: usize,
+    /// User agents whose logins are counted behind addresses that many share.
+    pub crowds: usize,
+    /// Such user agents that have room.
+    pub crowd_capacity: usize,
     /// Shards whose table was full, so that a sketch was needed.
     pub sketches_in_use: usize,
     /// Entries of the deny list, ended ones included.
@@ -199,7 +229,7 @@ impl SharedMemory {
     /// Judges one request and remembers it.
     pub(super) fn assess(&self, now: Timestamp, facts: &Facts, caps: &Caps) -> Assessment {
         let tick = self.tick(now);
-        let velocity = lock(self.shard(facts.address)).judge_address(tick, facts);
+        let velocity = lock(self.shard(facts.counted.key())).judge_address(tick, facts);
         match facts.subject {
             Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, caps),
             None => judge_stranger(tick, velocity, caps),
@@ -207,9 +237,17 @@ impl SharedMemory {
     }
 
     /// Counts an answer of the site.
-    pub(super) fn observe_answer(&self, now: Timestamp, address: u64, subject: Option<u64>, answer: Answer) {
+    pub(super) fn observe_answer(
+        &self,
+        now: Timestamp,
+        counted: Counted,
+        subject: Option<u64>,
+        answer: Answer,
+    ) {
         let tick = self.tick(now);
-        lock(self.shard(address)).addresses.observe_answer(address, answer, tick);
+        if let Counted::Alone(key) = counted {
+            lock(self.shard(key)).addresses.observe_answer(key, answer, tick);
+        }
         if answer.failed_login
             && let Some(key) = subject
             && let Some(subject) = lock(self.shard(key)).subjects.get_mut(key)
@@ -240,6 +278,8 @@ impl SharedMemory {
             stats.address_capacity += memory.addresses.capacity();
             stats.pages += memory.pages.len();
             stats.page_capacity += memory.pages.capacity();
+            stats.crowds += memory.crowds.len();
+            stats.crowd_capacity += memory.crowds.capacity();
             stats.sketches_in_use += usize::from(memory.addresses.sketch_in_use());
         }
         stats

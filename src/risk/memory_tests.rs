@@ -11,7 +11,8 @@ const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 fn facts(subject: Option<u64>, country: &str, asn: Option<u32>, net: u32) -> Facts {
     let category = if asn.is_some() { NetworkCategory::Isp } else { NetworkCategory::Unknown };
     let origin = Origin { country: CountryCode::new(country), asn, category, net };
-    Facts { address: u64::from(net) << 32 | 1, subject, origin, login: false, page: None }
+    let counted = Counted::Alone(u64::from(net) << 32 | 1);
+    Facts { counted, subject, origin, login: false, page: None }
 }
 
 #[test]
@@ -44,23 +45,40 @@ fn a_full_address_table_is_seen_in_the_stats() {
     let memory = SharedMemory::new(0, NOW);
     let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
     for n in 0..10_000u64 {
-        memory.observe_answer(NOW, memory.hash(Kind::Address, n), None, answer);
+        memory.observe_answer(NOW, Counted::Alone(memory.hash(Kind::Address, n)), None, answer);
     }
     let stats = memory.stats();
     assert_eq!((stats.addresses, stats.sketches_in_use), (stats.address_capacity, 1));
 }
 
 #[test]
-fn a_full_map_of_pages_is_seen_in_the_stats_and_takes_no_room_from_logins() {
+fn a_full_map_of_pages_or_crowds_is_seen_in_the_stats_and_takes_no_room_from_logins() {
     let memory = SharedMemory::new(0, NOW);
     for n in 0..10_000u64 {
         let key = memory.hash(Kind::Address, n);
-        let page = Facts { address: key, page: Some(n), ..facts(None, "KZ", None, 1) };
+        let page = Facts { counted: Counted::Alone(key), page: Some(n), ..facts(None, "KZ", None, 1) };
         memory.assess(NOW, &page, &Caps::NONE);
+        let login = Facts { counted: Counted::Shared(key), login: true, ..page };
+        memory.assess(NOW, &login, &Caps::NONE);
     }
     let stats = memory.stats();
-    assert!(stats.pages > 100 && stats.pages == stats.page_capacity, "{stats:?}");
+    assert!(stats.pages > 100 && stats.crowds > 100, "{stats:?}");
+    assert_eq!((stats.pages, stats.crowds), (stats.page_capacity, stats.crowd_capacity));
     assert_eq!((stats.addresses, stats.sketches_in_use, stats.subjects), (0, 0, 0));
+}
+
+#[test]
+fn a_crowd_is_judged_by_its_logins_alone() {
+    let memory = SharedMemory::new(0, NOW);
+    let answer = Answer { failed_login: true, auth_failure: true, refused_path: Some(1) };
+    let one = Facts { counted: Counted::Shared(1 << 32), page: Some(1), ..facts(None, "KZ", None, 1) };
+    for page in 0..100 {
+        memory.observe_answer(NOW, one.counted, None, Answer { refused_path: Some(page), ..answer });
+        let page = Facts { page: Some(page), login: true, ..one };
+        assert_eq!(memory.assess(NOW, &page, &Caps::NONE), Assessment::default());
+    }
+    let last = memory.assess(NOW, &Facts { login: true, ..one }, &Caps::NONE);
+    assert_eq!(last.signals.get(SignalName::Velocity), Level::Medium);
 }
 
 #[test]
@@ -83,8 +101,9 @@ fn failed_logins_of_a_session_are_counted_after_the_answer() {
     let answer = Answer { failed_login: true, auth_failure: true, refused_path: None };
     assert_eq!(memory.assess(NOW, &facts(key, "KZ", None, 1), &Caps::NONE), Assessment::default());
     for n in 0..11 {
-        // From another address each time.
-        memory.observe_answer(NOW, n, key, answer);
+        // From another address each time, of one's own or not.
+        let counted = if n % 2 == 0 { Counted::Alone(n) } else { Counted::Shared(n) };
+        memory.observe_answer(NOW, counted, key, answer);
     }
     let assessment = memory.assess(NOW, &facts(key, "KZ", None, 1), &Caps::NONE);
     assert_eq!(assessment.signals.get(SignalName::Velocity), Level::High);

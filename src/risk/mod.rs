@@ -4,8 +4,8 @@
 //! the facts and the memory. Never blocks on Tor, relay or VPN alone, never keeps a raw address, never tells where a
 //! visitor is. Bound: `risk.memory_bytes`.
 //!
-//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation, addresses shared by
-//! many.
+//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation. Lists of relays
+//! are not read yet; networks that many share are those that the configuration names.
 
 pub mod action;
 pub mod assessor;
@@ -18,6 +18,7 @@ pub mod observe;
 mod pages;
 pub mod score;
 mod session;
+mod shared;
 pub mod signal;
 mod sketch;
 mod travel;

@@ -1,5 +1,6 @@
 //! What is judged of addresses, and what the site is told of it.
 
+use crate::corpora::corpus;
 use crate::support::builder::Builder;
 use crate::support::{Answer, Client, Gateway, Origin, ask};
 
@@ -95,4 +96,26 @@ fn a_full_map_of_pages_keeps_no_login_from_being_counted() {
     assert_eq!(entries(), room);
     assert_eq!(told(&mut client, &origin, "192.0.2.1", logins(25)), "high;score=70");
     assert!(gateway.metric("kelisim_risk_sketches", &[]) < 0.1);
+}
+
+#[test]
+fn addresses_that_many_share_are_judged_by_their_logins_of_one_user_agent() {
+    let Some(corpus) = corpus("maxmind-db") else { return };
+    let file = corpus.canonicalize().expect("a folder").join("test-data/GeoLite2-ASN-Test.mmdb");
+    let origin = Origin::start(|seen| Answer::new(if seen.method == "POST" { 401 } else { 404 }));
+    let gateway = telling(&origin)
+        .key("geoip.asn", &format!("{file:?}"))
+        .key("risk.shared_networks", "[\"100.64.0.0/10\", \"2001:db8::/32\"]")
+        .key("risk.shared_asns", "[1221]")
+        .start();
+    let mut client = gateway.client();
+    for shared in ["100.64.0.1", "2001:db8::1", "1.128.0.1"] {
+        assert_eq!(told(&mut client, &origin, shared, pages(60, "")), "", "{shared}");
+        assert_eq!(told(&mut client, &origin, shared, logins(100)), "", "{shared}");
+        assert_eq!(told(&mut client, &origin, shared, logins(1)), "low;score=25", "{shared}");
+        client.fetch(&ask("GET", "/").header("x-forwarded-for", shared).header("user-agent", "another"));
+        assert!(!origin.last().headers.has("kelisim-risk"), "{shared}");
+    }
+    assert!((gateway.metric("kelisim_risk_memory_entries", &["part=\"crowds\""]) - 3.0).abs() < 0.1);
+    assert_eq!(told(&mut client, &origin, "1.0.0.1", logins(12)), "high;score=70", "an address of one's own");
 }

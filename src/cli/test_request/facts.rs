@@ -142,6 +142,7 @@ pub(super) fn risk(assessed: &Assessed, config: &config::Risk) -> Risk {
         score: assessed.assessment.score,
         action: assessed.applied.action.label(),
         would_have: assessed.applied.would_have.map(RiskAction::label),
+        shared: assessed.is_shared(),
         signals: SignalName::ALL.into_iter().map(signal).collect(),
     }
 }

@@ -185,6 +185,8 @@ pub(super) struct Risk {
     pub(super) action: &'static str,
     /// What would have been done after the days of observation.
     pub(super) would_have: Option<&'static str>,
+    /// Whether many share the address, so that it is not counted by itself.
+    pub(super) shared: bool,
     /// Every signal.
     pub(super) signals: Vec<Signal>,
 }

@@ -119,6 +119,9 @@ impl Page {
         self.heading("risk");
         let would = risk.would_have.map_or_else(String::new, |would| format!(" (later: {would})"));
         self.row("level", &format!("{}, score {}, action {}{would}", risk.level, risk.score, risk.action));
+        if risk.shared {
+            self.row("address", SHARED);
+        }
         let mut rows = vec![["signal", "level", "needs earlier requests"].map(String::from)];
         for signal in &risk.signals {
             let level = match signal.cap {
@@ -206,6 +209,8 @@ impl Page {
     }
 }
 
+/// What a network of `risk.shared_…` means.
+const SHARED: &str = "shared by many: only logins are counted, by address and user agent";
 /// Width of the words at the left.
 const WORD: usize = 12;
 /// A cell that is wider pushes the rest of its own row only.

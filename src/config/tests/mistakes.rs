@@ -330,6 +330,25 @@ fn what_a_failed_login_is_answered_with_is_a_status() {
 }
 
 #[test]
+fn shared_networks_are_networks_and_numbers_need_their_database() {
+    assert!(one("[risk]\nshared_networks = [\"AS1\"]").starts_with("2:20 risk.shared_networks[0]: "));
+    assert_eq!(
+        one("[risk]\nshared_asns = [1]"),
+        "2:15 risk.shared_asns: without an ASN database this has no effect"
+    );
+    let numbers = |list: &str| format!("[geoip]\nasn = \"asn.mmdb\"\n[risk]\nshared_asns = {list}");
+    fine(&numbers("[1, 4294967295]"));
+    for (list, wrong) in [
+        ("[0]", "risk.shared_asns[0]: out of bounds: expected an integer from 1 to 4294967295"),
+        ("[4294967296]", "risk.shared_asns[0]: out of bounds: expected an integer from 1 to 4294967295"),
+        ("[7, 7]", "risk.shared_asns[1]: the same as risk.shared_asns[0]"),
+        ("[\"AS7\"]", "risk.shared_asns[0]: expected an integer from 1 to 4294967295, found a string"),
+    ] {
+        assert!(one(&numbers(list)).ends_with(wrong), "{list}: {}", one(&numbers(list)));
+    }
+}
+
+#[test]
 fn no_sealed_class_outlives_security() {
     assert_eq!(
         one("[records.retention]\ndiagnostics = \"31d\""),
