@@ -18,7 +18,12 @@ use kelisim::risk::{Actions, Assessor, Visit};
 const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 
 fn request(c: &mut Criterion) {
-    let geoip = Geoip { country: CountryDatabase::Shipped, asn: None, check_every: Duration::from_secs(60) };
+    let geoip = Geoip {
+        country: CountryDatabase::Shipped,
+        asn: None,
+        check_every: Duration::from_secs(60),
+        headers: None,
+    };
     let (databases, _) = Databases::open(&geoip, NOW).expect("the shipped database");
     let risk = Risk {
         actions: Actions::default(),

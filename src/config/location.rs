@@ -1,4 +1,4 @@
-//! The `[geoip]` and `[risk]` tables: location databases, signals and actions.
+//! The `[geoip]` and `[risk]` tables: location databases, what the site is told of them, signals and actions.
 //!
 //! Checks what the keys say about each other. Never opens a database. Bound: the configuration.
 
@@ -22,6 +22,8 @@ pub struct Geoip {
     pub asn: Option<PathBuf>,
     /// How often files are looked at for a change.
     pub check_every: Duration,
+    /// What the site is told; `None`, the default: nothing.
+    pub headers: Option<GeoHeaders>,
 }
 
 /// Which country database is used.
@@ -33,6 +35,19 @@ pub enum CountryDatabase {
     File(PathBuf),
     /// None: `country = "off"`.
     Off,
+}
+
+/// What the site is told of where visitors are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeoHeaders {
+    /// What the site needs it for, in the operator's words. Never blank.
+    pub purpose: String,
+    /// Whether the country is told.
+    pub country: bool,
+    /// Whether the kind of network is told.
+    pub network: bool,
+    /// Whether the country is also told in `CF-IPCountry`.
+    pub cloudflare: bool,
 }
 
 /// Signals and actions.
@@ -73,7 +88,18 @@ pub(super) fn geoip(table: &View<'_>) -> Result<Geoip, Missing> {
         Value::Text(_) => Some(CountryDatabase::Shipped),
         _ => None,
     })?;
-    Ok(Geoip { country, asn: table.maybe("asn"), check_every: table.take("check_every")? })
+    let tells = |what: &str| is_listed(table, what);
+    let headers = if tells("country") || tells("network") {
+        Some(GeoHeaders {
+            purpose: table.take("headers_purpose")?,
+            country: tells("country"),
+            network: tells("network"),
+            cloudflare: table.text("headers_as") == Some("cloudflare"),
+        })
+    } else {
+        None
+    };
+    Ok(Geoip { country, asn: table.maybe("asn"), check_every: table.take("check_every")?, headers })
 }
 
 pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
@@ -106,6 +132,7 @@ pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
 /// Checks both tables.
 pub(super) fn check(root: &View<'_>, mistakes: &mut Mistakes) {
     let (geoip, risk) = (root.table("geoip"), root.table("risk"));
+    headers(&geoip, mistakes);
     denials(&risk, mistakes);
     if !risk.list("shared_asns").is_empty()
         && geoip.entry("asn").is_none()
@@ -114,6 +141,36 @@ pub(super) fn check(root: &View<'_>, mistakes: &mut Mistakes) {
         let fault = Fault::new("without an ASN database this has no effect")
             .hint("set geoip.asn, or name the networks in risk.shared_networks");
         mistakes.add(&entry.place, risk.path_of("shared_asns"), fault);
+    }
+}
+
+fn headers(geoip: &View<'_>, mistakes: &mut Mistakes) {
+    let mut fault = |name: &str, fault: Fault| {
+        let Some(entry) = geoip.entry(name) else { return };
+        mistakes.add(&entry.place, geoip.path_of(name), fault);
+    };
+    if geoip.list("headers").is_empty() {
+        for name in ["headers_purpose", "headers_as"] {
+            let nothing = Fault::new("nothing is told, so this has no effect");
+            fault(name, nothing.hint("set geoip.headers = [\"country\"], or take it out"));
+        }
+        return;
+    }
+    match geoip.text("headers_purpose") {
+        None => {
+            let without = Fault::new("telling the site where visitors are needs a purpose");
+            fault("headers", without.hint(PURPOSE));
+        }
+        Some(purpose) if purpose.trim().is_empty() => {
+            fault("headers_purpose", Fault::new("this is no purpose").hint(PURPOSE));
+        }
+        Some(_) => {}
+    }
+    // One that cannot be read may have been meant so.
+    let unread = geoip.list("headers").iter().any(|(value, _)| *value == Value::Unreadable);
+    if !unread && !is_listed(geoip, "country") {
+        let untold = Fault::new("this writes the country, which is not told");
+        fault("headers_as", untold.hint("add \"country\" to geoip.headers"));
     }
 }
 
@@ -133,3 +190,10 @@ fn denials(risk: &View<'_>, mistakes: &mut Mistakes) {
         }
     }
 }
+
+fn is_listed(geoip: &View<'_>, what: &str) -> bool {
+    geoip.list("headers").iter().any(|(value, _)| matches!(value, Value::Text(text) if text == what))
+}
+
+const PURPOSE: &str = "set geoip.headers_purpose, in the words of the privacy policy, for example \"prices with the \
+                       taxes of the visitor's country\"";

@@ -49,7 +49,7 @@ pub use listen::{ListenAddress, Listener};
 pub use load::{
     DEFAULT_DATA, DEFAULT_LISTEN, Unusable, effective, for_upstream, parse, parse_pure, read, read_and_open,
 };
-pub use location::{CountryDatabase, Geoip, Risk};
+pub use location::{CountryDatabase, GeoHeaders, Geoip, Risk};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use records::{Durability, LegalHold, Records, Retention};
 

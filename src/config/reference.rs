@@ -266,6 +266,7 @@ const CHOICE: Kind = word(&["allow", "consent", "strip"]);
 const NO_CHOICE: Kind = word(&["allow", "strip"]);
 const RISK_ACTION: Kind = word(&["observe", "tag", "throttle", "deny"]);
 const RISK_CAP: Kind = word(&["low", "medium"]);
+const GEO_HEADER: Kind = word(&["country", "network"]);
 const LANGUAGE: Kind = word(&["kk", "ru", "en"]);
 const SIGNAL: Kind = word(&["country-hop", "session-spread", "velocity", "new-country", "new-network"]);
 const SOURCE: Kind = word(&[
@@ -490,6 +491,12 @@ pub static KEYS: &[Key] = &[
         "Country database (MMDB); `shipped` is the one inside the program, `off` switches location off."),
     key("geoip.asn", file(&[], false), Unset("none"), "ASN database (MMDB)."),
     key("geoip.check_every", duration(1000, DAY), Value("\"1m\""), "How often the files are looked at for a change."),
+    key("geoip.headers", list(&GEO_HEADER), Value("[]"),
+        "What the site is told of where visitors are, in kelisim-country (KZ) and kelisim-network (isp, hosting, unknown)."),
+    key("geoip.headers_purpose", Kind::Text, Unset("none; `headers` is then refused"),
+        "What the site needs it for, in the words of the privacy policy; logged at each start."),
+    key("geoip.headers_as", word(&["cloudflare"]), Unset("none"),
+        "Writes the country as another product does, too: `CF-IPCountry`, with XX where it is not known."),
     later("geoip.city", "City database."),
 
     key("risk.action.low", RISK_ACTION, Value("\"observe\""), "What is done at level low."),

@@ -51,6 +51,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.consent.max_age, crate::consent::precedence::DEFAULT_MAX_AGE);
     assert!(!config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
+    assert_eq!(config.geoip.headers, None);
     assert_eq!(config.risk.actions, risk::Actions::default());
     assert_eq!(config.risk.failed_login_statuses, [401..=401, 403..=403]);
     assert!(config.risk.caps.is_empty() && config.risk.shared_networks.is_empty());
@@ -103,6 +104,9 @@ gpc_over_own_grant = true
 [geoip]
 country = "off"
 asn = "asn.mmdb"
+headers = ["network", "country"]
+headers_purpose = "prices with taxes"
+headers_as = "cloudflare"
 [risk]
 off = ["velocity"]
 cap = { country-hop = "low", new-network = "medium" }
@@ -140,6 +144,9 @@ address = "off"
     assert_eq!(config.consent.sources, [ConsentSource::Dnt, ConsentSource::Own]);
     assert!(config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Off);
+    let purpose = "prices with taxes".to_owned();
+    let told = GeoHeaders { purpose, country: true, network: true, cloudflare: true };
+    assert_eq!(config.geoip.headers, Some(told));
     assert_eq!((config.risk.actions.high, config.risk.observe_days), (risk::Action::Deny, Some(14)));
     assert_eq!(config.risk.off, [risk::SignalName::Velocity]);
     let caps = [risk::SignalName::CountryHop, risk::SignalName::NewNetwork, risk::SignalName::Velocity];

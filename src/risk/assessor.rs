@@ -265,8 +265,12 @@ mod tests {
     }
 
     fn bench_of(risk: &Risk, observe_until: Option<Timestamp>) -> Bench {
-        let geoip =
-            Geoip { country: CountryDatabase::Shipped, asn: None, check_every: Duration::from_secs(60) };
+        let geoip = Geoip {
+            country: CountryDatabase::Shipped,
+            asn: None,
+            check_every: Duration::from_secs(60),
+            headers: None,
+        };
         let data = tempfile::tempdir().unwrap();
         Bench {
             assessor: Assessor::new(risk, observe_until, NOW),

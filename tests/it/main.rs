@@ -23,7 +23,7 @@
 //! | [`tunnels`] | WebSockets |
 //! | [`unix`] | Unix sockets as listeners |
 //! | [`secure`] | TLS and certificates |
-//! | [`risk`] | what is judged of addresses, and what the site is told of it |
+//! | [`risk`] | what is judged of addresses, what the site is told of risk and of places, and what nobody forges |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`cookie_records`] | is what records say of cookies and referrers true, and without a value? |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |

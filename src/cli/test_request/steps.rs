@@ -170,6 +170,10 @@ async fn forwarded(
     if state.config.sites[exchange.admitted.served.site].protocol == Protocol::Http2 {
         report.notes.push("The site gets it by HTTP/2: the same fields, the host as :authority.".to_owned());
     }
+    if let Some(told) = &state.disclosure {
+        let purpose = text(told.purpose().as_bytes());
+        report.notes.push(format!("The site is told where the visitor is ({told}), for: {purpose}."));
+    }
     report
         .notes
         .push("Status, sizes, times and endpoint are recorded when the site has answered.".to_owned());

@@ -349,6 +349,31 @@ fn shared_networks_are_networks_and_numbers_need_their_database() {
 }
 
 #[test]
+fn the_site_is_told_of_places_for_a_purpose_only() {
+    let purpose = "headers_purpose = \"prices with taxes\"\n";
+    let country = "[geoip]\nheaders = [\"country\"]\n";
+    fine(&format!("{country}{purpose}headers_as = \"cloudflare\""));
+    assert_eq!(one(country), "2:11 geoip.headers: telling the site where visitors are needs a purpose");
+    let blank = format!("{country}headers_purpose = \" \"");
+    assert_eq!(one(&blank), "3:19 geoip.headers_purpose: this is no purpose");
+    for (key, place) in
+        [(purpose, "2:19 geoip.headers_purpose"), ("headers_as = \"cloudflare\"", "2:14 geoip.headers_as")]
+    {
+        assert_eq!(
+            one(&format!("[geoip]\n{key}")),
+            format!("{place}: nothing is told, so this has no effect")
+        );
+    }
+    let network = format!("[geoip]\nheaders = [\"network\"]\n{purpose}headers_as = \"cloudflare\"");
+    assert_eq!(one(&network), "4:14 geoip.headers_as: this writes the country, which is not told");
+    for never in ["city", "coordinates", "asn"] {
+        let told = one(&format!("[geoip]\nheaders = [{never:?}]\n{purpose}headers_as = \"cloudflare\""));
+        let expected = format!("2:12 geoip.headers[0]: `{never}` is not one of \"country\", \"network\"");
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
 fn no_sealed_class_outlives_security() {
     assert_eq!(
         one("[records.retention]\ndiagnostics = \"31d\""),
