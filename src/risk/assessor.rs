@@ -148,7 +148,7 @@ impl Assessor {
         let answer = Answer {
             failed_login,
             auth_failure: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-            refused_path: refused.then(|| self.memory.hash(Kind::Path, path)),
+            refused_path: refused.then(|| self.memory.hash_path(path)),
         };
         self.memory.observe_answer(now, counted, subject, answer);
     }
@@ -206,7 +206,7 @@ impl Assessor {
 
     fn page_of(&self, visit: &Visit<'_>, counted: Counted) -> Option<u64> {
         let counts = matches!(counted, Counted::Alone(_)) && pages::is_page(visit.method, visit.path);
-        counts.then(|| self.memory.hash(Kind::Path, visit.path.as_bytes()))
+        counts.then(|| self.memory.hash_path(visit.path.as_bytes()))
     }
 
     fn agent_key(&self, visit: &Visit<'_>) -> u64 {

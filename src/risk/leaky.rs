@@ -20,9 +20,11 @@ impl Leaky {
         self.level
     }
 
-    pub(super) fn add(&mut self) {
+    /// One event more; the level with it.
+    pub(super) fn add(&mut self) -> f32 {
         // The cap lets the bucket empty again in reasonable time after a flood.
         self.level = (self.level + 1.0).min(CAP);
+        self.level
     }
 
     fn level_at(&self, now: Tick, seconds_per_event: f32) -> f32 {
@@ -41,16 +43,18 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    /// Adds the thing with this hash if it is not there yet.
-    pub(super) fn add(&mut self, hash: u64, now: Tick, seconds_per_event: f32) {
-        if self.bucket.drip(now, seconds_per_event) <= 0.0 {
+    /// Adds the thing with this hash if it is not there yet; the level with it.
+    pub(super) fn add(&mut self, hash: u64, now: Tick, seconds_per_event: f32) -> f32 {
+        let level = self.bucket.drip(now, seconds_per_event);
+        if level <= 0.0 {
             self.seen = [0; 4];
         }
         let (word, bit) = ((hash >> 6) as usize & 3, 1 << (hash & 63));
-        if self.seen[word] & bit == 0 {
-            self.seen[word] |= bit;
-            self.bucket.add();
+        if self.seen[word] & bit != 0 {
+            return level;
         }
+        self.seen[word] |= bit;
+        self.bucket.add()
     }
 
     /// The level now.
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn it_leaks_with_time_and_never_below_nothing() {
         let mut bucket = Leaky::default();
-        (0..3).for_each(|_| bucket.add());
+        (0..3).for_each(|_| _ = bucket.add());
         bucket.at = T;
         assert!((bucket.drip(T + 10, 10.0) - 2.0).abs() < 0.01);
         assert!(bucket.drip(T + 1000, 10.0) <= 0.0);
@@ -85,7 +89,7 @@ mod tests {
     #[test]
     fn a_flood_does_not_fill_it_for_ever() {
         let mut bucket = Leaky { level: 0.0, at: T };
-        (0..100_000).for_each(|_| bucket.add());
+        (0..100_000).for_each(|_| _ = bucket.add());
         assert!(bucket.drip(T, 10.0) <= CAP);
         assert!(bucket.drip(T + 600, 10.0) <= 0.0);
     }
@@ -94,7 +98,7 @@ mod tests {
     fn a_thing_counts_once_until_the_bucket_is_empty() {
         let mut things = Distinct::default();
         assert!(things.is_empty(T, 10.0));
-        (0..100).for_each(|_| things.add(5, T, 10.0));
+        (0..100).for_each(|_| _ = things.add(5, T, 10.0));
         assert!((things.drip(T, 10.0) - 1.0).abs() < 0.01);
         assert!(!things.is_empty(T + 9, 10.0) && things.is_empty(T + 10, 10.0));
         things.add(5, T + 9, 10.0);
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn hashes_are_told_apart_by_eight_bits() {
         let mut things = Distinct::default();
-        (0..4).for_each(|word| things.add(word << 6, T, 10.0));
+        (0..4).for_each(|word| _ = things.add(word << 6, T, 10.0));
         assert!((things.drip(T, 10.0) - 4.0).abs() < 0.01);
         things.add(1 << 8, T, 10.0);
         assert!((things.drip(T, 10.0) - 4.0).abs() < 0.01, "the same bit as the first");

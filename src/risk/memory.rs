@@ -5,7 +5,7 @@
 //! HMAC). A subject is admitted only when a visitor *returns* a genuine cookie, so that a flood without cookies evicts
 //! nobody. Bound: the bytes given to `SharedMemory::new`.
 
-use std::hash::{BuildHasher, Hash, Hasher as _, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -152,6 +152,8 @@ pub(super) struct SharedMemory {
     shards: Box<[Mutex<Memory>]>,
     denied: Mutex<DenyList>,
     seed: RandomState,
+    /// What every hash of a path begins with.
+    paths: DefaultHasher,
     base: Timestamp,
 }
 
@@ -188,7 +190,6 @@ pub(super) enum Kind {
     Address,
     Network,
     Subject,
-    Path,
     AddressAndAgent,
 }
 
@@ -199,10 +200,15 @@ impl SharedMemory {
         let denied = bytes / 16;
         let shards = (bytes / BYTES_PER_SHARD).clamp(1, MAX_SHARDS);
         let each = (bytes - denied) / shards;
+        let seed = RandomState::new();
+        let mut paths = seed.build_hasher();
+        // No other kind begins so.
+        paths.write(&[u8::MAX; 8]);
         Self {
             shards: (0..shards).map(|_| Mutex::new(Memory::with_bytes(each))).collect(),
             denied: Mutex::new(DenyList::with_bytes(denied)),
-            seed: RandomState::new(),
+            seed,
+            paths,
             base: now.minus(Duration::from_secs(86_400)),
         }
     }
@@ -210,6 +216,13 @@ impl SharedMemory {
     /// A hash with this process' secret.
     pub(super) fn hash(&self, kind: Kind, value: impl Hash) -> u64 {
         self.seed.hash_one((kind, value))
+    }
+
+    /// The same for a path, in one piece.
+    pub(super) fn hash_path(&self, path: &[u8]) -> u64 {
+        let mut hasher = self.paths.clone();
+        hasher.write(path);
+        hasher.finish()
     }
 
     /// The same for a network, in one block: the general way feeds it to the hash in pieces.

@@ -192,6 +192,16 @@ proptest! {
 }
 
 #[test]
+fn paths_have_hashes_of_their_own_and_one_each() {
+    let memory = SharedMemory::new(MIN_BYTES, NOW);
+    let paths = ["", "/", "/a", "/a/", "/aaaaaaa", "/aaaaaaaa", "/A"];
+    let hashes = paths.map(|path| memory.hash_path(path.as_bytes()));
+    assert_eq!(hashes.iter().collect::<std::collections::HashSet<_>>().len(), hashes.len());
+    assert_eq!(hashes[2], memory.hash_path(b"/a"));
+    assert_ne!(hashes[2], SharedMemory::new(MIN_BYTES, NOW).hash_path(b"/a"), "a secret of each process");
+}
+
+#[test]
 fn every_part_of_a_network_counts_in_its_hash() {
     let memory = SharedMemory::new(MIN_BYTES, Timestamp::from_secs(1_000_000));
     let hash = |kind, net: &str| memory.hash_net(kind, net.parse().unwrap());
