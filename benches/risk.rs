@@ -18,13 +18,22 @@ use kelisim::risk::{Actions, Assessor, Visit};
 const NOW: Timestamp = Timestamp::from_secs(1_795_341_600);
 
 fn request(c: &mut Criterion) {
-    let geoip = Geoip { country: CountryDatabase::Shipped, asn: None, check_every: Duration::from_secs(60) };
+    let geoip = Geoip {
+        country: CountryDatabase::Shipped,
+        asn: None,
+        check_every: Duration::from_secs(60),
+        headers: None,
+    };
     let (databases, _) = Databases::open(&geoip, NOW).expect("the shipped database");
     let risk = Risk {
         actions: Actions::default(),
         off: Vec::new(),
+        caps: Vec::new(),
         observe_days: None,
         login_paths: vec!["/login".to_owned()],
+        failed_login_statuses: vec![401..=401, 403..=403],
+        shared_networks: Vec::new(),
+        shared_asns: Vec::new(),
         memory_bytes: 30 << 20,
     };
     let assessor = Assessor::new(&risk, None, NOW);

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use ipnet::IpNet;
 
 use crate::admin::labels::{CookieAction, Direction, MethodLabel};
@@ -33,7 +33,7 @@ use crate::record::decisions::{Decisions, Note};
 use crate::record::emit;
 use crate::record::kept::Kept;
 use crate::respond::status;
-use crate::risk::{Assessed, Visit};
+use crate::risk::Assessed;
 use crate::worker::{State, Worker};
 
 pub use cookies::CookieFacts;
@@ -219,19 +219,9 @@ impl Exchange {
 
     /// Tells the risk signals how the site answered.
     pub fn observe_answer(&self, status: StatusCode) {
-        if !status.is_client_error() {
-            return;
+        if let Some(assessed) = &self.risk {
+            self.state.assessor.observe_answer(self.arrived, assessed, self.kept.path(), status);
         }
-        let Ok(method) = Method::from_bytes(self.kept.method()) else { return };
-        let path = String::from_utf8_lossy(self.kept.path());
-        let visit = Visit {
-            address: self.admitted.client,
-            visitor: self.visitor,
-            method: &method,
-            path: &path,
-            user_agent: self.kept.user_agent(),
-        };
-        self.state.assessor.observe_answer(self.arrived, &visit, status);
     }
 
     /// Whether the configuration demands that this request is recorded before the site sees it.

@@ -12,7 +12,7 @@
 //! | 3 identify | [`identify`] | the visitor cookie, if it is genuine |
 //! | 4 consent | [`consent`] | [`consent::Decision`], with a [`consent::Permit`] only after a real yes |
 //! | 5 cookies | [`cookies`] | the `Cookie` field the site may see, the `Set-Cookie` fields the browser may see |
-//! | 6 geo | [`geo`] | a place, for the security purpose only |
+//! | 6 geo | [`geo`] | a place, for the security purpose; its country for the site only as a [`geo::disclosure`] opens it |
 //! | 7 risk | [`risk`] | signals and a level |
 //! | 8 forward | [`forward`] | the site's answer |
 //! | 9 respond | [`respond`] | the headers we add; error pages |
@@ -24,7 +24,7 @@
 //! # What Kelisim does not do
 //!
 //! It reads no body but that of a choice on its own endpoint, caches nothing, compresses nothing, sends nothing to a
-//! third party, and tells nobody where a visitor is.
+//! third party, and tells nobody where a visitor is, but the site where the configuration names a purpose for that.
 
 pub mod admin;
 pub mod agents;

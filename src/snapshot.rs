@@ -21,6 +21,7 @@ use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
+use crate::geo::disclosure::Disclosure;
 use crate::identify::visitor::VisitorKeys;
 use crate::ingress::host;
 use crate::ingress::rate::RateLimiter;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub consent_keys: ConsentKeys,
     /// Rules and actions for cookies.
     pub cookies: CookiePolicy,
+    /// What the site is told of where visitors are.
+    pub disclosure: Option<Disclosure>,
     /// Judges visits; its memory outlives a reload.
     pub assessor: Assessor,
     /// Paths that are recorded durably before the site sees the request; read as widely as the policy gate is.
@@ -106,11 +109,13 @@ impl Snapshot {
             .map(|site| site.upstream.iter().map(|endpoint| endpoint.to_string().into()).collect())
             .collect();
         let trusted = config.sites.iter().flat_map(|site| site.trusted_proxies.iter().copied()).collect();
+        let disclosure = Disclosure::of(&config.geoip);
         Self {
             config,
             consent,
             consent_keys,
             cookies,
+            disclosure,
             assessor,
             endpoints,
             record_first,

@@ -396,8 +396,12 @@ labels! {
     RiskPart {
         /// What is known of visitors that came back.
         Subjects = "subjects",
-        /// Counters per address and network.
+        /// Counters per address.
         Counters = "counters",
+        /// Different pages per address.
+        Pages = "pages",
+        /// Logins by user agent behind addresses that many share.
+        Crowds = "crowds",
     }
 }
 

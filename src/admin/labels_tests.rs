@@ -21,6 +21,7 @@ fn index_and_order_agree_and_no_label_occurs_twice() {
     consistent::<DropReason>();
     consistent::<Tolerated>();
     consistent::<RiskSignal>();
+    consistent::<RiskPart>();
     consistent::<Reason>();
     consistent::<Category>();
     consistent::<Mode>();

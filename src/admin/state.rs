@@ -64,12 +64,16 @@ impl Source for StateSource {
             out.counter(table::GEO_DB_RELOADS, [role.label(), "error"], reloads.failed.load(Relaxed));
         }
         let risk = shared.snapshot.load().assessor.stats();
-        let (subjects, counters) = (RiskPart::Subjects.label(), RiskPart::Counters.label());
-        out.gauge(table::RISK_ENTRIES, [subjects], risk.subjects as f64);
-        out.gauge(table::RISK_ENTRIES, [counters], risk.addresses as f64);
-        out.gauge(table::RISK_CAPACITY, [subjects], risk.subject_capacity as f64);
-        out.gauge(table::RISK_CAPACITY, [counters], risk.address_capacity as f64);
-        out.counter(table::RISK_EVICTIONS, [subjects], risk.subject_evictions);
+        for (part, entries, capacity) in [
+            (RiskPart::Subjects, risk.subjects, risk.subject_capacity),
+            (RiskPart::Counters, risk.addresses, risk.address_capacity),
+            (RiskPart::Pages, risk.pages, risk.page_capacity),
+            (RiskPart::Crowds, risk.crowds, risk.crowd_capacity),
+        ] {
+            out.gauge(table::RISK_ENTRIES, [part.label()], entries as f64);
+            out.gauge(table::RISK_CAPACITY, [part.label()], capacity as f64);
+        }
+        out.counter(table::RISK_EVICTIONS, [RiskPart::Subjects.label()], risk.subject_evictions);
         out.gauge(table::RISK_SKETCHES, [], risk.sketches_in_use as f64);
     }
 }

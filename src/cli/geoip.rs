@@ -94,6 +94,7 @@ impl GeoipArgs {
             country: CountryDatabase::Shipped,
             asn: None,
             check_every: Duration::from_secs(60),
+            headers: None,
         });
         if let Some(path) = &self.country {
             config.country = CountryDatabase::File(path.clone());
@@ -283,8 +284,12 @@ mod tests {
 
     #[test]
     fn options_win_over_the_configuration() {
-        let configured =
-            Geoip { country: CountryDatabase::Off, asn: Some("a".into()), check_every: Duration::ZERO };
+        let configured = Geoip {
+            country: CountryDatabase::Off,
+            asn: Some("a".into()),
+            check_every: Duration::ZERO,
+            headers: None,
+        };
         let both =
             args(&["lookup", "1.1.1.1", "--country", "c", "--asn", "b"]).databases(Some(configured.clone()));
         assert_eq!((both.country, both.asn), (CountryDatabase::File("c".into()), Some("b".into())));

@@ -15,7 +15,6 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::cookies::{Action as CookieAction, Category};
 use crate::record::Class;
-use crate::risk::{Action as RiskAction, Actions as RiskActions, SignalName};
 use crate::seal::Day;
 
 /// The configuration.
@@ -31,8 +30,8 @@ pub(super) fn build(values: &Values, texts: &mut Texts) -> Result<Config, Missin
         sites: root.rows("site").map(|row| site(&row, &limits, texts)).collect::<Result<_, _>>()?,
         cookies: cookies(&root.table("cookies"), texts)?,
         consent: consent::build(&root.table("consent"))?,
-        geoip: geoip(&root.table("geoip"))?,
-        risk: risk(&root.table("risk"))?,
+        geoip: location::geoip(&root.table("geoip"))?,
+        risk: location::risk(&root.table("risk"))?,
         records: records(&root.table("records"))?,
         timeouts: timeouts(&root.table("timeouts"))?,
         ingress: Ingress {
@@ -212,34 +211,6 @@ fn cookies(table: &View<'_>, texts: &mut Texts) -> Result<Cookies, Missing> {
         _ => Mode::Enforce,
     };
     Ok(Cookies { mode, rules: rules.transpose()?, actions })
-}
-
-fn geoip(table: &View<'_>) -> Result<Geoip, Missing> {
-    let country = table.need("country", |value| match value {
-        Value::Path(path) => Some(CountryDatabase::File(path.clone())),
-        Value::Text(word) if word == "off" => Some(CountryDatabase::Off),
-        Value::Text(_) => Some(CountryDatabase::Shipped),
-        _ => None,
-    })?;
-    Ok(Geoip { country, asn: table.maybe("asn"), check_every: table.take("check_every")? })
-}
-
-fn risk(table: &View<'_>) -> Result<Risk, Missing> {
-    let action = |level: &str| {
-        Ok(match table.table("action").word(level)? {
-            "tag" => RiskAction::Tag,
-            "throttle" => RiskAction::Throttle,
-            "deny" => RiskAction::Deny,
-            _ => RiskAction::Observe,
-        })
-    };
-    Ok(Risk {
-        actions: RiskActions { low: action("low")?, medium: action("medium")?, high: action("high")? },
-        off: table.all::<String>("off").iter().filter_map(|name| SignalName::from_label(name)).collect(),
-        observe_days: table.maybe("observe_days"),
-        login_paths: table.all("login_paths"),
-        memory_bytes: table.take("memory_bytes")?,
-    })
 }
 
 fn records(table: &View<'_>) -> Result<Records, Missing> {

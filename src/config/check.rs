@@ -16,7 +16,7 @@ use super::reference::Kind;
 use super::syntax::{show_duration, show_size};
 use super::value::Value;
 use super::walk::{Entry, Values, View};
-use super::{Endpoint, ListenAddress, consent};
+use super::{Endpoint, ListenAddress, consent, location};
 use crate::cookies::Category;
 use crate::cookies::catalogue::Catalogue;
 use crate::record::route::MOST_ROUTES;
@@ -31,7 +31,7 @@ pub(super) fn check(values: &Values, files: &dyn Files, mistakes: &mut Mistakes)
     sites(&root, mistakes);
     loops(&root, mistakes);
     consent::check(&root.table("consent"), mistakes);
-    risk(&root.table("risk"), mistakes);
+    location::check(&root, mistakes);
     records(&root.table("records"), mistakes);
     limits(&root.table("limits"), mistakes);
     repetitions(values, mistakes);
@@ -285,23 +285,6 @@ fn is_same(endpoint: &Endpoint, own: &ListenAddress) -> bool {
     };
     let reaches = |ip: IpAddr| own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback());
     *port == own.port() && ip.is_some_and(reaches)
-}
-
-fn risk(risk: &View<'_>, mistakes: &mut Mistakes) {
-    if risk.entry("observe_days").is_some() {
-        return;
-    }
-    let action = risk.table("action");
-    for level in ["low", "medium", "high"] {
-        if action.text(level) == Some("deny")
-            && let Some(entry) = action.entry(level)
-        {
-            let fault = Fault::new("`deny` needs days of observation first").hint(
-                "set risk.observe_days, for example 14: until then it is counted what `deny` would have done",
-            );
-            mistakes.add(&entry.place, action.path_of(level), fault);
-        }
-    }
 }
 
 fn records(records: &View<'_>, mistakes: &mut Mistakes) {

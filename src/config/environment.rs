@@ -1,6 +1,6 @@
 //! `KELISIM_*` variables that override keys.
 //!
-//! `KELISIM_LIMITS__HEAD_BYTES=131072` stands for `limits.head_bytes`. A variable with `__` that names no key is a
+//! `KELISIM_LIMITS__HEAD_BYTES=131072` stands for `limits.head_bytes`, with `_` for a hyphen. A variable with `__` that names no key is a
 //! mistake; one without may belong to somebody else (Kubernetes sets `KELISIM_PORT` for a service of that name) and
 //! is left alone. Never reads keys inside arrays of tables. Bound: the environment.
 
@@ -101,6 +101,7 @@ mod tests {
             ("KELISIM_RECORDS__RETENTION__SUPPORT", "10d"),
             ("KELISIM_RECORDS__DIR", "data"),
             ("KELISIM_WORKERS", "2"),
+            ("KELISIM_RISK__CAP__NEW_COUNTRY", "low"),
         ]);
         assert_eq!(told, "");
         let root = values.root();
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(purposes.collect::<Vec<_>>(), [1, 2, 3].map(Value::Number));
         assert_eq!(root.entry("records.dir").unwrap().value, Value::Path("/base/data".into()));
         assert_eq!(root.number("workers"), Some(2));
+        assert_eq!(root.text("risk.cap.new-country"), Some("low"));
     }
 
     #[test]

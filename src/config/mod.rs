@@ -15,6 +15,7 @@ mod files;
 pub mod fixed;
 mod listen;
 mod load;
+mod location;
 mod print;
 mod problem;
 mod records;
@@ -40,7 +41,6 @@ use crate::cookies::{Actions, Mode};
 use crate::ingress::click_ids::Strip;
 use crate::ingress::rate::Rate;
 use crate::record::route::Routes;
-use crate::risk;
 
 pub use consent::{Consent, ConsentSource};
 pub use environment::environment;
@@ -49,6 +49,7 @@ pub use listen::{ListenAddress, Listener};
 pub use load::{
     DEFAULT_DATA, DEFAULT_LISTEN, Unusable, effective, for_upstream, parse, parse_pure, read, read_and_open,
 };
+pub use location::{CountryDatabase, GeoHeaders, Geoip, Risk};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use records::{Durability, LegalHold, Records, Retention};
 
@@ -294,43 +295,6 @@ pub struct RuleFile {
     pub path: PathBuf,
     /// TOML text.
     pub text: String,
-}
-
-/// Location databases.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Geoip {
-    /// Country database; `None` switches location off. Default: the one shipped, embedded in the binary.
-    pub country: CountryDatabase,
-    /// ASN database.
-    pub asn: Option<PathBuf>,
-    /// How often files are looked at for a change.
-    pub check_every: Duration,
-}
-
-/// Which country database is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CountryDatabase {
-    /// `geoip/country.mmdb` as shipped inside the binary.
-    Shipped,
-    /// A file of the operator's.
-    File(PathBuf),
-    /// None: `country = "off"`.
-    Off,
-}
-
-/// Signals and actions.
-#[derive(Clone, Debug)]
-pub struct Risk {
-    /// What is done at each level.
-    pub actions: risk::Actions,
-    /// Signals that are switched off.
-    pub off: Vec<risk::SignalName>,
-    /// Days of observation before `deny` acts; needed when any action is `deny`.
-    pub observe_days: Option<u32>,
-    /// Path prefixes of login forms (POST to these is a login attempt).
-    pub login_paths: Vec<String>,
-    /// Bytes for the memory of subjects and counters.
-    pub memory_bytes: usize,
 }
 
 /// Sizes and counts. Units in the names or the field docs.

@@ -124,7 +124,9 @@ impl Key {
     #[must_use]
     pub fn environment(&self) -> Option<String> {
         let single = !self.path.contains("[]") && !matches!(self.kind, Kind::Later);
-        single.then(|| format!("{ENVIRONMENT_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "__")))
+        // A shell cannot set a variable with a hyphen.
+        let name = || self.path.to_ascii_uppercase().replace('.', "__").replace('-', "_");
+        single.then(|| format!("{ENVIRONMENT_PREFIX}{}", name()))
     }
 }
 
@@ -263,6 +265,8 @@ const DAY: u64 = 24 * HOUR;
 const CHOICE: Kind = word(&["allow", "consent", "strip"]);
 const NO_CHOICE: Kind = word(&["allow", "strip"]);
 const RISK_ACTION: Kind = word(&["observe", "tag", "throttle", "deny"]);
+const RISK_CAP: Kind = word(&["low", "medium"]);
+const GEO_HEADER: Kind = word(&["country", "network"]);
 const LANGUAGE: Kind = word(&["kk", "ru", "en"]);
 const SIGNAL: Kind = word(&["country-hop", "session-spread", "velocity", "new-country", "new-network"]);
 const SOURCE: Kind = word(&[
@@ -487,15 +491,32 @@ pub static KEYS: &[Key] = &[
         "Country database (MMDB); `shipped` is the one inside the program, `off` switches location off."),
     key("geoip.asn", file(&[], false), Unset("none"), "ASN database (MMDB)."),
     key("geoip.check_every", duration(1000, DAY), Value("\"1m\""), "How often the files are looked at for a change."),
+    key("geoip.headers", list(&GEO_HEADER), Value("[]"),
+        "What the site is told of where visitors are, in kelisim-country (KZ) and kelisim-network (isp, hosting, unknown)."),
+    key("geoip.headers_purpose", Kind::Text, Unset("none; `headers` is then refused"),
+        "What the site needs it for, in the words of the privacy policy; logged at each start."),
+    key("geoip.headers_as", word(&["cloudflare"]), Unset("none"),
+        "Writes the country as another product does, too: `CF-IPCountry`, with XX where it is not known."),
     later("geoip.city", "City database."),
 
     key("risk.action.low", RISK_ACTION, Value("\"observe\""), "What is done at level low."),
     key("risk.action.medium", RISK_ACTION, Value("\"observe\""), "What is done at level medium."),
     key("risk.action.high", RISK_ACTION, Value("\"observe\""), "What is done at level high."),
     key("risk.off", list(&SIGNAL), Value("[]"), "Signals that are switched off."),
+    key("risk.cap.country-hop", RISK_CAP, Unset("none"), "Highest level of that signal; what is capped is never high by itself."),
+    key("risk.cap.session-spread", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.velocity", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.new-country", RISK_CAP, Unset("none"), "Highest level of that signal."),
+    key("risk.cap.new-network", RISK_CAP, Unset("none"), "Highest level of that signal."),
     key("risk.observe_days", integer(1, 365), Unset("none; `deny` is then refused"),
         "Days during which `deny` only counts what it would have done."),
     key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
+    key("risk.failed_login_statuses", filled(&Kind::Statuses), Value("[\"401\", \"403\"]"),
+        "What the site answers to a failed login, also \"200\" or \"302\" where it answers otherwise to one that succeeds."),
+    key("risk.shared_networks", list(&Kind::Network), Value("[]"),
+        "Networks whose addresses many visitors share, such as carrier-grade NAT or relays: their addresses are not counted, only logins by address and user agent."),
+    key("risk.shared_asns", list(&integer(1, u32::MAX as u64)), Value("[]"),
+        "The same by the number of the autonomous system; needs geoip.asn."),
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),
@@ -631,6 +652,17 @@ mod tests {
     fn signals_are_those_of_risk() {
         let Kind::Word { members, .. } = &SIGNAL else { panic!("not a word") };
         assert_eq!(members.to_vec(), SignalName::ALL.map(SignalName::label));
+        let capped = KEYS.iter().filter_map(|key| key.path.strip_prefix("risk.cap."));
+        assert_eq!(capped.collect::<Vec<_>>(), SignalName::ALL.map(SignalName::label));
+    }
+
+    #[test]
+    fn no_two_keys_share_a_variable_and_a_shell_can_set_each() {
+        let names: Vec<String> = KEYS.iter().filter_map(Key::environment).collect();
+        let distinct: HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        assert!(names.iter().all(|name| name.bytes().all(fits)));
     }
 
     #[test]

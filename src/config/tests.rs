@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::reference::{Fallback, KEYS, Kind};
 use super::*;
 use crate::cookies::{Action, Category};
+use crate::risk;
 
 mod mistakes;
 
@@ -50,7 +51,10 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.consent.max_age, crate::consent::precedence::DEFAULT_MAX_AGE);
     assert!(!config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Shipped);
+    assert_eq!(config.geoip.headers, None);
     assert_eq!(config.risk.actions, risk::Actions::default());
+    assert_eq!(config.risk.failed_login_statuses, [401..=401, 403..=403]);
+    assert!(config.risk.caps.is_empty() && config.risk.shared_networks.is_empty());
     let r = &config.records;
     assert_eq!((r.durability, r.group_commit, r.hold), (Durability::Group, s(1) / 5, s(1) / 20));
     assert_eq!((r.file_bytes, r.legal_holds.len()), (64 << 20, 0));
@@ -100,10 +104,17 @@ gpc_over_own_grant = true
 [geoip]
 country = "off"
 asn = "asn.mmdb"
+headers = ["network", "country"]
+headers_purpose = "prices with taxes"
+headers_as = "cloudflare"
 [risk]
 off = ["velocity"]
+cap = { country-hop = "low", new-network = "medium" }
 observe_days = 14
 login_paths = ["/login"]
+failed_login_statuses = ["200", "4xx"]
+shared_networks = ["100.64.0.0/10", "192.0.2.1"]
+shared_asns = [64512, 4294967295]
 action = { medium = "tag", high = "deny" }
 [records]
 dir = "data"
@@ -133,8 +144,17 @@ address = "off"
     assert_eq!(config.consent.sources, [ConsentSource::Dnt, ConsentSource::Own]);
     assert!(config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Off);
+    let purpose = "prices with taxes".to_owned();
+    let told = GeoHeaders { purpose, country: true, network: true, cloudflare: true };
+    assert_eq!(config.geoip.headers, Some(told));
     assert_eq!((config.risk.actions.high, config.risk.observe_days), (risk::Action::Deny, Some(14)));
     assert_eq!(config.risk.off, [risk::SignalName::Velocity]);
+    let caps = [risk::SignalName::CountryHop, risk::SignalName::NewNetwork, risk::SignalName::Velocity];
+    let caps = caps.map(|name| config.risk.cap(name));
+    assert_eq!(caps, [Some(risk::Level::Low), Some(risk::Level::Medium), None]);
+    assert_eq!(config.risk.failed_login_statuses, [200..=200, 400..=499]);
+    assert_eq!(config.risk.shared_networks.len(), 2);
+    assert_eq!(config.risk.shared_asns, [64_512, u32::MAX]);
     assert_eq!((config.records.durability, config.records.retention.support), (Durability::Fsync, 120));
     assert_eq!(config.ingress.underscores, Underscores::Reject);
     assert_eq!(config.admin.address, None);

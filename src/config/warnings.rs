@@ -1,8 +1,8 @@
 //! What a configuration may say, and should not without a good reason.
 //!
-//! Told at the start and by `kelisim check`. Never stops anything. Bound: one line per listener and site.
+//! Told at the start and by `kelisim check`. Never stops anything. Bound: one line per listener and site, and a few.
 
-use super::{ClientAddressFrom, Config, Listener, Site};
+use super::{ClientAddressFrom, Config, CountryDatabase, Listener, Site};
 
 impl Config {
     /// One sentence for each doubtful setting, with its key.
@@ -31,7 +31,25 @@ impl Config {
                  can read and change all of its traffic"
             )
         });
-        listeners.chain(sites).chain(upstreams).collect()
+        listeners.chain(sites).chain(upstreams).chain(self.untold()).collect()
+    }
+
+    /// What the site is to be told, and no database knows.
+    fn untold(&self) -> Vec<String> {
+        let Some(headers) = &self.geoip.headers else { return Vec::new() };
+        let mut untold = Vec::new();
+        if headers.country && self.geoip.country == CountryDatabase::Off {
+            untold.push(
+                "geoip.headers: the site is to be told the country, but geoip.country is \"off\"".to_owned(),
+            );
+        }
+        if headers.network && self.geoip.asn.is_none() {
+            untold.push(
+                "geoip.headers: the site is to be told the kind of network, but there is no geoip.asn"
+                    .to_owned(),
+            );
+        }
+        untold
     }
 }
 
@@ -61,5 +79,14 @@ mod tests {
         assert!(told.len() == 1 && told[0].starts_with("site[0].client_address_from: "), "{told:?}");
         let trusting = "client_address_from = \"forwarded\"\ntrusted_proxies = [\"10.0.0.0/8\"]";
         assert!(warnings("", trusting).is_empty());
+    }
+
+    #[test]
+    fn what_no_database_knows_cannot_be_told() {
+        let table = "[geoip]\nheaders = [\"country\", \"network\"]\nheaders_purpose = \"a test\"";
+        let told = warnings("", table);
+        assert!(told.len() == 1 && told[0].contains("no geoip.asn"), "{told:?}");
+        assert_eq!(warnings("", &format!("{table}\ncountry = \"off\"")).len(), 2);
+        assert!(warnings("", &format!("{table}\nasn = \"asn.mmdb\"")).is_empty());
     }
 }

@@ -1,10 +1,12 @@
 //! Where an address is, for the security purpose only.
 //!
 //! [`Databases::locate`] demands a [`SecurityPurpose`], which only [`crate::risk`] can make; [`place::Place`] cannot
-//! be serialised and its `Debug` is redacted. Never tells the site, a log or a metric where a visitor is. Bound: the
-//! databases' size in memory, at most [`database::MAX_FILE_BYTES`] each.
+//! be serialised and its `Debug` is redacted. Never tells a log or a metric where a visitor is, and the site only what a
+//! [`disclosure::Disclosure`] opens. Bound: the databases' size in memory, at most [`database::MAX_FILE_BYTES`] each.
 
 pub mod database;
+pub mod disclosure;
+pub mod headers;
 pub mod network;
 pub mod place;
 pub mod watch;
@@ -324,7 +326,7 @@ mod tests {
     use crate::risk;
 
     fn config(country: CountryDatabase, asn: Option<PathBuf>) -> Geoip {
-        Geoip { country, asn, check_every: Duration::from_secs(60) }
+        Geoip { country, asn, check_every: Duration::from_secs(60), headers: None }
     }
 
     fn address(text: &str) -> ClientAddress {

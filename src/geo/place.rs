@@ -1,7 +1,7 @@
 //! What is known about where an address is.
 //!
-//! Reading a [`Place`] takes a [`SecurityPurpose`]. It has no coordinates and no city, is not serialisable, and its
-//! `Debug` tells nothing. Bound: 12 bytes.
+//! Reading a [`Place`] takes a [`SecurityPurpose`], or for what the site may be told a [`Disclosure`]. It has no
+//! coordinates and no city, is not serialisable, and its `Debug` tells nothing. Bound: 12 bytes.
 //!
 //! ```compile_fail
 //! fn serialisable<T: serde::Serialize>() {}
@@ -15,6 +15,7 @@
 use std::fmt;
 use std::str;
 
+use super::disclosure::Disclosure;
 use crate::risk::SecurityPurpose;
 
 /// Where an address is, as far as the databases say.
@@ -65,6 +66,25 @@ impl Place {
     #[must_use]
     pub const fn category(&self, _purpose: &SecurityPurpose) -> NetworkCategory {
         self.category
+    }
+
+    /// The country for the site, as far as the disclosure opens it. Purpose: the one that the disclosure names.
+    #[must_use]
+    pub fn disclosed_country(&self, disclosure: &Disclosure) -> Option<&str> {
+        match &self.country {
+            Looked::Hit(code) if disclosure.country() => str::from_utf8(&code.0).ok(),
+            Looked::Hit(_) | Looked::Miss | Looked::Error | Looked::Off => None,
+        }
+    }
+
+    /// The kind of network for the site, as far as the disclosure opens it; `None` where no database was asked or could
+    /// answer. Purpose: the one that the disclosure names.
+    #[must_use]
+    pub const fn disclosed_network(&self, disclosure: &Disclosure) -> Option<NetworkCategory> {
+        match self.asn {
+            Looked::Hit(_) | Looked::Miss if disclosure.network() => Some(self.category),
+            Looked::Hit(_) | Looked::Miss | Looked::Error | Looked::Off => None,
+        }
     }
 
     /// How the country look-up went, for `kelisim_geo_lookups_total`.
@@ -122,7 +142,7 @@ pub enum NetworkCategory {
 }
 
 impl NetworkCategory {
-    /// The name used in records.
+    /// The name used in records, and in the header that may tell the site.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -185,6 +205,16 @@ impl Place {
     pub(crate) fn of(country: Option<&str>, asn: Option<u32>, category: NetworkCategory) -> Self {
         let country = country.and_then(CountryCode::new).map_or(Looked::Miss, Looked::Hit);
         Self::new(country, asn.map_or(Looked::Miss, Looked::Hit), category)
+    }
+
+    /// Nothing, since the databases cannot be read.
+    pub(crate) const fn unread() -> Self {
+        Self::new(Looked::Error, Looked::Error, NetworkCategory::Unknown)
+    }
+
+    /// Nothing, since there are no databases.
+    pub(crate) const fn not_asked() -> Self {
+        Self::new(Looked::Off, Looked::Off, NetworkCategory::Unknown)
     }
 }
 

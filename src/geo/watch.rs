@@ -177,6 +177,7 @@ mod tests {
             country: CountryDatabase::File(path.clone()),
             asn: None,
             check_every: Duration::from_secs(60),
+            headers: None,
         };
         let (mut databases, _) = Databases::open(&config, NOW).unwrap();
         let mut watcher = Watcher::new(&config);
@@ -212,6 +213,7 @@ mod tests {
             country: CountryDatabase::File(path.clone()),
             asn: None,
             check_every: Duration::from_secs(60),
+            headers: None,
         };
         let (databases, _) = Databases::open(&config, NOW).unwrap();
         let mut watcher = Watcher::new(&config);

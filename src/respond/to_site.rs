@@ -1,8 +1,8 @@
 //! The last changes to a request's head before the site gets it.
 //!
-//! The `Cookie` field and the queries that the site may see, what the visitor decided, what the risk signals say. Every
-//! field that the site may trust is set here, or was removed when the head was normalised. Never touches the body.
-//! Bound: the head.
+//! The `Cookie` field and the queries that the site may see, what the visitor decided, what the risk signals say, and
+//! where the visitor is if the configuration names a purpose for it. Every field that the site may trust is set here, or
+//! was removed when the head was normalised. Never touches the body. Bound: the head.
 
 use http::request::Parts;
 use http::{HeaderName, header};
@@ -11,6 +11,7 @@ use crate::admin::labels::DropReason;
 use crate::cookies::Mode;
 use crate::cookies::request::Output;
 use crate::exchange::Exchange;
+use crate::geo;
 use crate::ingress::{Normalised, click_ids, names};
 use crate::record::decisions::Note;
 use crate::risk::{self, Action};
@@ -52,8 +53,12 @@ pub fn to_site(exchange: &mut Exchange, parts: &mut Parts, cookies: Output, norm
             exchange.done.note_if(removed.campaign, Note::Campaign);
         }
     }
-    if let Some(risk) = exchange.risk.as_ref().filter(|risk| risk.applied.action >= Action::Tag) {
-        risk::headers::push(&mut normalised.own, &risk.assessment);
+    let Some(assessed) = &exchange.risk else { return };
+    if assessed.applied.action >= Action::Tag {
+        risk::headers::push(&mut normalised.own, &assessed.assessment);
+    }
+    if let Some(disclosure) = &exchange.state.disclosure {
+        geo::headers::push(&mut normalised.own, disclosure, assessed.located.place());
     }
 }
 

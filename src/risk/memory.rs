@@ -5,7 +5,7 @@
 //! HMAC). A subject is admitted only when a visitor *returns* a genuine cookie, so that a flood without cookies evicts
 //! nobody. Bound: the bytes given to `SharedMemory::new`.
 
-use std::hash::{BuildHasher, Hash, Hasher as _, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use ipnet::IpNet;
 
 use super::bounded::BoundedMap;
 use super::deny::DenyList;
+use super::pages::Pages;
 use super::score::{Assessment, Score};
 use super::session::{Axis, Logins, Spread};
-use super::signal::{Level, SignalName, Signals};
+use super::shared::Crowds;
+use super::signal::{Caps, Level, SignalName, Signals};
 use super::sketch::Sketch;
 use super::travel::{Origin, Travel};
 use super::velocity::{Addresses, Answer};
@@ -28,13 +30,33 @@ pub(super) type Tick = u32;
 #[derive(Clone, Copy)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Facts {
-    /// Keyed hash of the address (IPv6: of the /64).
-    pub(super) address: u64,
+    /// Whose counters the address' events go to.
+    pub(super) counted: Counted,
     /// Keyed hash of the visitor's id; `None` unless the cookie was returned.
     pub(super) subject: Option<u64>,
     pub(super) origin: Origin,
     /// The request is a login attempt.
     pub(super) login: bool,
+    /// Keyed hash of the path, when the request asks for a page.
+    pub(super) page: Option<u64>,
+}
+
+/// Whose counters the events of an address go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) enum Counted {
+    /// The address' own: its keyed hash (IPv6: of the /64).
+    Alone(u64),
+    /// Many share the address: keyed hash of address and user agent, for login attempts only.
+    Shared(u64),
+}
+
+impl Counted {
+    const fn key(self) -> u64 {
+        match self {
+            Self::Alone(key) | Self::Shared(key) => key,
+        }
+    }
 }
 
 /// What is remembered of one visitor.
@@ -51,26 +73,37 @@ struct Subject {
 pub(super) struct Memory {
     subjects: BoundedMap<Subject>,
     addresses: Addresses,
+    pages: Pages,
+    crowds: Crowds,
 }
 
 impl Memory {
     fn with_bytes(bytes: usize) -> Self {
-        let tables = bytes.saturating_sub(Sketch::BYTES);
+        let part = bytes.saturating_sub(Sketch::BYTES) / 32;
         Self {
-            subjects: BoundedMap::with_bytes(tables / 4 * 3),
-            addresses: Addresses::with_bytes(tables / 4),
+            subjects: BoundedMap::with_bytes(part * 22),
+            addresses: Addresses::with_bytes(part * 6),
+            // Entries are small, and free again within seconds.
+            pages: Pages::with_bytes(part * 3),
+            crowds: Crowds::with_bytes(part),
         }
     }
 
     /// The whole judgement on one memory: what [`SharedMemory::assess`] does on two shards. Pure given its arguments.
     #[cfg(test)]
-    pub(super) fn assess(&mut self, now: Tick, day: u16, facts: &Facts, off: &[SignalName]) -> Assessment {
+    pub(super) fn assess(&mut self, now: Tick, day: u16, facts: &Facts, caps: &Caps) -> Assessment {
         let velocity = self.judge_address(now, facts);
-        self.judge_subject(now, day, facts, velocity, off)
+        self.judge_subject(now, day, facts, velocity, caps)
     }
 
     fn judge_address(&mut self, now: Tick, facts: &Facts) -> Level {
-        self.addresses.observe(facts.address, facts.login, now)
+        match facts.counted {
+            Counted::Alone(key) => {
+                let counted = self.addresses.observe(key, facts.login, now);
+                counted.max(self.pages.observe(key, facts.page, now))
+            }
+            Counted::Shared(key) => self.crowds.observe(key, facts.login, now),
+        }
     }
 
     /// `velocity` is what the address deserves. Without a subject nothing else is judged and nothing remembered.
@@ -80,9 +113,9 @@ impl Memory {
         day: u16,
         facts: &Facts,
         velocity: Level,
-        off: &[SignalName],
+        caps: &Caps,
     ) -> Assessment {
-        let Some(key) = facts.subject else { return judge_stranger(now, velocity, off) };
+        let Some(key) = facts.subject else { return judge_stranger(now, velocity, caps) };
         let subject = self.subjects.get_or_insert(key, Subject::default);
         let mut signals = Signals::default();
         signals.raise(SignalName::Velocity, velocity);
@@ -98,15 +131,15 @@ impl Memory {
             subject.logins.attempt(now);
         }
         signals.raise(SignalName::Velocity, subject.logins.judge(now));
-        signals.remove(off);
+        signals.lower(caps);
         subject.score.apply(&signals, now)
     }
 }
 
-fn judge_stranger(now: Tick, velocity: Level, off: &[SignalName]) -> Assessment {
+fn judge_stranger(now: Tick, velocity: Level, caps: &Caps) -> Assessment {
     let mut signals = Signals::default();
     signals.raise(SignalName::Velocity, velocity);
-    signals.remove(off);
+    signals.lower(caps);
     Score::default().apply(&signals, now)
 }
 
@@ -119,6 +152,8 @@ pub(super) struct SharedMemory {
     shards: Box<[Mutex<Memory>]>,
     denied: Mutex<DenyList>,
     seed: RandomState,
+    /// What every hash of a path begins with.
+    paths: DefaultHasher,
     base: Timestamp,
 }
 
@@ -135,6 +170,14 @@ pub struct MemoryStats {
     pub addresses: usize,
     /// Addresses that have room.
     pub address_capacity: usize,
+    /// Addresses whose pages are counted.
+    pub pages: usize,
+    /// Addresses whose pages have room.
+    pub page_capacity: usize,
+    /// User agents whose logins are counted behind addresses that many share.
+    pub crowds: usize,
+    /// Such user agents that have room.
+    pub crowd_capacity: usize,
     /// Shards whose table was full, so that a sketch was needed.
     pub sketches_in_use: usize,
     /// Entries of the deny list, ended ones included.
@@ -147,7 +190,6 @@ pub(super) enum Kind {
     Address,
     Network,
     Subject,
-    Path,
     AddressAndAgent,
 }
 
@@ -158,10 +200,15 @@ impl SharedMemory {
         let denied = bytes / 16;
         let shards = (bytes / BYTES_PER_SHARD).clamp(1, MAX_SHARDS);
         let each = (bytes - denied) / shards;
+        let seed = RandomState::new();
+        let mut paths = seed.build_hasher();
+        // No other kind begins so.
+        paths.write(&[u8::MAX; 8]);
         Self {
             shards: (0..shards).map(|_| Mutex::new(Memory::with_bytes(each))).collect(),
             denied: Mutex::new(DenyList::with_bytes(denied)),
-            seed: RandomState::new(),
+            seed,
+            paths,
             base: now.minus(Duration::from_secs(86_400)),
         }
     }
@@ -169,6 +216,13 @@ impl SharedMemory {
     /// A hash with this process' secret.
     pub(super) fn hash(&self, kind: Kind, value: impl Hash) -> u64 {
         self.seed.hash_one((kind, value))
+    }
+
+    /// The same for a path, in one piece.
+    pub(super) fn hash_path(&self, path: &[u8]) -> u64 {
+        let mut hasher = self.paths.clone();
+        hasher.write(path);
+        hasher.finish()
     }
 
     /// The same for a network, in one block: the general way feeds it to the hash in pieces.
@@ -186,19 +240,27 @@ impl SharedMemory {
     }
 
     /// Judges one request and remembers it.
-    pub(super) fn assess(&self, now: Timestamp, facts: &Facts, off: &[SignalName]) -> Assessment {
+    pub(super) fn assess(&self, now: Timestamp, facts: &Facts, caps: &Caps) -> Assessment {
         let tick = self.tick(now);
-        let velocity = lock(self.shard(facts.address)).judge_address(tick, facts);
+        let velocity = lock(self.shard(facts.counted.key())).judge_address(tick, facts);
         match facts.subject {
-            Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, off),
-            None => judge_stranger(tick, velocity, off),
+            Some(key) => lock(self.shard(key)).judge_subject(tick, day(now), facts, velocity, caps),
+            None => judge_stranger(tick, velocity, caps),
         }
     }
 
     /// Counts an answer of the site.
-    pub(super) fn observe_answer(&self, now: Timestamp, address: u64, subject: Option<u64>, answer: Answer) {
+    pub(super) fn observe_answer(
+        &self,
+        now: Timestamp,
+        counted: Counted,
+        subject: Option<u64>,
+        answer: Answer,
+    ) {
         let tick = self.tick(now);
-        lock(self.shard(address)).addresses.observe_answer(address, answer, tick);
+        if let Counted::Alone(key) = counted {
+            lock(self.shard(key)).addresses.observe_answer(key, answer, tick);
+        }
         if answer.failed_login
             && let Some(key) = subject
             && let Some(subject) = lock(self.shard(key)).subjects.get_mut(key)
@@ -227,6 +289,10 @@ impl SharedMemory {
             stats.subject_evictions += memory.subjects.evictions();
             stats.addresses += memory.addresses.len();
             stats.address_capacity += memory.addresses.capacity();
+            stats.pages += memory.pages.len();
+            stats.page_capacity += memory.pages.capacity();
+            stats.crowds += memory.crowds.len();
+            stats.crowd_capacity += memory.crowds.capacity();
             stats.sketches_in_use += usize::from(memory.addresses.sketch_in_use());
         }
         stats

@@ -4,18 +4,21 @@
 //! the facts and the memory. Never blocks on Tor, relay or VPN alone, never keeps a raw address, never tells where a
 //! visitor is. Bound: `risk.memory_bytes`.
 //!
-//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation, distinct pages
-//! per address, addresses shared by many.
+//! What it does not judge yet: impossible travel, network-shift, client-shift and network-reputation. Lists of relays
+//! are not read yet; networks that many share are those that the configuration names.
 
 pub mod action;
 pub mod assessor;
 mod bounded;
 pub mod deny;
 pub mod headers;
+mod leaky;
 pub mod memory;
 pub mod observe;
+mod pages;
 pub mod score;
 mod session;
+mod shared;
 pub mod signal;
 mod sketch;
 mod travel;
@@ -32,7 +35,7 @@ pub use action::{Action, Actions, Applied, decide_action};
 pub use assessor::{Assessed, Assessor, Visit};
 pub use memory::MemoryStats;
 pub use score::Assessment;
-pub use signal::{Level, SignalName, Signals};
+pub use signal::{Caps, Level, SignalName, Signals};
 
 /// Proof that a look-up serves security. Only this module makes one.
 #[derive(Debug)]

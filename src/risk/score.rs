@@ -45,7 +45,7 @@ impl Score {
     fn take(&mut self, name: SignalName, level: Level, now: Tick) {
         let fired = &mut self.fired[name as usize];
         if *fired == 0 || now.saturating_sub(*fired) >= QUIET {
-            self.active.remove(&[name]);
+            self.active.remove(name);
         }
         if level == Level::None {
             return;
@@ -102,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::risk::signal::Caps;
 
     const T: Tick = 1_000_000;
 
@@ -148,6 +149,14 @@ mod tests {
         let together =
             firing(&[(SignalName::CountryHop, Level::High), (SignalName::NewCountry, Level::Medium)]);
         assert_eq!(Score::default().apply(&together, T).level, Level::High);
+    }
+
+    #[test]
+    fn a_capped_signal_lifts_nothing() {
+        let mut signals = firing(&[(SignalName::Velocity, Level::High)]);
+        signals.lower(&Caps::new(&[], &[(SignalName::Velocity, Level::Medium)]));
+        let assessment = Score::default().apply(&signals, T);
+        assert_eq!((assessment.score, assessment.level), (25, Level::Low));
     }
 
     #[test]

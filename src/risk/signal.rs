@@ -49,7 +49,7 @@ pub enum SignalName {
     CountryHop,
     /// One session in several networks, countries or autonomous systems within five minutes.
     SessionSpread,
-    /// Too many logins, failed logins or refused paths.
+    /// Too many logins, failed logins, refused paths or pages.
     Velocity,
     /// A country where the visitor was not seen before.
     NewCountry,
@@ -115,10 +115,42 @@ impl Signals {
         *present = level.max(*present);
     }
 
-    pub(super) fn remove(&mut self, names: &[SignalName]) {
-        for name in names {
-            self.0[*name as usize] = Level::None;
+    pub(super) fn remove(&mut self, name: SignalName) {
+        self.0[name as usize] = Level::None;
+    }
+
+    /// Lowers every signal to its cap.
+    pub(super) fn lower(&mut self, caps: &Caps) {
+        for (level, cap) in self.0.iter_mut().zip(caps.0) {
+            *level = cap.min(*level);
         }
+    }
+}
+
+/// The highest level that each signal may have; at none it is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps([Level; SignalName::ALL.len()]);
+
+impl Caps {
+    /// Every signal at its own level.
+    pub const NONE: Self = Self([Level::High; SignalName::ALL.len()]);
+
+    /// Caps the signals that are named, and switches off those in `off`.
+    #[must_use]
+    pub fn new(off: &[SignalName], capped: &[(SignalName, Level)]) -> Self {
+        let off = off.iter().map(|&name| (name, Level::None));
+        let mut caps = Self::NONE;
+        for (name, level) in off.chain(capped.iter().copied()) {
+            let cap = &mut caps.0[name as usize];
+            *cap = level.min(*cap);
+        }
+        caps
+    }
+
+    /// The highest level of one signal.
+    #[must_use]
+    pub const fn get(&self, name: SignalName) -> Level {
+        self.0[name as usize]
     }
 }
 
@@ -143,7 +175,27 @@ mod tests {
         signals.raise(SignalName::CountryHop, Level::Low);
         let listed: Vec<_> = signals.iter().collect();
         assert_eq!(listed, [(SignalName::CountryHop, Level::Medium), (SignalName::NewCountry, Level::Low)]);
-        signals.remove(&[SignalName::CountryHop]);
+        signals.remove(SignalName::CountryHop);
         assert_eq!(signals.get(SignalName::CountryHop), Level::None);
+    }
+
+    #[test]
+    fn a_cap_lowers_and_never_raises_and_off_goes_before_it() {
+        let caps = Caps::new(
+            &[SignalName::NewCountry],
+            &[(SignalName::NewCountry, Level::Medium), (SignalName::Velocity, Level::Medium)],
+        );
+        let mut signals = Signals::default();
+        signals.raise(SignalName::NewCountry, Level::Low);
+        signals.raise(SignalName::Velocity, Level::High);
+        signals.raise(SignalName::SessionSpread, Level::High);
+        signals.lower(&caps);
+        assert_eq!(signals.get(SignalName::NewCountry), Level::None);
+        assert_eq!(signals.get(SignalName::Velocity), Level::Medium);
+        assert_eq!(signals.get(SignalName::SessionSpread), Level::High);
+        assert_eq!(signals.get(SignalName::CountryHop), Level::None);
+        let as_they_were = signals;
+        signals.lower(&Caps::NONE);
+        assert_eq!(signals, as_they_were);
     }
 }

@@ -1,10 +1,11 @@
-//! How fast things happen: logins, failed logins, refused paths.
+//! How fast one address does things: logins, failed logins, refused paths.
 //!
 //! Rates are taken over two fixed windows; leaky buckets count distinct paths. Addresses are counted exactly until
 //! their bytes are used, then rates go to a sketch whose verdicts are capped at medium, and buckets are not judged.
 //! No body is read, no path and no address is kept. Bound: the bytes given to [`Addresses::with_bytes`].
 
 use super::bounded::BoundedMap;
+use super::leaky::{Distinct, Leaky};
 use super::memory::Tick;
 use super::signal::Level;
 use super::sketch::Sketch;
@@ -63,36 +64,12 @@ impl Threshold {
     }
 }
 
-/// A bucket that leaks one event each so many seconds.
-#[derive(Clone, Copy, Default)]
-struct Leaky {
-    level: f32,
-    at: Tick,
-}
-
-impl Leaky {
-    /// The level now.
-    fn drip(&mut self, now: Tick, seconds_per_event: f32) -> f32 {
-        let passed = now.saturating_sub(self.at) as f32;
-        self.level = (self.level - passed / seconds_per_event).max(0.0);
-        self.at = self.at.max(now);
-        self.level
-    }
-
-    fn add(&mut self) {
-        // The cap lets the bucket empty again in reasonable time after a flood.
-        self.level = (self.level + 1.0).min(BUCKET_CAP);
-    }
-}
-
 /// What is counted for one address.
 #[derive(Clone, Copy, Default)]
 struct Counters {
     logins: Window,
     failed: Window,
-    refused: Leaky,
-    /// Which of 256 path hashes are in the bucket; emptied with it.
-    refused_paths: [u64; 4],
+    refused: Distinct,
     auth: Leaky,
     last: Tick,
 }
@@ -107,7 +84,7 @@ pub(super) struct Addresses {
 /// An answer of the site, as far as it is counted.
 #[derive(Clone, Copy)]
 pub(super) struct Answer {
-    /// A login attempt was answered with 401 or 403.
+    /// A login attempt was answered as failed ones are.
     pub(super) failed_login: bool,
     /// The status is 401 or 403.
     pub(super) auth_failure: bool,
@@ -192,14 +169,7 @@ impl Counters {
             self.auth.add();
         }
         if let Some(path) = answer.refused_path {
-            if self.refused.drip(now, LEAK) <= 0.0 {
-                self.refused_paths = [0; 4];
-            }
-            let (word, bit) = ((path >> 6) as usize & 3, 1 << (path & 63));
-            if self.refused_paths[word] & bit == 0 {
-                self.refused_paths[word] |= bit;
-                self.refused.add();
-            }
+            self.refused.add(path, now, LEAK);
         }
     }
 }
@@ -226,7 +196,6 @@ const REFUSED_PATHS: f32 = 10.0;
 const AUTH_FAILURES: f32 = 5.0;
 /// Seconds until one event leaks out of either bucket.
 const LEAK: f32 = 10.0;
-const BUCKET_CAP: f32 = 60.0;
 
 #[cfg(test)]
 mod tests {
@@ -283,10 +252,8 @@ mod tests {
         assert_eq!(addresses.observe(1, false, T), Level::Medium);
         assert_eq!(addresses.observe(1, false, T + 10), Level::None, "one has leaked out");
         addresses.observe_answer(1, refused(5), T + 1000);
-        assert!(
-            addresses.table.get_mut(1).unwrap().refused.level > 0.0,
-            "the set was emptied with the bucket"
-        );
+        let bucket = &mut addresses.table.get_mut(1).unwrap().refused;
+        assert!(bucket.drip(T + 1000, LEAK) > 0.0, "the set was emptied with the bucket");
     }
 
     #[test]

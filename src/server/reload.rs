@@ -13,6 +13,7 @@ use crate::consent::ConsentKeys;
 use crate::cookies::CookiePolicy;
 use crate::forward::SiteUpstream;
 use crate::geo::Databases;
+use crate::geo::disclosure::{self, Disclosure};
 use crate::listen::tls::Prepared;
 use crate::snapshot::{Shared, Snapshot};
 
@@ -91,6 +92,10 @@ impl Fresh {
         warn_of_fixed(&old.config, &config);
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         crate::log::set_level(&config.log.level);
+        let told = Disclosure::of(&config.geoip);
+        if told != old.disclosure {
+            disclosure::log(told.as_ref());
+        }
         let hosts = hosts(&config);
         for (store, prepared) in shared.certificates.iter().zip(self.certificates) {
             if let Some(prepared) = prepared {

@@ -28,6 +28,7 @@ use crate::cookies::catalogue::Catalogue;
 use crate::cookies::rules::RuleProblem;
 use crate::forward::SiteUpstream;
 use crate::forward::tls::TlsError;
+use crate::geo::disclosure::{self, Disclosure};
 use crate::geo::{DatabaseError, Databases};
 use crate::identify::{self, visitor::VisitorKeys};
 use crate::ingress::rate::RateLimiter;
@@ -152,6 +153,9 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let (geo, warnings) = Databases::open(&config.geoip, now)?;
     for warning in config.warnings().into_iter().chain(warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
+    }
+    if let Some(told) = Disclosure::of(&config.geoip) {
+        disclosure::log(Some(&told));
     }
     let certificates = certificates(config)?;
     let access_log = access_log::Writer::start(&config.log, config.workers).map_err(StartError::AccessLog)?;

@@ -23,6 +23,7 @@
 //! | [`tunnels`] | WebSockets |
 //! | [`unix`] | Unix sockets as listeners |
 //! | [`secure`] | TLS and certificates |
+//! | [`risk`] | what is judged of addresses, what the site is told of risk and of places, and what nobody forges |
 //! | [`records`] | what is recorded, for whom, and how it is read |
 //! | [`cookie_records`] | is what records say of cookies and referrers true, and without a value? |
 //! | [`agents`] | browsers and crawlers by table and by file; click ids and names of people in URLs |
@@ -84,6 +85,7 @@ mod receipts;
 mod records;
 mod refusals;
 mod retention;
+mod risk;
 mod sealed;
 mod secure;
 mod segments;

@@ -11,7 +11,7 @@ use super::report::{Client, Consent, Cookie, RecordClass, Risk, Signal, Site, Vi
 use super::why;
 use crate::cli::logs::cell::push_json_value;
 use crate::clock::Timestamp;
-use crate::config::Retention;
+use crate::config::{self, Retention};
 use crate::consent::Decision;
 use crate::cookies::parse::RequestCookies;
 use crate::cookies::{self, Action, CookiePolicy, Mode};
@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::identify::visitor;
 use crate::record::event::{COLUMNS, Encoded};
 use crate::record::{Class, Column, Purpose, Row, SCHEMA_VERSION, Value};
-use crate::risk::{Assessed, SignalName};
+use crate::risk::{Action as RiskAction, Assessed, Level, SignalName};
 
 /// The site.
 pub(super) fn site(exchange: &Exchange) -> Site {
@@ -129,18 +129,20 @@ pub(super) fn cookies(
 }
 
 /// The risk signals, and what they would need.
-pub(super) fn risk(assessed: &Assessed, off: &[SignalName]) -> Risk {
+pub(super) fn risk(assessed: &Assessed, config: &config::Risk) -> Risk {
     let signal = |name: SignalName| Signal {
         name: name.label(),
         level: assessed.assessment.signals.get(name).label(),
-        off: off.contains(&name),
+        off: config.off.contains(&name),
+        cap: config.cap(name).map(Level::label),
         needs: why::signal(name),
     };
     Risk {
         level: assessed.assessment.level.label(),
         score: assessed.assessment.score,
         action: assessed.applied.action.label(),
-        would_have: assessed.applied.would_have.map(crate::risk::Action::label),
+        would_have: assessed.applied.would_have.map(RiskAction::label),
+        shared: assessed.is_shared(),
         signals: SignalName::ALL.into_iter().map(signal).collect(),
     }
 }

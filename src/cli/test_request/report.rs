@@ -185,6 +185,8 @@ pub(super) struct Risk {
     pub(super) action: &'static str,
     /// What would have been done after the days of observation.
     pub(super) would_have: Option<&'static str>,
+    /// Whether many share the address, so that it is not counted by itself.
+    pub(super) shared: bool,
     /// Every signal.
     pub(super) signals: Vec<Signal>,
 }
@@ -198,6 +200,8 @@ pub(super) struct Signal {
     pub(super) level: &'static str,
     /// Whether the configuration switches it off.
     pub(super) off: bool,
+    /// The highest level that the configuration lets it have: `low`, `medium`.
+    pub(super) cap: Option<&'static str>,
     /// Earlier requests that it would need, which a dry run has not seen.
     pub(super) needs: &'static str,
 }

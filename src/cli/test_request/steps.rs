@@ -170,6 +170,10 @@ async fn forwarded(
     if state.config.sites[exchange.admitted.served.site].protocol == Protocol::Http2 {
         report.notes.push("The site gets it by HTTP/2: the same fields, the host as :authority.".to_owned());
     }
+    if let Some(told) = &state.disclosure {
+        let purpose = text(told.purpose().as_bytes());
+        report.notes.push(format!("The site is told where the visitor is ({told}), for: {purpose}."));
+    }
     report
         .notes
         .push("Status, sizes, times and endpoint are recorded when the site has answered.".to_owned());
@@ -255,7 +259,7 @@ fn fill(report: &mut Report, stage: &Stage, exchange: &Exchange, came: &Came, gi
         report.cookies = facts::cookies(&came.fields, policy, decision, stage.mask);
     }
     if let Some(assessed) = &exchange.risk {
-        report.risk = Some(facts::risk(assessed, &exchange.state.config.risk.off));
+        report.risk = Some(facts::risk(assessed, &exchange.state.config.risk));
     }
     let signed = report.cookies.iter().any(|cookie| cookie.name.starts_with("kelisim_"));
     let denies = exchange.state.config.risk.actions.denies();

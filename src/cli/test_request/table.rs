@@ -119,10 +119,17 @@ impl Page {
         self.heading("risk");
         let would = risk.would_have.map_or_else(String::new, |would| format!(" (later: {would})"));
         self.row("level", &format!("{}, score {}, action {}{would}", risk.level, risk.score, risk.action));
+        if risk.shared {
+            self.row("address", SHARED);
+        }
         let mut rows = vec![["signal", "level", "needs earlier requests"].map(String::from)];
         for signal in &risk.signals {
-            let level = if signal.off { "off" } else { signal.level };
-            rows.push([signal.name, level, signal.needs].map(String::from));
+            let level = match signal.cap {
+                _ if signal.off => "off".to_owned(),
+                Some(cap) => format!("{} (at most {cap})", signal.level),
+                None => signal.level.to_owned(),
+            };
+            rows.push([signal.name.to_owned(), level, signal.needs.to_owned()]);
         }
         self.columns(&rows, usize::MAX);
     }
@@ -202,6 +209,8 @@ impl Page {
     }
 }
 
+/// What a network of `risk.shared_…` means.
+const SHARED: &str = "shared by many: only logins are counted, by address and user agent";
 /// Width of the words at the left.
 const WORD: usize = 12;
 /// A cell that is wider pushes the rest of its own row only.

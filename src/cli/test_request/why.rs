@@ -80,7 +80,9 @@ pub(super) const fn signal(name: SignalName) -> &'static str {
     match name {
         SignalName::CountryHop => "the same visitor from another country within an hour",
         SignalName::SessionSpread => "the same visitor from several networks within minutes",
-        SignalName::Velocity => "many logins, failed logins or refused paths of the same address or visitor",
+        SignalName::Velocity => {
+            "many logins, failed logins, refused paths or pages of the same address or visitor"
+        }
         SignalName::NewCountry => "the same visitor, seen before from other countries",
         SignalName::NewNetwork => "the same visitor, seen before from other networks",
     }

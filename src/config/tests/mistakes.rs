@@ -314,6 +314,66 @@ fn deny_needs_days_of_observation() {
 }
 
 #[test]
+fn signals_are_capped_by_their_names() {
+    assert!(
+        one("[risk.cap]\nvelocity = \"high\"").starts_with("2:12 risk.cap.velocity: `high` is not one of")
+    );
+    assert_eq!(one("[risk.cap]\nvelocty = \"low\""), "2:1 risk.cap.velocty: unknown key");
+    fine("[risk.cap]\nvelocity = \"low\"");
+}
+
+#[test]
+fn what_a_failed_login_is_answered_with_is_a_status() {
+    let told = one("[risk]\nfailed_login_statuses = [\"20\"]");
+    assert!(told.starts_with("2:26 risk.failed_login_statuses[0]: `20` is not a status"), "{told}");
+    assert!(one("[risk]\nfailed_login_statuses = []").ends_with("must not be empty"));
+}
+
+#[test]
+fn shared_networks_are_networks_and_numbers_need_their_database() {
+    assert!(one("[risk]\nshared_networks = [\"AS1\"]").starts_with("2:20 risk.shared_networks[0]: "));
+    assert_eq!(
+        one("[risk]\nshared_asns = [1]"),
+        "2:15 risk.shared_asns: without an ASN database this has no effect"
+    );
+    let numbers = |list: &str| format!("[geoip]\nasn = \"asn.mmdb\"\n[risk]\nshared_asns = {list}");
+    fine(&numbers("[1, 4294967295]"));
+    for (list, wrong) in [
+        ("[0]", "risk.shared_asns[0]: out of bounds: expected an integer from 1 to 4294967295"),
+        ("[4294967296]", "risk.shared_asns[0]: out of bounds: expected an integer from 1 to 4294967295"),
+        ("[7, 7]", "risk.shared_asns[1]: the same as risk.shared_asns[0]"),
+        ("[\"AS7\"]", "risk.shared_asns[0]: expected an integer from 1 to 4294967295, found a string"),
+    ] {
+        assert!(one(&numbers(list)).ends_with(wrong), "{list}: {}", one(&numbers(list)));
+    }
+}
+
+#[test]
+fn the_site_is_told_of_places_for_a_purpose_only() {
+    let purpose = "headers_purpose = \"prices with taxes\"\n";
+    let country = "[geoip]\nheaders = [\"country\"]\n";
+    fine(&format!("{country}{purpose}headers_as = \"cloudflare\""));
+    assert_eq!(one(country), "2:11 geoip.headers: telling the site where visitors are needs a purpose");
+    let blank = format!("{country}headers_purpose = \" \"");
+    assert_eq!(one(&blank), "3:19 geoip.headers_purpose: this is no purpose");
+    for (key, place) in
+        [(purpose, "2:19 geoip.headers_purpose"), ("headers_as = \"cloudflare\"", "2:14 geoip.headers_as")]
+    {
+        assert_eq!(
+            one(&format!("[geoip]\n{key}")),
+            format!("{place}: nothing is told, so this has no effect")
+        );
+    }
+    let network = format!("[geoip]\nheaders = [\"network\"]\n{purpose}headers_as = \"cloudflare\"");
+    assert_eq!(one(&network), "4:14 geoip.headers_as: this writes the country, which is not told");
+    for never in ["city", "coordinates", "asn"] {
+        let told = one(&format!("[geoip]\nheaders = [{never:?}]\n{purpose}headers_as = \"cloudflare\""));
+        let expected = format!("2:12 geoip.headers[0]: `{never}` is not one of \"country\", \"network\"");
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
 fn no_sealed_class_outlives_security() {
     assert_eq!(
         one("[records.retention]\ndiagnostics = \"31d\""),

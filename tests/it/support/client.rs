@@ -118,9 +118,16 @@ impl Reply {
     /// What must hold for every answer of the gateway, whatever was asked.
     pub fn suspect(&self) {
         assert!(!self.id().is_empty());
-        for name in
-            ["keep-alive", "proxy-connection", "proxy-authenticate", "te", "kelisim-consent", "kelisim-risk"]
-        {
+        for name in [
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authenticate",
+            "te",
+            "kelisim-consent",
+            "kelisim-risk",
+            "kelisim-country",
+            "kelisim-network",
+        ] {
             assert!(!self.headers.has(name), "{name} on {self:?}");
         }
     }
