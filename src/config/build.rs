@@ -68,6 +68,7 @@ fn log(table: &View<'_>) -> Result<Log, Missing> {
         // The word `stdout` is no path.
         access_file: table.maybe("access_file"),
         access_queue: table.take("access_queue")?,
+        access_user_agent: table.take("access_user_agent")?,
     })
 }
 

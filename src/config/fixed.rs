@@ -60,6 +60,7 @@ const FIXED: &[Fixed] = &[
     ("log.access", |c| show(&c.log.access)),
     ("log.access_file", |c| show(&c.log.access_file)),
     ("log.access_queue", |c| show(&c.log.access_queue)),
+    ("log.access_user_agent", |c| show(&c.log.access_user_agent)),
     ("admin.address", |c| show(&c.admin.address)),
     ("admin.hosts", |c| show(&c.admin.hosts)),
 ];

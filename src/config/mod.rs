@@ -415,6 +415,8 @@ pub struct Log {
     pub access_file: Option<PathBuf>,
     /// Lines waiting per thread.
     pub access_queue: usize,
+    /// Whether a line has the user agent.
+    pub access_user_agent: bool,
 }
 
 /// Form of the access log.

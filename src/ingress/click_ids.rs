@@ -3,7 +3,8 @@
 //!
 //! Signed URLs, logins by redirect and payment callbacks break when a query changes, so the default is to pass it on; with
 //! consent to advertising it always passes. A key counts when it is one exactly, after percent-decoding. All other pairs
-//! keep their bytes, order and encoding, whatever URLs their values hold. Never touches the path. Bound: the head.
+//! keep their bytes, order and encoding, whatever URLs their values hold: a URL that is handed on in a value is signed more
+//! often than not. Never touches the path. Bound: the head.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{Entry, REFERER};

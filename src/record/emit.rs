@@ -123,7 +123,7 @@ fn with_event<T>(
     let mut event = Event {
         kind,
         start_ts: Some(exchange.arrived),
-        method: Some(kept.method()),
+        method: Some(redact::method(kept.method())),
         scheme: Some(if exchange.admitted.secure { b"https" } else { b"http" }),
         domain: Some(exchange.admitted.domain(state).as_bytes()),
         path: Some(&path),
@@ -234,8 +234,8 @@ fn chain_of(exchange: &Exchange, lists: &mut Lists, text: &mut Vec<u8>) -> Optio
 fn fill_agent<'a>(event: &mut Event<'a>, kept: &'a Kept) {
     event.user_agent = kept.user_agent();
     event.language = kept.accept_language().and_then(preferred_language).map(str::as_bytes);
-    event.ua_brands = kept.ua_brands();
-    event.ua_platform = kept.ua_platform();
+    event.ua_brands = kept.ua_brands().and_then(redact::brands);
+    event.ua_platform = kept.ua_platform().and_then(redact::platform);
     event.ua_mobile = kept.ua_mobile().map(|mobile| mobile == b"?1");
     event.save_data = kept.save_data().map(|save| save.eq_ignore_ascii_case(b"on"));
     event.fetch_site = kept.fetch_site().and_then(redact::token);

@@ -248,7 +248,7 @@ columns! {
             start_ts: Time = 4 "start_ts";
         }
         "1.1.2 addresses of requested pages", "operation, support" => {
-            /// Method.
+            /// Method; `_OTHER` for one that is in no register.
             method: Text = 130 "http.request.method";
             /// `http` or `https`, as the visitor used it.
             scheme: Text = 131 "url.scheme";
@@ -258,7 +258,7 @@ columns! {
             path: Text = 133 "url.path";
             /// Template that the path matches, from the configuration.
             route: Text = 170 "http.route";
-            /// Names of the query's parameters, without values.
+            /// Names of the query's parameters, without values and without names that may be values.
             query_keys: List = 134 "url.query_keys";
             /// Status sent to the visitor.
             status: U64 = 5 "http.response.status_code";
@@ -297,9 +297,9 @@ columns! {
             tls_cipher: Text = 171 "tls.cipher";
             /// Protocol that was agreed on in the TLS handshake (ALPN); absent without.
             tls_alpn: Text = 172 "tls.next_protocol";
-            /// `Sec-CH-UA`: brands and major versions.
+            /// `Sec-CH-UA`: brands and major versions; absent where it is no such list.
             ua_brands: Text = 138 "sec_ch_ua.brands";
-            /// `Sec-CH-UA-Platform`.
+            /// `Sec-CH-UA-Platform`; absent where it is no name of a system.
             ua_platform: Text = 139 "sec_ch_ua.platform";
             /// `Sec-CH-UA-Mobile`.
             ua_mobile: Bool = 6 "sec_ch_ua.mobile";

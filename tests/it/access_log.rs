@@ -100,6 +100,25 @@ fn the_combined_format_is_there_for_tools_that_want_it() {
 }
 
 #[test]
+fn the_user_agent_can_be_left_out_of_either_format() {
+    let origin = Origin::pages();
+    for format in ["\"json\"", "\"combined\""] {
+        let gateway = Gateway::build(&[&origin])
+            .key("log.access", format)
+            .key("log.access_file", "\"access.log\"")
+            .key("log.access_user_agent", "false")
+            .start();
+        gateway.client().fetch(&ask("GET", "/page").header("User-Agent", "word-agent"));
+        let line = lines(&gateway.folder().join("access.log"), 1).remove(0);
+        assert!(line.contains("/page") && !line.contains("word-agent"), "{line}");
+        assert!(
+            !line.contains("user_agent") && (format != "\"combined\"" || line.ends_with("\"-\" \"-\"")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn a_renamed_file_is_opened_again_on_usr1_and_no_line_is_lost() {
     let origin = Origin::pages();
     let gateway = start(&origin, "\"json\"");

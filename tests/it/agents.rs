@@ -270,3 +270,89 @@ fn what_varies_in_a_path_is_not_recorded_where_a_template_says_so() {
     });
     assert!(text.contains("/user/~/orders") && !text.contains("4711"), "{text}");
 }
+
+/// All that a reader of records with every purpose sees.
+fn everything(gateway: &Gateway) -> String {
+    let data = gateway.data().display().to_string();
+    let read = |purpose| {
+        let flags = ["--format", "json", "--data", &data, "--purpose", purpose, "--reason", "test"];
+        cli::kelisim(&[&["logs", "query"], &flags[..]].concat()).out
+    };
+    ["support", "diagnostics", "security", "advertising"].map(read).concat()
+}
+
+#[test]
+fn secrets_and_click_ids_in_a_path_reach_the_site_and_no_record() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("log.access", "\"json\"")
+        .key("log.access_file", "\"access.log\"")
+        .start();
+    let hex = "0A1B2C3D4E5F60718293A4B5C6D7E8F9";
+    let cases = [
+        ("/v2/out/https%3A%2F%2Fs.example%2F%3Fyclid%3DS3cret".to_owned(), "/v2/out/~"),
+        ("/landing&gclid=S3cret".to_owned(), "/landing&~"),
+        ("/three/gclid/S3cret".to_owned(), "/three/gclid/~"),
+        (format!("/cart;jsessionid={hex}.S3cret"), "/cart;jsessionid=~"),
+        (format!("/app/x-{hex}.html"), "/app/x-~.html"),
+        ("/u/S3cret%2540b.example".to_owned(), "/u/~"),
+        ("/verify/eyJhbGciOiJub25lIn0.S3cret".to_owned(), "/verify/~"),
+        (
+            "/plain/123e4567-e89b-12d3-a456-426614174000".to_owned(),
+            "/plain/123e4567-e89b-12d3-a456-426614174000",
+        ),
+    ];
+    for (n, (path, kept)) in cases.iter().enumerate() {
+        let protocol = Protocol::ALL[n % Protocol::ALL.len()];
+        let from = format!("https://x.example{path}");
+        Visitor::new(&gateway, protocol).always("referer", &from).fetch(ask("GET", path));
+        assert_eq!(origin.last().target, *path, "the site gets it as it is");
+        assert_eq!(origin.last().headers.one("referer"), Some(&*from));
+        assert_eq!(gateway.record(kept)["http.request.header.referer"], "https://x.example");
+        assert!(everything(&gateway).contains(&format!("https://x.example{kept}")), "{kept}");
+    }
+    let log = gateway.folder().join("access.log");
+    let text = wait_for("the access log", || {
+        std::fs::read_to_string(&log).ok().filter(|text| text.lines().count() == cases.len())
+    });
+    for all in [text, everything(&gateway)] {
+        assert!(all.contains("/landing&~") && !all.contains("S3cret") && !all.contains(hex), "{all}");
+    }
+}
+
+#[test]
+fn a_text_of_the_clients_choice_finds_no_column_without_a_key() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let mut client = gateway.client();
+    let honest = ask("GET", "/honest?page=1&b[0]=2")
+        .header("Referer", "https://x.example:8443/from")
+        .header("Sec-CH-UA", r#""Chromium";v="148", "Not A Brand";v="24""#)
+        .header("Sec-CH-UA-Platform", r#""Chrome OS""#);
+    client.fetch(&honest);
+    let record = gateway.record("/honest");
+    assert_eq!(record["url.query_keys"], json!(["page", "b[0]"]));
+    for (column, value) in [
+        ("http.request.method", "GET"),
+        ("http.request.header.referer", "https://x.example:8443"),
+        ("sec_ch_ua.brands", r#""Chromium";v="148", "Not A Brand";v="24""#),
+        ("sec_ch_ua.platform", r#""Chrome OS""#),
+    ] {
+        assert_eq!(record[column], value, "{column}");
+    }
+    let query = "U2VjcmV0S2V5U2VjcmV0==&eyJhbGciOiJub25lIn0.Secret=&0123456789abcdef0123456789abcdef=1&Secret%40x.kz=1";
+    let forged = ask("SECRET", &format!("/forged?{query}"))
+        .header("Referer", "https://x.example:zSecret/")
+        .header("Sec-CH-UA", r#""Secret@x.kz";v="1""#)
+        .header("Sec-CH-UA-Platform", r#""Secret@x.kz""#);
+    client.fetch(&forged);
+    assert_eq!(origin.last().target, format!("/forged?{query}"));
+    let record = gateway.record("/forged");
+    assert_eq!(record["http.request.method"], "_OTHER");
+    for column in ["url.query_keys", "http.request.header.referer", "sec_ch_ua.brands", "sec_ch_ua.platform"]
+    {
+        assert_eq!(record[column], Value::Null, "{column}");
+    }
+    let seen = everything(&gateway).to_ascii_lowercase();
+    assert!(!seen.contains("secret") && !seen.contains("0123456789abcdef"), "{seen}");
+}

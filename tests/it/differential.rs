@@ -219,8 +219,9 @@ fn judge(origin: &RealOrigin, records: &[Value]) {
     eprintln!("{name}: {total} requests seen, {} recorded", records.len());
 }
 
-/// Method and path; paths that records may write otherwise than origins count together.
+/// Method as records write it, and path; paths that they may write otherwise than origins count together.
 fn key(method: &str, target: &str) -> String {
+    let method = String::from_utf8_lossy(kelisim::record::redact::method(method.as_bytes()));
     let path = target.split('?').next().unwrap_or_default();
     let plain =
         path.trim_start_matches('/').bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -1,6 +1,6 @@
 //! One request as a line: JSON with the names of the Elastic Common Schema, or the combined log format.
 //!
-//! The table of fields is the whole of what can appear. Texts from the wire are escaped, so that a line is one line and a
+//! The table of fields is the whole of what can appear. The user agent is there as sent, unless it is not wanted. Texts from the wire are escaped, so that a line is one line and a
 //! terminal sees no control character. Bound: the head of a request.
 
 use std::fmt::Write as _;
@@ -11,10 +11,20 @@ use serde::Serialize;
 
 use crate::config::AccessFormat;
 use crate::exchange::Exchange;
+use crate::record::redact;
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Its fields as JSON, or in the order of a known format.
+    pub format: AccessFormat,
+    /// Whether the user agent is in it.
+    pub user_agent: bool,
+}
 
 /// The line of a finished exchange, with its line end.
 #[must_use]
-pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<u8> {
+pub fn of(form: Form, exchange: &Exchange, duration: Duration) -> Vec<u8> {
     let mut masked = Vec::with_capacity(24);
     exchange.admitted.client.push_masked(&mut masked);
     let site = &exchange.state.config.sites[exchange.admitted.served.site];
@@ -24,7 +34,7 @@ pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<
     let endpoint = upstream.and_then(|u| u.endpoint).and_then(|index| endpoints?.get(index));
     let facts = Facts {
         timestamp: exchange.arrived.to_string(),
-        method: text(exchange.kept.method()),
+        method: text(redact::method(exchange.kept.method())),
         path: text(&path),
         scheme: if exchange.admitted.secure { "https" } else { "http" },
         status: exchange.status,
@@ -33,7 +43,7 @@ pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<
         version: version(exchange.version),
         host: exchange.admitted.domain(&exchange.state),
         client: text(&masked),
-        user_agent: exchange.kept.user_agent().map(text),
+        user_agent: exchange.kept.user_agent().filter(|_| form.user_agent).map(text),
         duration: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         trace: exchange.kept.traceparent().and_then(trace_id),
         request: text(exchange.admitted.id.as_bytes()),
@@ -44,7 +54,7 @@ pub fn of(format: AccessFormat, exchange: &Exchange, duration: Duration) -> Vec<
         retry: upstream.map_or(0, |u| u.retries),
     };
     let mut line = Vec::with_capacity(LINE_BYTES);
-    match format {
+    match form.format {
         AccessFormat::Json => {
             // Texts and numbers always serialise; should that change, the line is empty instead of half.
             if serde_json::to_writer(&mut line, &facts).is_err() {
@@ -65,7 +75,7 @@ struct Facts<'a> {
     timestamp: String,
     #[serde(rename = "http.request.method")]
     method: String,
-    /// Without its query, and without what looks like a secret.
+    /// As `url.path` of the record: without its query, and without what names a person or opens something.
     #[serde(rename = "url.path")]
     path: String,
     #[serde(rename = "url.scheme")]

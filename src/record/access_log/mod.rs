@@ -1,8 +1,9 @@
 //! The access log: a line per request of a site, for tools that read logs.
 //!
 //! Off unless `log.access` says otherwise: the journal is the record of what happened, and this is less. A line has the
-//! visitor's network instead of the address, the path without its query, and no cookie, credential or field that is not
-//! in [`mod@line`]. Requests that belong to no site leave no line. A worker hands its lines to [`writer`] and never waits:
+//! visitor's network instead of the address, the path as the record has it, the user agent as sent unless
+//! `log.access_user_agent` leaves it out, and no query, cookie, credential or field that is not in [`mod@line`]. It has no
+//! term: whoever keeps the file ends it. Requests that belong to no site leave no line. A worker hands its lines to [`writer`] and never waits:
 //! when `log.access_queue` lines wait already, further ones are dropped and counted. Bound: that queue.
 
 pub mod line;
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use rtrb::{Producer, PushError};
 
-use crate::config::AccessFormat;
 use crate::exchange::Exchange;
 
+use line::Form;
 pub use writer::{Stats, Writer};
 
 /// One worker's end of the access log.
@@ -26,20 +27,20 @@ pub use writer::{Stats, Writer};
 pub struct AccessLog(Option<Lines>);
 
 struct Lines {
-    format: AccessFormat,
+    form: Form,
     queue: RefCell<Producer<Box<[u8]>>>,
     stats: Arc<Stats>,
 }
 
 impl AccessLog {
-    fn new(format: AccessFormat, queue: Producer<Box<[u8]>>, stats: Arc<Stats>) -> Self {
-        Self(Some(Lines { format, queue: RefCell::new(queue), stats }))
+    fn new(form: Form, queue: Producer<Box<[u8]>>, stats: Arc<Stats>) -> Self {
+        Self(Some(Lines { form, queue: RefCell::new(queue), stats }))
     }
 
     /// Notes a finished exchange. `duration` is the time from its head to the end of its answer.
     pub fn note(&self, exchange: &Exchange, duration: Duration) {
         if let Some(lines) = &self.0 {
-            lines.push(line::of(lines.format, exchange, duration));
+            lines.push(line::of(lines.form, exchange, duration));
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rtrb::{Consumer, RingBuffer};
 
 use super::AccessLog;
+use super::line::Form;
 use crate::admin::metrics as table;
 use crate::admin::source::{Samples, Source};
 use crate::clock;
@@ -64,12 +65,13 @@ impl Writer {
     /// The file cannot be opened, or there is no thread.
     pub fn start(log: &config::Log, workers: usize) -> io::Result<Option<(Self, Vec<AccessLog>)>> {
         let Some(format) = log.access else { return Ok(None) };
+        let form = Form { format, user_agent: log.access_user_agent };
         let output = Output::open(log.access_file.as_deref())?;
         let stats = Arc::new(Stats::default());
         let (mut ends, mut queues) = (Vec::with_capacity(workers), Vec::with_capacity(workers));
         for _ in 0..workers {
             let (producer, consumer) = RingBuffer::new(log.access_queue);
-            ends.push(AccessLog::new(format, producer, Arc::clone(&stats)));
+            ends.push(AccessLog::new(form, producer, Arc::clone(&stats)));
             queues.push(consumer);
         }
         let wishes = Arc::new(Wishes::default());
@@ -249,6 +251,7 @@ mod tests {
             access: Some(AccessFormat::Json),
             access_file: Some(path.to_owned()),
             access_queue,
+            access_user_agent: true,
         }
     }
 
