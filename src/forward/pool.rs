@@ -260,7 +260,9 @@ impl Pool {
         };
         let usable = lease.connection.as_mut().is_some_and(|c| c.wire.state() == State::Ready);
         if fresh || !usable {
-            lease.connection = None;
+            if let Some(connection) = lease.connection.take() {
+                self.note_conduct(&connection);
+            }
             lease.reused = false;
             // Boxed: rare, and else every request has room for a handshake.
             lease.connection = Some(Box::pin(self.open(until)).await?);
@@ -323,11 +325,7 @@ impl Pool {
         let conduct = connection.wire.conduct();
         if conduct.strayed && conduct.owed && !self.strays.replace(true) {
             let Name { site, server } = &self.name;
-            tracing::warn!(
-                site,
-                server,
-                "a server sends a body where none may be: no connection is used after one"
-            );
+            tracing::warn!(site, server, "a server sends a body where none may be");
         }
     }
 
@@ -335,7 +333,7 @@ impl Pool {
     pub(super) fn failed(&self, now: Instant, last: &str) {
         if let Some(period) = self.health.failed(now) {
             let (Name { site, server }, seconds) = (&self.name, period.as_secs());
-            tracing::warn!(site, server, last, seconds, "a server fails: others are asked in its place");
+            tracing::warn!(site, server, last, seconds, "a server fails: it is passed over where there is another");
         }
     }
 
