@@ -333,7 +333,7 @@ impl Pool {
     pub(super) fn failed(&self, now: Instant, last: &str) {
         if let Some(period) = self.health.failed(now) {
             let (Name { site, server }, seconds) = (&self.name, period.as_secs());
-            tracing::warn!(site, server, last, seconds, "a server fails: it is passed over where there is another");
+            tracing::warn!(site, server, last, seconds, "a server fails: it is passed over for now");
         }
     }
 
