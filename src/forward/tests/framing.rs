@@ -151,7 +151,7 @@ fn a_body_where_none_may_be_does_not_become_the_answer_to_somebody_else() {
             // Once it was heard, no connection is kept after such an answer.
             sleep(REST * 2).await;
             assert_eq!(fetch(&upstreams, get("/")).await.unwrap(), "good");
-            upstreams.take_closed(0, Closed::Stray);
+            assert!(upstreams.take_closed(0, Closed::Stray) <= 3, "the first time nothing was known of it");
             upstreams.send(&mut request(method, "/bodiless"), None).await.unwrap();
             assert_eq!(upstreams.take_closed(0, Closed::Stray), 1);
         }
