@@ -56,12 +56,6 @@ async fn answer_to(
     parts: &mut Parts,
     mut body: Incoming,
 ) -> Response<Body> {
-    if target::is_asterisk(&parts.uri) {
-        return match ingress::find(parts, open.connection(), &state) {
-            Ok(_) => respond::to_asterisk(worker, parts),
-            Err(reason) => respond::unrecorded(worker, open.connection(), parts, reason),
-        };
-    }
     // 2: the site and the client. Before this there is nobody to record anything about.
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let (admitted, look) = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
@@ -82,7 +76,7 @@ async fn answer_to(
 pub(crate) enum Step {
     /// An answer of our own, complete. Rare, so that what is not shall be small.
     Own(Box<Response<Bytes>>),
-    /// The request has no hop left, so we answer for the site.
+    /// An `OPTIONS` that ends here: it has no hop left, or asks the server.
     LastHop,
     /// The site is asked.
     Forward(ToSite),
@@ -108,6 +102,12 @@ pub(crate) async fn steps(
     found: Result<headers::Found, Reason>,
     body: &mut Incoming,
 ) -> Result<Step, Refusal> {
+    // It asks the server, not a resource of the site; other methods have no business with `*`.
+    if target::is_asterisk(&parts.uri) {
+        exchange.check_rate()?;
+        let asks = found.map(|_| parts.method == Method::OPTIONS)?;
+        return if asks { Ok(Step::LastHop) } else { Err(Reason::BadTarget.into()) };
+    }
     let (mut normalised, cookie_field) = judge(exchange, parts, found, body)?;
     let worker = Rc::clone(&exchange.worker);
     let state = Rc::clone(&exchange.state);

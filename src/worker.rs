@@ -37,6 +37,7 @@ use crate::listen::connection::{Connection, Phase};
 use crate::record::access_log::AccessLog;
 use crate::record::emit::Scratch;
 use crate::respond::Body;
+use crate::respond::nobody::Told;
 use crate::risk::{self, Assessed, Visit};
 use crate::snapshot::{Shared, Snapshot};
 use crate::store::Recorder;
@@ -57,6 +58,8 @@ pub struct Worker {
     pub expirer: RefCell<Expirer>,
     /// Visitor cookies verified lately.
     pub visitors: RefCell<VerifyCache>,
+    /// What was told of requests that belong to no site.
+    pub told: Told,
     /// Memory for encoding records.
     pub scratch: RefCell<Scratch>,
     places: RefCell<Box<[LookupCache]>>,
@@ -113,6 +116,7 @@ impl Worker {
             ids: Ids::new(),
             expirer: RefCell::new(Expirer::new(EXPIRER_BYTES)),
             visitors: RefCell::default(),
+            told: Told::default(),
             scratch: RefCell::default(),
             consent_field: RefCell::default(),
             places: RefCell::new((0..PLACES).map(|_| LookupCache::default()).collect()),

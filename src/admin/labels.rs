@@ -204,6 +204,8 @@ labels! {
         Endpoint = "endpoint",
         /// It made room for another at the cap.
         Room = "room",
+        /// The answer had no body, and the endpoint is known to send one all the same.
+        Stray = "stray",
     }
 
     /// How a health check ended.

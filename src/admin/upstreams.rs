@@ -54,6 +54,7 @@ const fn closed(why: Closed) -> PoolClosed {
         Closed::MaxAge => PoolClosed::MaxAge,
         Closed::Endpoint => PoolClosed::Endpoint,
         Closed::Room => PoolClosed::Room,
+        Closed::Stray => PoolClosed::Stray,
     }
 }
 

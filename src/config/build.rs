@@ -301,6 +301,8 @@ fn limits(table: &View<'_>) -> Result<Limits, Missing> {
         upstream_connections,
         upstream_connections_per_client: share.unwrap_or(upstream_connections.div_ceil(2)),
         upstream_queue: table.take("upstream_queue")?,
+        upstream_head_bytes: table.take("upstream_head_bytes")?,
+        upstream_head_fields: table.take("upstream_head_fields")?,
     })
 }
 

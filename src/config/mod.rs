@@ -334,6 +334,10 @@ pub struct Limits {
     pub upstream_connections_per_client: usize,
     /// Requests waiting per endpoint and thread.
     pub upstream_queue: usize,
+    /// Bytes of the head of an endpoint's answer.
+    pub upstream_head_bytes: usize,
+    /// Fields of the head of an endpoint's answer.
+    pub upstream_head_fields: usize,
 }
 
 /// Waits.

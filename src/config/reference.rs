@@ -591,6 +591,9 @@ pub static KEYS: &[Key] = &[
     key("limits.upstream_connections_per_client", integer(1, 65_535), Unset("half of limits.upstream_connections, rounded up"),
         "Of these, for the requests of one client (IPv4 address or IPv6 /64); with HTTP/2 the streams of so many. More wait for them, then 429. The same number as above: no such limit."),
     key("limits.upstream_queue", integer(0, 65_535), Value("256"), "Requests waiting per server and thread, and for each client's share; then 503, or 429."),
+    key("limits.upstream_head_bytes", size(KIB, MIB), Value("\"64KiB\""), "Head of a server's answer; beyond it 502."),
+    key("limits.upstream_head_fields", integer(16, 1000), Value("200"),
+        "Fields of the head of a server's answer; beyond it 502. With HTTP/2 only the bytes are counted, and 32 more for each field."),
 
     key("timeouts.tls_handshake", duration(100, HOUR), Value("\"10s\""), "TLS handshake."),
     key("timeouts.request_head", duration(100, HOUR), Value("\"15s\""), "From accept to the end of the head."),

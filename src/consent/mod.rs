@@ -43,6 +43,7 @@ mod return_path;
 mod script;
 mod state;
 mod strays;
+mod unread;
 
 pub use banner::Banners;
 pub use endpoints::{
@@ -57,6 +58,7 @@ pub use record::{COOKIE, ConsentRecord, Mask, TWIN_COOKIE};
 pub use signal::{Signal, Signals, Source, Verdict};
 pub use site::SiteConsent;
 pub use sources::Sources;
+pub use unread::refused_unread;
 
 /// Marker: advertising.
 #[derive(Debug)]

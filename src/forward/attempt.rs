@@ -1,7 +1,7 @@
 //! One try to get an answer, and the judgement whether another may follow.
 //!
 //! A request is repeated only if the site cannot have acted on it: it was never written, or it is idempotent, has no
-//! body, and a connection that had been idle closed without a byte. Never picks an endpoint. Bound: one repetition.
+//! body, and a connection that had been idle closed without a byte of an answer. Never picks an endpoint. Bound: one repetition.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,7 +16,8 @@ use ipnet::IpNet;
 use super::answer::AnswerBody;
 use super::balance::Pick;
 use super::body::{RequestBody, Upload};
-use super::pool::{Connection, Lease, add_one};
+use super::counts::add_one;
+use super::pool::{Connection, Lease};
 use super::wire::{Failure, Wire};
 use super::{Answer, FailedAttempts, SendError, framing};
 use crate::clock;
@@ -87,7 +88,7 @@ impl Job {
                 Err(refusal) => {
                     let elsewhere = !matches!(refusal.reason(), Reason::QueueFull | Reason::ClientShare);
                     if elsewhere {
-                        pick.pool.health.failed(clock::monotonic());
+                        pick.pool.failed(clock::monotonic(), refusal.reason().label());
                     }
                     return Err(Failed { refusal, again: elsewhere, elsewhere });
                 }
@@ -146,7 +147,7 @@ impl Job {
             status,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         ) {
-            pick.pool.health.failed(now);
+            pick.pool.failed(now, status.as_str());
         } else {
             pick.pool.health.succeeded();
         }
@@ -197,11 +198,13 @@ impl Job {
         }
         let reason = failure.refusal.reason();
         if reason == Reason::UpstreamTimeout || (reason == Reason::UpstreamClosed && !reused) {
-            pick.pool.health.failed(clock::monotonic());
+            pick.pool.failed(clock::monotonic(), reason.label());
         }
-        // Never written; or closed without a byte on a connection that may have been stale.
+        // Never written; or on a connection that may have been stale, nothing came but its end, or what an answer before
+        // had left over.
         let silent = reason == Reason::UpstreamClosed && !connection.wire.heard();
-        let again = failure.unwritten || (reused && self.repeatable && silent);
+        let leftover = reason == Reason::UpstreamProtocol && connection.wire.conduct().strayed;
+        let again = failure.unwritten || (reused && self.repeatable && (silent || leftover));
         Failed { refusal: failure.refusal, again, elsewhere: false }
     }
 }

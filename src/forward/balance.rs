@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::FailedBefore;
+use super::counts::add_one;
 use super::health::Admission;
-use super::pool::{Pool, add_one};
+use super::pool::Pool;
 use crate::config::Balance;
 
 /// The rule and its state.

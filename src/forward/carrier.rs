@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use super::body::RequestBody;
 use super::http2::Http2;
-use super::wire::{Active, Failure, State, Switched, Transport, Wire};
+use super::wire::{Active, Conduct, Failure, HeadLimits, State, Switched, Transport, Wire};
 use crate::error::Refusal;
 
 /// One of the two.
@@ -32,8 +32,8 @@ macro_rules! each {
 }
 
 impl Wire<Transport> for Carrier {
-    async fn open(transport: Transport) -> Result<Self, Refusal> {
-        Active::open(transport).await.map(Self::Connection)
+    async fn open(transport: Transport, limits: HeadLimits) -> Result<Self, Refusal> {
+        Active::open(transport, limits).await.map(Self::Connection)
     }
 
     fn state(&mut self) -> State {
@@ -66,6 +66,10 @@ impl Wire<Transport> for Carrier {
 
     fn heard(&self) -> bool {
         each!(self, inner => inner.heard())
+    }
+
+    fn conduct(&self) -> Conduct {
+        each!(self, inner => inner.conduct())
     }
 
     fn rest(&mut self) {

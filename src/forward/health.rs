@@ -74,8 +74,9 @@ impl Health {
         self.ejections.set(0);
     }
 
-    /// The endpoint could not be reached, closed without an answer, or said 502, 503 or 504.
-    pub(super) fn failed(&self, now: Instant) {
+    /// The endpoint could not be reached, closed without an answer, or said 502, 503 or 504. If that ejects it and nobody
+    /// told of it lately: for how long.
+    pub(super) fn failed(&self, now: Instant) -> Option<Duration> {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         // While ejected only a failed trial counts; requests sent because nothing else is left say nothing new.
@@ -85,7 +86,9 @@ impl Health {
             let period = FIRST_EJECTION.saturating_mul(1 << ejections.min(8)).min(LONGEST_EJECTION);
             self.ejections.set(ejections.saturating_add(1));
             self.until.set(Some(now + period));
+            return self.checks.tells(now).then_some(period);
         }
+        None
     }
 }
 
@@ -149,6 +152,18 @@ mod tests {
         assert_eq!(health.admits(later), Admission::Trial);
         health.succeeded();
         assert_eq!(health.admits(now), Admission::Open);
+    }
+
+    #[test]
+    fn an_ejection_is_told_once_a_minute_over_all_threads() {
+        let (checks, now) = (Arc::<Verdict>::default(), clock::monotonic());
+        let threads = [Health::new(Arc::clone(&checks)), Health::new(checks)];
+        let told =
+            |health: &Health, now| (0..FAILURES).filter_map(|_| health.failed(now)).collect::<Vec<_>>();
+        assert_eq!(told(&threads[0], now), [FIRST_EJECTION]);
+        assert!(told(&threads[1], now).is_empty());
+        threads[1].succeeded();
+        assert_eq!(told(&threads[1], now + Duration::from_secs(60)), [FIRST_EJECTION]);
     }
 
     #[test]

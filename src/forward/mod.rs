@@ -10,9 +10,10 @@
 //! |---|---|
 //! | `attempt` | one try, and whether another may follow |
 //! | `balance`, `health`, [`probe`] | which endpoint |
-//! | `pool`, `queue`, `share`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
+//! | `pool`, `shelf`, `queue`, `share`, `http2`, `wire`, `carrier` | which connection, or which stream of one |
 //! | `connect`, `resolve`, [`tls`] | how a connection is made |
 //! | `shared` | what threads share of a site |
+//! | `counts` | what is counted |
 //! | `framing`, `trailers`, `phrase` | one framing in each direction, and what else of a head is this hop's |
 //! | `body`, `answer` | the two bodies, with limits and waits |
 //! | [`tunnel`] | after a 101 |
@@ -24,6 +25,7 @@ mod balance;
 mod body;
 mod carrier;
 mod connect;
+mod counts;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -37,6 +39,7 @@ mod rehearsal;
 mod resolve;
 mod share;
 mod shared;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -58,8 +61,9 @@ pub use self::answer::AnswerBody;
 use self::attempt::Job;
 use self::balance::{Balancer, Pick};
 pub use self::body::{RequestBody, Upload, UploadLimits};
-pub use self::pool::{Closed, EndpointStats};
-use self::pool::{Pool, Settings, add_one};
+use self::counts::add_one;
+pub use self::counts::{Closed, EndpointStats};
+use self::pool::{Pool, Settings};
 pub(crate) use self::rehearsal::head;
 use self::resolve::Resolve;
 pub use self::shared::SiteUpstream;

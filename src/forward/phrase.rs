@@ -1,15 +1,17 @@
-//! The words beside a status that has no usual ones.
+//! The words beside a status.
 //!
-//! Where HTTP knows none, hyper would write `<none>`: the site's own go on, or nothing where it said nothing. Never
-//! looks at a status that has usual words, which are written whatever the site said. Bound: the line that they came in.
+//! Those of the site go on to clients of HTTP/1. Where it said nothing, the usual ones are written, or nothing where HTTP
+//! knows none: hyper would write `<none>`. Costs nothing where the site says the usual words. Bound: the line that they
+//! came in.
 
 use http::{Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 /// What is to be written instead of the usual words.
 pub(super) fn of(status: StatusCode, said: &str) -> Option<ReasonPhrase> {
-    if status.canonical_reason().is_some() {
-        return None;
+    match status.canonical_reason() {
+        Some(usual) if said.is_empty() || said == usual => return None,
+        _ => {}
     }
     Some(ReasonPhrase::try_from(said.as_bytes()).unwrap_or(ReasonPhrase::from_static(b"")))
 }

@@ -1,7 +1,8 @@
 //! The connections of one thread to one endpoint.
 //!
 //! Last in, first out, so that few connections stay warm and the rest grow old and go. A connection comes back only
-//! after a complete exchange; whoever drops a [`Lease`] before that closes it. Never sends a request. Bounds:
+//! after a complete exchange; whoever drops a [`Lease`] before that closes it. Where a server was heard to send bytes
+//! behind an answer that has no body, none comes back after such an answer. Never sends a request. Bounds:
 //! `limits.upstream_connections` open, `limits.upstream_queue` waiting for `timeouts.upstream_queue` at most.
 
 use std::cell::{Cell, RefCell};
@@ -13,14 +14,16 @@ use tokio::time::{sleep, timeout};
 
 use super::carrier::Carrier;
 use super::connect::Target;
+use super::counts::{Closed, Counters, EndpointStats, add_one};
 use super::health::Health;
 use super::http2::Streams;
 use super::queue::Queue;
 use super::resolve::Resolve;
 use super::share::{Share, Shares};
 use super::shared::SiteUpstream;
+use super::shelf::Shelf;
 use super::timer::LazyTimer;
-use super::wire::{State, Switched, Wire};
+use super::wire::{HeadLimits, State, Switched, Wire};
 use crate::clock;
 use crate::config;
 use crate::error::{Reason, Refusal};
@@ -38,62 +41,7 @@ pub(super) struct Settings {
     pub(super) body: Duration,
     pub(super) idle: Duration,
     pub(super) max_age: Duration,
-}
-
-/// What one thread counted about one endpoint. Totals since the start, and three states of now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointStats {
-    /// Requests sent, repeated ones included.
-    pub requests: u64,
-    /// Connections that could not be made.
-    pub connect_errors: u64,
-    /// Requests that were sent to this endpoint as a repetition.
-    pub retries: u64,
-    /// Requests refused because the queue was full or waiting took too long.
-    pub queue_refusals: u64,
-    /// Open connections in the pool.
-    pub connections_idle: usize,
-    /// Connections in use or being made.
-    pub connections_active: usize,
-    /// Requests that wait for a connection.
-    pub queued: usize,
-    /// Taken for broken.
-    pub ejected: bool,
-}
-
-/// Counters of one endpoint.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) requests: Cell<u64>,
-    pub(super) connect_errors: Cell<u64>,
-    pub(super) retries: Cell<u64>,
-    /// By [`Closed`]; since somebody asked last.
-    closed: [Cell<u64>; Closed::ALL.len()],
-}
-
-/// Why a pooled connection was closed although nothing went wrong on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// Nobody needed it for `timeouts.upstream_idle`.
-    Idle,
-    /// It was older than `timeouts.upstream_max_age`.
-    MaxAge,
-    /// The endpoint closed it or wanted its end.
-    Endpoint,
-    /// A new connection was needed at the cap, and this one did not do.
-    Room,
-}
-
-impl Closed {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::MaxAge, Self::Endpoint, Self::Room];
-}
-
-impl Counters {
-    /// A pooled connection is closed.
-    pub(super) fn closed(&self, why: Closed) {
-        add_one(&self.closed[why as usize]);
-    }
+    pub(super) limits: HeadLimits,
 }
 
 impl Settings {
@@ -109,6 +57,7 @@ impl Settings {
             body: timeouts.upstream_body,
             idle: timeouts.upstream_idle,
             max_age: timeouts.upstream_max_age,
+            limits: HeadLimits { fields: limits.upstream_head_fields, bytes: limits.upstream_head_bytes },
         }
     }
 
@@ -124,6 +73,7 @@ impl Settings {
             body: limit,
             idle: limit,
             max_age: limit,
+            limits: HeadLimits::USUAL,
         }
     }
 
@@ -141,11 +91,20 @@ pub(super) struct Pool {
     target: Rc<Target>,
     /// In place of all that follows, if HTTP/2 is spoken.
     streams: Option<Rc<Streams>>,
-    idle: RefCell<Vec<Connection>>,
+    idle: RefCell<Shelf>,
+    /// Bytes came behind an answer that has no body.
+    strays: Cell<bool>,
+    name: Name,
     active: Cell<usize>,
     waiting: Queue<Lease>,
     shares: Rc<Shares>,
     reaping: Cell<bool>,
+}
+
+/// What log lines call the endpoint: as the configuration does.
+struct Name {
+    site: String,
+    server: String,
 }
 
 /// An open connection with what is kept beside it from one exchange to the next.
@@ -153,7 +112,7 @@ pub(super) struct Connection {
     pub(super) wire: Carrier,
     pub(super) timer: LazyTimer,
     opened: Instant,
-    idle_since: Instant,
+    pub(super) idle_since: Instant,
 }
 
 /// The right to one of the connections, and the connection. Dropping it closes the connection and passes the right on.
@@ -190,6 +149,8 @@ impl Pool {
             target,
             streams,
             idle: RefCell::default(),
+            strays: Cell::new(false),
+            name: Name { site: site.host.clone(), server: place.to_string() },
             active: Cell::new(0),
             waiting: Queue::default(),
             shares: Rc::default(),
@@ -224,7 +185,7 @@ impl Pool {
 
     /// How many connections were closed since this was asked last, and why.
     pub(super) fn take_closed(&self, why: Closed) -> u64 {
-        self.counters.closed[why as usize].take()
+        self.counters.take_closed(why)
     }
 
     /// An idle connection, unless it has to be `fresh` or the share of `client` is taken: what nearly every request finds.
@@ -289,14 +250,19 @@ impl Pool {
         if !fresh && let Some(connection) = self.take_idle(clock::monotonic()) {
             return Ok(self.lease(Some(connection)));
         }
-        let mut lease = if self.has_room() {
+        let oldest = if fresh { None } else { self.take_oldest_if_full() };
+        let mut lease = if oldest.is_some() {
+            self.lease(oldest)
+        } else if self.has_room() {
             self.lease(None)
         } else {
             self.waiting.wait(self.settings.queue, self.settings.queue_wait).await?
         };
         let usable = lease.connection.as_mut().is_some_and(|c| c.wire.state() == State::Ready);
         if fresh || !usable {
-            lease.connection = None;
+            if let Some(connection) = lease.connection.take() {
+                self.note_conduct(&connection);
+            }
             lease.reused = false;
             // Boxed: rare, and else every request has room for a handshake.
             lease.connection = Some(Box::pin(self.open(until)).await?);
@@ -308,7 +274,7 @@ impl Pool {
         let now = clock::monotonic();
         let opened = async {
             let transport = self.target.connect(now + self.connect_limit(now, until)).await?;
-            Carrier::open(transport).await
+            Carrier::open(transport, self.settings.limits).await
         };
         match opened.await {
             Ok(wire) => Ok(Connection::new(wire, clock::monotonic(), self.settings.head)),
@@ -326,19 +292,55 @@ impl Pool {
 
     fn take_idle(&self, now: Instant) -> Option<Connection> {
         loop {
-            let mut connection = self.idle.borrow_mut().pop()?;
+            let mut connection = self.idle.borrow_mut().take(now)?;
             match connection.verdict(&self.settings, now) {
                 None => return Some(connection),
-                Some(why) => self.counters.closed(why),
+                Some(why) => self.close(&connection, why),
             }
+        }
+    }
+
+    /// Where no further connection may be opened: one that should still rest, rather than a new one in its place for
+    /// each answer without a body.
+    fn take_oldest_if_full(&self) -> Option<Connection> {
+        let full = || self.active.get() + self.idle.borrow().len() >= self.settings.connections;
+        while full() {
+            let mut connection = self.idle.borrow_mut().take_oldest()?;
+            match connection.verdict(&self.settings, clock::monotonic()) {
+                None => return Some(connection),
+                Some(why) => self.close(&connection, why),
+            }
+        }
+        None
+    }
+
+    /// An idle connection is closed.
+    fn close(&self, connection: &Connection, why: Closed) {
+        self.counters.closed(why);
+        self.note_conduct(connection);
+    }
+
+    /// Looks for bytes that came although no body may follow. They were kept from everybody; the next might not be.
+    fn note_conduct(&self, connection: &Connection) {
+        let conduct = connection.wire.conduct();
+        if conduct.strayed && conduct.owed && !self.strays.replace(true) {
+            let Name { site, server } = &self.name;
+            tracing::warn!(site, server, "a server sends a body where none may be");
+        }
+    }
+
+    /// The endpoint could not be reached, closed without an answer, or gave a status of a broken one: `last` says which.
+    pub(super) fn failed(&self, now: Instant, last: &str) {
+        if let Some(period) = self.health.failed(now) {
+            let (Name { site, server }, seconds) = (&self.name, period.as_secs());
+            tracing::warn!(site, server, last, seconds, "a server fails: it is passed over for now");
         }
     }
 
     /// Whether another connection may be opened; an idle one is given up for it.
     fn has_room(&self) -> bool {
         let mut idle = self.idle.borrow_mut();
-        if self.active.get() + idle.len() >= self.settings.connections && !idle.is_empty() {
-            idle.remove(0);
+        if self.active.get() + idle.len() >= self.settings.connections && idle.take_oldest().is_some() {
             self.counters.closed(Closed::Room);
         }
         self.active.get() + idle.len() < self.settings.connections
@@ -361,12 +363,16 @@ impl Pool {
         if let Some(why) = connection.too_old(&self.settings, now) {
             return self.counters.closed(why);
         }
+        let rests = connection.wire.conduct().owes;
+        if rests && self.strays.get() {
+            return self.counters.closed(Closed::Stray);
+        }
         if let Some(waiter) = self.waiting.next() {
             lease.reused = true;
             // A waiter that left in this moment drops the lease, and with it the connection.
             drop(waiter.send(lease));
         } else if let Some(connection) = lease.connection.take() {
-            self.idle.borrow_mut().push(connection);
+            self.idle.borrow_mut().put(connection, rests);
             self.start_reaper();
         }
     }
@@ -393,10 +399,10 @@ impl Pool {
     /// Closes idle connections that are too old or that the endpoint closed. Gives how many are left.
     fn reap(&self, now: Instant) -> usize {
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|connection| {
+        idle.retain(|connection| {
             connection.wire.rest();
             let verdict = connection.verdict(&self.settings, now);
-            verdict.into_iter().for_each(|why| self.counters.closed(why));
+            verdict.into_iter().for_each(|why| self.close(connection, why));
             verdict.is_none()
         });
         idle.len()
@@ -478,17 +484,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // Closed before its place is given to another.
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            self.pool.note_conduct(&connection);
+        }
         self.pool.active.set(self.pool.active.get().saturating_sub(1));
         if let Some(waiter) = self.pool.waiting.next() {
             drop(waiter.send(self.pool.lease(None)));
         }
     }
-}
-
-/// Adds one to a counter.
-pub(super) fn add_one(counter: &Cell<u64>) {
-    counter.set(counter.get().wrapping_add(1));
 }
 
 /// Shortest and longest pause between two looks at idle connections.

@@ -5,9 +5,9 @@
 //! time for each endpoint.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http::{Request, header};
 use tokio::task::{AbortHandle, spawn_local};
@@ -18,7 +18,7 @@ use super::carrier::Carrier;
 use super::connect::Target;
 use super::resolve::System;
 use super::shared::SiteUpstream;
-use super::wire::Wire;
+use super::wire::{HeadLimits, Wire};
 use super::{framing, http2};
 use crate::clock;
 use crate::config;
@@ -28,12 +28,24 @@ use crate::error::{Reason, Refusal};
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     down: AtomicBool,
+    /// When a thread last told of the endpoint's failures to real requests: the others see the same ones.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Verdict {
     /// Whether the endpoint is held for down.
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Relaxed)
+    }
+
+    /// Whether a failure that requests have found is to be told now: once in [`TELL_AGAIN`] over all threads.
+    pub(super) fn tells(&self, now: Instant) -> bool {
+        let Ok(mut told) = self.told.lock() else { return false };
+        let tells = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_AGAIN);
+        if tells {
+            *told = Some(now);
+        }
+        tells
     }
 
     #[cfg(test)]
@@ -153,13 +165,18 @@ async fn ask(
     let mut request = request.map_err(|error| Refusal::caused_by(Reason::Internal, error))?;
     framing::request(&mut request);
     let mut carrier = match site.protocol() {
-        config::Protocol::Http1 => Carrier::open(target.connect(clock::monotonic() + connect).await?).await?,
+        config::Protocol::Http1 => {
+            let transport = target.connect(clock::monotonic() + connect).await?;
+            Carrier::open(transport, HeadLimits::USUAL).await?
+        }
         config::Protocol::Http2 => Carrier::Stream(Box::new(http2::alone(target, connect).await?)),
     };
     let response = carrier.exchange(&mut request).await.map_err(|failure| failure.refusal)?;
     Ok(response.status().as_u16())
 }
 
+/// Pause between two lines about the failures of one endpoint.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// What checks call themselves.
 const AGENT: &str = "kelisim-health";
 

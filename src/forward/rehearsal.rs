@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 
 use super::body::RequestBody;
 use super::framing;
-use super::wire::{Http1, Wire};
+use super::wire::{HeadLimits, Http1, Wire};
 
 /// The head's bytes with the empty line at its end.
 ///
@@ -20,7 +20,8 @@ use super::wire::{Http1, Wire};
 pub(crate) async fn head(mut request: Request<RequestBody>) -> io::Result<Vec<u8>> {
     framing::request(&mut request);
     let (ours, mut theirs) = tokio::io::duplex(PIPE);
-    let mut wire = <Box<Http1<DuplexStream>> as Wire<_>>::open(ours).await.map_err(io::Error::other)?;
+    let opened = <Box<Http1<DuplexStream>> as Wire<_>>::open(ours, HeadLimits::USUAL).await;
+    let mut wire = opened.map_err(io::Error::other)?;
     let exchange = pin!(wire.exchange(&mut request));
     let read = pin!(async {
         let mut head = Vec::new();

@@ -52,7 +52,7 @@ pub fn told(headers: &HeaderMap, from: Source<'_>, peer: IpAddr, trusted: &[IpNe
             let host = said.host.filter(|host| host::parse(host).is_some());
             return Told {
                 resolved,
-                host: host.and_then(|host| HeaderValue::from_bytes(&host).ok()),
+                host: host.and_then(|host| HeaderValue::from_bytes(&host).ok()).map(host::canonical),
                 secure: said.proto.and_then(|proto| scheme(&proto)),
             };
         }
@@ -62,7 +62,11 @@ pub fn told(headers: &HeaderMap, from: Source<'_>, peer: IpAddr, trusted: &[IpNe
     }
     let host = single(headers, &outgoing::X_FORWARDED_HOST).filter(|v| host::parse(v.as_bytes()).is_some());
     let proto = single(headers, &outgoing::X_FORWARDED_PROTO);
-    Told { resolved, host: host.cloned(), secure: proto.and_then(|v| scheme(v.as_bytes())) }
+    Told {
+        resolved,
+        host: host.cloned().map(host::canonical),
+        secure: proto.and_then(|v| scheme(v.as_bytes())),
+    }
 }
 
 /// A scheme has no case (RFC 3986 §3.1).

@@ -53,7 +53,8 @@ pub fn take(parts: &mut Parts) -> Result<Host, Reason> {
         (_, None, Some(field)) => field,
         (_, _, None) => return Err(Reason::BadHost),
     };
-    let name = parse(value.as_bytes()).ok_or(Reason::BadHost)?;
+    let (name, port) = split(value.as_bytes()).ok_or(Reason::BadHost)?;
+    let plain = is_plain(port);
     let name = match value.as_bytes().first() {
         // An IPv6 literal has many spellings; the configured one is the canonical.
         Some(b'[') => match std::str::from_utf8(name).ok().and_then(|n| n.parse::<std::net::Ipv6Addr>().ok())
@@ -67,6 +68,11 @@ pub fn take(parts: &mut Parts) -> Result<Host, Reason> {
             name
         }
     };
+    if plain {
+        return Ok(Host { value, name });
+    }
+    let value = canonical(value);
+    parts.headers.insert(header::HOST, value.clone());
     Ok(Host { value, name })
 }
 
@@ -79,6 +85,35 @@ fn single(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Reason> {
 /// The name in `host[:port]`, if that is what this is (RFC 3986 §3.2.2, without userinfo).
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<&[u8]> {
+    split(value).map(|(name, _)| name)
+}
+
+/// `host[:port]`, which parses, without an empty port and without zeros before one.
+#[must_use]
+pub fn canonical(value: HeaderValue) -> HeaderValue {
+    let bytes = value.as_bytes();
+    match split(bytes) {
+        Some((_, port)) if !is_plain(port) => {
+            let digits =
+                port[1..].iter().position(|digit| *digit != b'0').map_or(&b""[..], |at| &port[1 + at..]);
+            let mut plain = bytes[..bytes.len() - port.len()].to_vec();
+            if !digits.is_empty() {
+                plain.push(b':');
+                plain.extend_from_slice(digits);
+            }
+            HeaderValue::from_bytes(&plain).unwrap_or(value)
+        }
+        _ => value,
+    }
+}
+
+/// Whether this is how a port is written: not at all, or by digits of which the first is no zero.
+fn is_plain(port: &[u8]) -> bool {
+    port.is_empty() || matches!(port, [b':', b'1'..=b'9', ..])
+}
+
+/// The name, and the port with its colon. A port may be empty (RFC 3986 §3.2.3); 0 is none that can be asked.
+fn split(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, port) = if let Some(rest) = value.strip_prefix(b"[") {
         let end = memchr::memchr(b']', rest)?;
         let literal = std::str::from_utf8(&rest[..end]).ok()?;
@@ -94,10 +129,10 @@ pub fn parse(value: &[u8]) -> Option<&[u8]> {
         (name, &value[end..])
     };
     match port {
-        b"" => Some(name),
+        b"" | b":" => Some((name, port)),
         [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
-            let port = digits.iter().fold(0u32, |n, d| n * 10 + u32::from(d - b'0'));
-            (port <= 65_535 && !digits.is_empty()).then_some(name)
+            let number = digits.iter().fold(0u32, |n, d| n * 10 + u32::from(d - b'0'));
+            (1..=65_535).contains(&number).then_some((name, port))
         }
         _ => None,
     }
@@ -131,6 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_written_in_one_way() {
+        for (came, goes) in [
+            ("kz.example:", "kz.example"),
+            ("KZ.example:00080", "KZ.example:80"),
+            ("[::1]:", "[::1]"),
+            ("[::1]:0443", "[::1]:443"),
+            ("kz.example:8080", "kz.example:8080"),
+            ("[::1]", "[::1]"),
+        ] {
+            for (version, uri, hosts) in [
+                (Version::HTTP_11, "/".to_owned(), &[came][..]),
+                (Version::HTTP_2, format!("https://{came}/"), &[]),
+            ] {
+                let mut parts = parts(version, &uri, hosts);
+                let host = take(&mut parts).unwrap();
+                assert_eq!(parts.headers[header::HOST], goes, "{came} {version:?}");
+                assert_eq!(host.into_value(), goes, "{came} {version:?}");
+            }
+        }
+    }
+
+    #[test]
     fn absolute_form_must_agree_with_host() {
         let v1 = Version::HTTP_11;
         assert_eq!(name(v1, "http://kz.example/", &["kz.example"]).unwrap(), "kz.example");
@@ -150,8 +207,12 @@ mod tests {
         for bad in [
             "",
             "user@kz.example",
-            "kz.example:",
             "kz.example:x",
+            "kz.example:0",
+            "kz.example:00000",
+            "kz.example:000080",
+            "kz.example::",
+            ":",
             "kz.example:65536",
             "a b",
             "[::1",

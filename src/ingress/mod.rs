@@ -128,10 +128,7 @@ pub fn admit(
 }
 
 /// The one host of a request, and where it leads. Leaves exactly one `Host` in the head.
-///
-/// # Errors
-/// [`Reason::BadHost`] and [`Reason::UnknownHost`], as [`admit`].
-pub fn find(
+fn find(
     parts: &mut Parts,
     connection: &Connection,
     snapshot: &Snapshot,

@@ -31,6 +31,7 @@ pub(super) fn sentence(reason: Reason, language: Language) -> (&'static str, &'s
         Reason::HeadTimeout => LATE,
         Reason::MethodNotAllowed => METHOD,
         Reason::UnsupportedVersion => VERSION,
+        Reason::UpstreamHeadTooLarge => ANSWER_TOO_LARGE,
         Reason::QueueFull | Reason::ClientShare | Reason::Draining | Reason::RecordFailed => BUSY,
         _ => match reason.fault() {
             Fault::Client => BAD_REQUEST,
@@ -157,6 +158,20 @@ const SITE: Texts = [
     (
         "The site did not answer",
         "Its server is not responding at the moment. Try again a little later; if it happens again, give the number below to support.",
+    ),
+];
+const ANSWER_TOO_LARGE: Texts = [
+    (
+        "Сайттың жауабы тым үлкен",
+        "Сайт жіберген жауапты беру мүмкін емес: тақырыптары тым үлкен. Қолдау қызметіне төмендегі нөмірді айтыңыз.",
+    ),
+    (
+        "Ответ сайта слишком большой",
+        "Ответ сайта нельзя передать: его заголовки слишком велики. Сообщите службе поддержки номер, указанный ниже.",
+    ),
+    (
+        "The site's answer is too large",
+        "Its header is larger than what can be passed on. Give the number below to support.",
     ),
 ];
 const OURS: Texts = [

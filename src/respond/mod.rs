@@ -2,7 +2,7 @@
 //!
 //! Step 9 of a request's life. [`status`] is the only place where an error becomes a status; [`error_page`] writes the
 //! page, in the form that [`accept`] finds; [`answer`] cleans and completes the site's answer; [`own`] answers what the
-//! site never sees; [`body`] passes bodies on and closes the record. Never shows a host name, a version or a cause to
+//! site never sees, [`nobody`] what belongs to no site; [`body`] passes bodies on and closes the record. Never shows a host name, a version or a cause to
 //! the visitor. Bound: error pages of a few KiB.
 
 pub mod accept;
@@ -10,6 +10,7 @@ pub mod answer;
 pub mod body;
 pub mod error_page;
 mod error_texts;
+pub mod nobody;
 pub mod own;
 pub mod permissions;
 pub mod pieces;
@@ -20,5 +21,6 @@ pub mod to_site;
 mod trailers;
 
 pub use body::Body;
-pub use send::{ours, refuse, site, to_asterisk, tunnel, unparsed, unrecorded};
+pub use nobody::{unparsed, unrecorded};
+pub use send::{ours, refuse, site, tunnel};
 pub use to_site::to_site;

@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -64,21 +65,30 @@ pub async fn endpoint(
         Own::Prefix => return Ok(redirect(&site.prefix)),
         Own::Below(below) => below,
     };
-    let body = read(exchange, body).await?;
-    if below == "consent" && matches!(parts.method, Method::POST | Method::DELETE) {
+    let chooses = below == "consent" && matches!(parts.method, Method::POST | Method::DELETE);
+    if chooses {
         exchange.check_choices()?;
     }
     let Some(decision) = &exchange.consent else { return Err(Reason::Internal.into()) };
-    let request = OwnRequest {
+    let mut request = OwnRequest {
         method: &parts.method,
         path: below,
         query: parts.uri.query(),
         headers: &parts.headers,
-        body: &body,
+        body: &[],
         authority: exchange.admitted.host.to_str().unwrap_or_default(),
         secure: exchange.admitted.secure,
         decision,
     };
+    // A body is read, and a client that waits for `100 Continue` is told to send it, only where it can matter.
+    let choice;
+    if chooses {
+        if let Some(response) = consent::refused_unread(&request, site, body.size_hint().exact()) {
+            return Ok(whole(response).await);
+        }
+        choice = read(exchange, body).await?;
+        request.body = &choice;
+    }
     let answer = consent::handle(&request, site, &exchange.state.consent_keys, exchange.arrived);
     if let Some(id) = answer.receipt
         && let Some(line) = exchange.worker.shared.receipts.find(id).await

@@ -10,8 +10,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::upgrade::OnUpgrade;
 
@@ -20,70 +19,16 @@ use super::body::Body;
 use super::error_page::{self, Taste};
 use super::trailers::Reach;
 use crate::admin::labels::{ConnReason, ConnectionState, MethodLabel};
-use crate::clock;
-use crate::error::{Reason, Refusal};
+use crate::error::{Fault, Reason, Refusal};
 use crate::exchange::Exchange;
 use crate::forward::tunnel::{self as tunnels, TunnelReason};
 use crate::forward::{Answer, AnswerBody};
 use crate::ingress::request_id;
-use crate::listen::connection::Connection;
 use crate::pages::language::Language;
 use crate::record::emit;
-use crate::worker::Worker;
-
-/// `OPTIONS *` asks the server, not a site; other methods have no business with `*`.
-pub fn to_asterisk(worker: &Worker, parts: &Parts) -> Response<Body> {
-    if parts.method != Method::OPTIONS {
-        return page(worker, parts, Reason::BadTarget);
-    }
-    let mut response = Response::new(Body::whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(request_id::NAME, worker.ids.of_request(None));
-    response
-}
-
-/// Refuses a request that belongs to no site: counted, and nothing is recorded about a visit.
-pub fn unrecorded(worker: &Worker, connection: &Connection, parts: &Parts, reason: Reason) -> Response<Body> {
-    count(worker, connection.listener, MethodLabel::of(&parts.method), reason);
-    let mut response = page(worker, parts, reason);
-    // Not waited for: what follows cannot be the next request.
-    if connection.in_body() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// The same for the bytes of an HTTP/1 head that never became a request: the answer as bytes, after which the connection
-/// must be closed. `head` is what came of it; only its method and what it accepts are looked at.
-pub fn unparsed(worker: &Worker, listener: usize, head: &[u8], reason: Reason) -> Vec<u8> {
-    let method = head.split(|&b| b == b' ').next().unwrap_or_default();
-    let method = Method::from_bytes(method).map_or(MethodLabel::Other, |method| MethodLabel::of(&method));
-    count(worker, listener, method, reason);
-    let id = worker.ids.of_request(None);
-    tracing::debug!(reason = reason.label(), request.id = id.to_str().unwrap_or_default(), "refused unread");
-    error_page::answer_bytes(reason, head, &id, clock::now())
-}
-
-fn count(worker: &Worker, listener: usize, method: MethodLabel, reason: Reason) {
-    worker.metrics.request_rejected(reason);
-    let status = super::status::status(reason).as_u16();
-    worker.metrics.request(listener, None, method, status, std::time::Duration::ZERO);
-}
-
-/// An error page for nobody's visit.
-fn page(worker: &Worker, parts: &Parts, reason: Reason) -> Response<Body> {
-    let id = worker.ids.of_request(None);
-    let (mut head, body) = error_page::answer(reason, Taste::of(&parts.headers), &id).into_parts();
-    head.headers.insert(request_id::NAME, id);
-    if parts.version == Version::HTTP_2 {
-        head.headers.remove(header::CONNECTION);
-    }
-    let body = unless_head(parts.method == Method::HEAD, &mut head.headers, body);
-    Response::from_parts(head, Body::whole(body))
-}
 
 /// The body; for `HEAD` none, with the length that it would have had.
-fn unless_head(to_head: bool, fields: &mut HeaderMap, body: Bytes) -> Bytes {
+pub(super) fn unless_head(to_head: bool, fields: &mut HeaderMap, body: Bytes) -> Bytes {
     if !to_head || body.is_empty() {
         return body;
     }
@@ -215,19 +160,33 @@ async fn arrived(body: &mut AnswerBody) -> Option<Option<Result<Frame<Bytes>, Re
     .await
 }
 
-/// Tells the operator about failures that are not the client's: with the request id, without an address.
+/// Tells the operator about failures that are not the client's: with the request id and the configured names of site and
+/// server, without an address.
 fn log(exchange: &Exchange, refusal: &Refusal) {
-    use crate::error::Fault;
     let id = exchange.admitted.id.to_str().unwrap_or_default();
-    let reason = refusal.reason();
+    let (reason, index) = (refusal.reason(), exchange.admitted.served.site);
+    let label = reason.label();
     let cause = std::error::Error::source(refusal).map(tracing::field::display);
-    match reason.fault() {
-        Fault::Client => tracing::debug!(reason = reason.label(), request.id = id, "refused"),
-        Fault::Site => {
-            tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer");
+    let site = exchange.state.config.sites.get(index).and_then(|site| site.hosts.first()).map(String::as_str);
+    let server = exchange.upstream.as_ref().and_then(|upstream| upstream.endpoint);
+    let server =
+        server.and_then(|server| exchange.state.endpoints.get(index)?.get(server)).map(|name| &**name);
+    match (reason.fault(), reason) {
+        (Fault::Client, _) => tracing::debug!(reason = label, request.id = id, "refused"),
+        (Fault::Site, Reason::UpstreamHeadTooLarge) => {
+            tracing::warn!(
+                reason = label,
+                request.id = id,
+                site,
+                server,
+                "the head of the site's answer is too large"
+            );
         }
-        Fault::Us => {
-            tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway");
+        (Fault::Site, _) => {
+            tracing::warn!(reason = label, request.id = id, site, server, cause, "the site did not answer");
+        }
+        (Fault::Us, _) => {
+            tracing::error!(reason = label, request.id = id, site, server, cause, "a fault of the gateway");
         }
     }
 }

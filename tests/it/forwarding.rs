@@ -145,23 +145,6 @@ fn answers_without_a_body_keep_their_length() {
 }
 
 #[test]
-fn a_status_without_usual_words_keeps_those_of_the_site() {
-    let origin = Origin::raw(|mut connection| {
-        if let Ok(Some(seen)) = connection.request() {
-            let line = if seen.target == "/unusual" { "299 Of The House" } else { "404 Of The House" };
-            let _ = connection.send(format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n").as_bytes());
-        }
-    });
-    let gateway = Gateway::of(&origin);
-    for (target, line) in [("/unusual", "299 Of The House"), ("/usual", "404 Not Found")] {
-        let mut client = gateway.client();
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: kz.example\r\nConnection: close\r\n\r\n"));
-        let answer = String::from_utf8(client.read_to_end()).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {line}\r\n")), "{answer}");
-    }
-}
-
-#[test]
 fn events_arrive_one_by_one() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);

@@ -13,6 +13,7 @@
 //! | [`front_door`] | what is let in, and is what the site sees unambiguous? |
 //! | [`ingress`] | each rule for heads and trailers, over each protocol |
 //! | [`client_address`] | who is the client: PROXY protocol, forwarding fields, and who lies about it |
+//! | [`nobody`] | requests that are no site's: found by their id, counted, limited |
 //! | [`strict`] | is an ambiguous request refused, or made one? |
 //! | [`refusals`] | and is the refusal read, by a client that is still sending? |
 //! | [`corpora`] | and what do others' collections of bad requests say? |
@@ -20,6 +21,7 @@
 //! | [`h2_abuse`] | HTTP/2 used against the gateway |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
+//! | [`answers`] | what a site's answer may be: late bodies, large heads, its own words; and what is told of one that is not |
 //! | [`tunnels`] | WebSockets |
 //! | [`unix`] | Unix sockets as listeners |
 //! | [`secure`] | TLS and certificates |
@@ -57,6 +59,7 @@ mod access_log;
 mod ad_interfaces;
 mod admin;
 mod agents;
+mod answers;
 mod banners;
 mod browser;
 mod caches;
@@ -78,6 +81,7 @@ mod ingress;
 mod life;
 mod lifecycle;
 mod limits;
+mod nobody;
 mod policy;
 mod promises;
 mod real_app;

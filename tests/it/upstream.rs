@@ -45,7 +45,8 @@ fn every_exchange_passes_between_all_pairs_of_protocols() {
         }
         let seen = site.seen();
         assert!(seen.iter().any(|head| head.uri().path_and_query().unwrap() == "/a?b"));
-        assert!(site.connections() <= 4, "{}", site.connections());
+        // After HEAD, 204 and 304 a connection rests, so the next request may take another.
+        assert!(site.connections() <= 8, "{}", site.connections());
     }
 }
 

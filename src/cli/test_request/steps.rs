@@ -54,12 +54,6 @@ pub(super) async fn walk(stage: &Stage, request: Request<Incoming>) -> Report {
     let state = worker.snapshot();
     let (mut parts, body) = request.into_parts();
     let came = Came::of(&parts);
-    if target::is_asterisk(&parts.uri) {
-        return match ingress::find(&mut parts, &stage.connection, &state) {
-            Ok(_) => asterisk(stage, &came, &parts),
-            Err(reason) => unknown(stage, &came, &parts, reason),
-        };
-    }
     let mut malformed = false;
     let mut dropped = |reason| malformed |= reason == DropReason::MalformedChain;
     let (admitted, look) =
@@ -102,8 +96,12 @@ async fn on_site(
     let state = Rc::clone(&exchange.state);
     let prefix = &state.consent[exchange.admitted.served.site].prefix;
     let is_own = own::path(parts.uri.path(), prefix).is_some();
+    let is_asterisk = target::is_asterisk(&parts.uri);
     match gateway::steps(&mut exchange, parts, found, &mut body).await {
         Ok(Step::Forward(to_site)) => forwarded(stage, exchange, parts, (body, to_site), came).await,
+        Ok(Step::LastHop) if is_asterisk => {
+            answered(stage, exchange, "admit", "* asks the server, not a site", own::last_hop(), came).await
+        }
         Ok(Step::LastHop) => {
             let why = "it may not be forwarded once more (Max-Forwards)";
             answered(stage, exchange, "forward", why, own::last_hop(), came).await
@@ -223,20 +221,6 @@ fn unknown(stage: &Stage, came: &Came, parts: &Parts, reason: Reason) -> Report 
     let mut report = refused(stage, "admit", reason, Some(&response));
     report.request = Some(came.line());
     report.notes.push("No record is written about a request that belongs to no site.".to_owned());
-    report
-}
-
-fn asterisk(stage: &Stage, came: &Came, parts: &Parts) -> Report {
-    let response = respond::to_asterisk(&stage.worker, parts);
-    let mut report = if response.status().is_success() {
-        let why = "* asks the server, not a site".to_owned();
-        let mut report = Report::new(Verdict::Answered, "admit", why);
-        report.answer = Some(head_of(&response, stage.mask));
-        report
-    } else {
-        refused(stage, "admit", Reason::BadTarget, Some(&response))
-    };
-    report.request = Some(came.line());
     report
 }
 

@@ -14,8 +14,9 @@ use ::h2::client::{self, SendRequest};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::super::pool::{Closed, Settings};
-use super::super::wire::{HEAD_BYTES, Transport};
+use super::super::counts::Closed;
+use super::super::pool::Settings;
+use super::super::wire::Transport;
 use super::stream::told;
 use super::{MOST_STREAMS, Streams};
 use crate::clock;
@@ -52,7 +53,7 @@ pub(super) fn builder(settings: &Settings) -> client::Builder {
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW * MOST_STREAMS as u32)
-        .max_header_list_size(HEAD_BYTES as u32)
+        .max_header_list_size(u32::try_from(settings.limits.bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         // Frames for streams that clients gave up are expected, and no reason to end the connection.
         .max_concurrent_reset_streams(RESET_STREAMS)

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::super::body::RequestBody;
 use super::super::phrase;
-use super::super::wire::{Failure, State, Switched, Transport, Wire};
+use super::super::wire::{Failure, HeadLimits, State, Switched, Transport, Wire};
 use super::connection::Connection;
 use crate::error::{Reason, Refusal};
 
@@ -101,7 +101,7 @@ enum Broken {
 }
 
 impl Wire<Transport> for Http2 {
-    async fn open(_: Transport) -> Result<Self, Refusal> {
+    async fn open(_: Transport, _: HeadLimits) -> Result<Self, Refusal> {
         // Streams come from a connection that has room.
         Err(Reason::Internal.into())
     }

@@ -15,7 +15,7 @@ use super::play::{Script, Seen};
 use super::{data, feed, local};
 use crate::error::{Reason, Refusal};
 use crate::forward::wire::reference::Hyper;
-use crate::forward::wire::{HEAD_BYTES, HEAD_FIELDS, Http1, State, Wire};
+use crate::forward::wire::{HeadLimits, Http1, State, Wire};
 use crate::forward::{RequestBody, framing};
 
 pub(super) type Ours = Box<Http1<DuplexStream>>;
@@ -249,14 +249,15 @@ fn differences_to_hyper_are_the_listed_ones() {
 
 #[test]
 fn heads_are_bounded() {
+    let HeadLimits { fields: most_fields, bytes: most_bytes } = HeadLimits::USUAL;
     let fields = |n| format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(n));
     let bytes = |n| format!("HTTP/1.1 204 OK\r\nx: {}\r\n\r\n", "y".repeat(n - 24));
     for (head, wanted) in [
-        (fields(HEAD_FIELDS - 1), "200 <> again"),
-        (fields(HEAD_FIELDS), "UpstreamHeadTooLarge"),
-        (bytes(HEAD_BYTES), "204 <> again"),
-        (bytes(HEAD_BYTES + 1), "UpstreamHeadTooLarge"),
-        ("HTTP/1.1 200 OK\r\nx: ".to_owned() + &"y".repeat(HEAD_BYTES), "UpstreamHeadTooLarge"),
+        (fields(most_fields - 1), "200 <> again"),
+        (fields(most_fields), "UpstreamHeadTooLarge"),
+        (bytes(most_bytes), "204 <> again"),
+        (bytes(most_bytes + 1), "UpstreamHeadTooLarge"),
+        ("HTTP/1.1 200 OK\r\nx: ".to_owned() + &"y".repeat(most_bytes), "UpstreamHeadTooLarge"),
     ] {
         let script = Script::whole(Method::GET, head.as_bytes(), STAYS);
         let halves = script.cut(&[head.len() / 2]);
@@ -277,7 +278,7 @@ fn interim_answers_are_bounded() {
 /// What is written for a request, until the client waits for the answer or has failed.
 async fn written<W: Wire<DuplexStream>>(mut request: Request<RequestBody>) -> (Vec<u8>, Option<Reason>) {
     let (ours, mut theirs) = duplex(1 << 20);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     framing::request(&mut request);
     let waited = tokio::time::timeout(Duration::from_millis(50), wire.exchange(&mut request)).await;
     drop(wire);
@@ -370,7 +371,7 @@ fn answering(mut theirs: DuplexStream, answer: &'static str) -> JoinHandle<Duple
 
 async fn early_answer<W: Wire<DuplexStream>>() {
     let (ours, theirs) = duplex(1 << 16);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     let (feeder, stub) = feed(None);
     feeder.send(data("part")).unwrap();
     let mut request = Request::new(stub.body());
@@ -389,7 +390,7 @@ async fn early_answer<W: Wire<DuplexStream>>() {
 /// The answer begins while the request is being sent, and both go on.
 async fn both_ways<W: Wire<DuplexStream>>() {
     let (ours, mut theirs) = duplex(64);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     let endpoint = tokio::task::spawn_local(async move {
         theirs.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
         let mut bytes = Vec::new();
@@ -420,7 +421,7 @@ async fn both_ways<W: Wire<DuplexStream>>() {
 /// The endpoint closes an idle connection while the next request is on its way.
 async fn stale<W: Wire<DuplexStream>>() {
     let (ours, theirs) = duplex(1 << 16);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     let endpoint = answering(theirs, "HTTP/1.1 204 No Content\r\n\r\n");
     let mut request = Request::new(RequestBody::empty());
     wire.exchange(&mut request).await.unwrap();
@@ -436,7 +437,7 @@ async fn stale<W: Wire<DuplexStream>>() {
 /// A connection that was closed before the request came gives the request back.
 async fn unwritten<W: Wire<DuplexStream>>() {
     let (ours, theirs) = duplex(1 << 16);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     drop(theirs);
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -453,7 +454,7 @@ async fn unwritten<W: Wire<DuplexStream>>() {
 /// After a 101 the transport is handed over with what was read of the other protocol.
 async fn switched<W: Wire<DuplexStream>>() {
     let (ours, theirs) = duplex(1 << 16);
-    let mut wire = W::open(ours).await.unwrap();
+    let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
     let endpoint = answering(
         theirs,
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello",

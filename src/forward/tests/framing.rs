@@ -7,8 +7,11 @@ use http_body::Body;
 use tokio::time::sleep;
 
 use super::origin::{Origin, ok};
-use super::{fetch, get, local, read, request, upstreams};
+use super::{Setup, fetch, get, local, read, request, upstreams};
 use crate::error::Reason;
+use crate::forward::Closed;
+use crate::forward::shelf::REST;
+use crate::forward::wire::HeadLimits;
 
 async fn fails_with(answer: &'static str, reason: Reason) {
     let origin = Origin::start(move |_, mut peer| async move {
@@ -58,9 +61,8 @@ fn what_is_not_an_answer_is_refused() {
 #[test]
 fn a_huge_head_is_refused() {
     local(async {
-        let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(super::super::wire::HEAD_BYTES));
-        let many =
-            format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(super::super::wire::HEAD_FIELDS + 1));
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(HeadLimits::USUAL.bytes));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(HeadLimits::USUAL.fields + 1));
         for head in [long, many] {
             fails_with(head.leak(), Reason::UpstreamHeadTooLarge).await;
         }
@@ -70,7 +72,7 @@ fn a_huge_head_is_refused() {
 #[test]
 fn a_head_of_the_largest_size_passes() {
     local(async {
-        let fields = "x: y\r\n".repeat(super::super::wire::HEAD_FIELDS - 1);
+        let fields = "x: y\r\n".repeat(HeadLimits::USUAL.fields - 1);
         let head = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n");
         let origin = Origin::saying(head.leak()).await;
         assert_eq!(fetch(&upstreams(&[&origin]), get("/")).await.unwrap(), "");
@@ -115,6 +117,80 @@ fn extra_bytes_never_reach_the_next_request() {
     });
 }
 
+/// Connections answer `/bodiless` without a body, and write one all the same a moment later, which looks like an answer.
+async fn writing_late(head: &'static str) -> Origin {
+    Origin::start(move |_, mut peer| async move {
+        while let Some(asked) = peer.head().await {
+            if asked.contains(" /bodiless ") {
+                peer.say(head).await;
+                sleep(Duration::from_millis(4)).await;
+                peer.say(&ok("somebody else's")).await;
+            } else {
+                peer.say(&ok("good")).await;
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_body_where_none_may_be_does_not_become_the_answer_to_somebody_else() {
+    local(async {
+        for (method, head) in [
+            (Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ] {
+            let origin = writing_late(head).await;
+            let upstreams = upstreams(&[&origin]);
+            for pause in [0, 1, 3, 8] {
+                upstreams.send(&mut request(method.clone(), "/bodiless"), None).await.unwrap();
+                sleep(Duration::from_millis(pause)).await;
+                assert_eq!(fetch(&upstreams, get("/")).await.unwrap(), "good", "{head} {pause}");
+            }
+            // Once it was heard, no connection is kept after such an answer.
+            sleep(REST * 2).await;
+            assert_eq!(fetch(&upstreams, get("/")).await.unwrap(), "good");
+            assert!(upstreams.take_closed(0, Closed::Stray) <= 3, "the first time nothing was known of it");
+            upstreams.send(&mut request(method, "/bodiless"), None).await.unwrap();
+            assert_eq!(upstreams.take_closed(0, Closed::Stray), 1);
+        }
+    });
+}
+
+#[test]
+fn at_the_cap_the_connection_that_rested_longest_is_used() {
+    local(async {
+        let origin = Origin::saying("HTTP/1.1 304 Not Modified\r\n\r\n").await;
+        let mut setup = Setup::new(&[&origin]);
+        setup.limits.upstream_connections = 3;
+        let upstreams = setup.build();
+        for _ in 0..9 {
+            fetch(&upstreams, get("/")).await.unwrap();
+        }
+        assert_eq!(origin.connections(), 3);
+        assert_eq!(upstreams.take_closed(0, Closed::Room), 0);
+    });
+}
+
+#[test]
+fn what_an_answer_left_over_is_no_answer_and_a_get_is_repeated() {
+    local(async {
+        let origin = Origin::start(move |nth, mut peer| async move {
+            while let Some(head) = peer.head().await {
+                let leaves = nth == 0 && head.contains(" /2 ");
+                peer.say(&if leaves { "left over".to_owned() } else { ok("good") }).await;
+            }
+        })
+        .await;
+        let upstreams = upstreams(&[&origin]);
+        for path in ["/1", "/2"] {
+            assert_eq!(fetch(&upstreams, get(path)).await.unwrap(), "good", "{path}");
+        }
+        assert_eq!(origin.connections(), 2);
+    });
+}
+
 #[test]
 fn interim_answers_are_dropped() {
     local(async {
@@ -141,6 +217,7 @@ fn answers_without_a_body_keep_their_length_and_the_connection() {
             let origin = Origin::saying(head).await;
             let upstreams = upstreams(&[&origin]);
             for nth in 0..2 {
+                sleep(REST * 2 * nth).await;
                 let answer = upstreams.send(&mut request(method.clone(), "/"), None).await.unwrap();
                 assert_eq!(answer.response.status(), status);
                 let told = answer.response.headers().get("content-length");

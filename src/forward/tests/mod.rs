@@ -93,6 +93,8 @@ impl Setup {
                 upstream_connections: 8,
                 upstream_connections_per_client: 4,
                 upstream_queue: 8,
+                upstream_head_bytes: 65_536,
+                upstream_head_fields: 200,
             },
             timeouts: config::Timeouts {
                 tls_handshake: long,

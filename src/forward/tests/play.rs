@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use crate::error::Reason;
 use crate::forward::RequestBody;
 use crate::forward::framing;
-use crate::forward::wire::{State, Wire};
+use crate::forward::wire::{HeadLimits, State, Wire};
 
 /// What the endpoint does.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Script {
         let (ours, theirs) = duplex(1 << 20);
         let (played, done) = (oneshot::channel(), oneshot::channel());
         let endpoint = tokio::task::spawn_local(endpoint(theirs, self.clone(), played.0, done.1));
-        let mut wire = W::open(ours).await.unwrap();
+        let mut wire = W::open(ours, HeadLimits::USUAL).await.unwrap();
         let seen = self.exchange(&mut wire, played.1).await;
         drop(wire);
         done.0.send(()).unwrap_or_default();

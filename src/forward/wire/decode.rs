@@ -1,13 +1,13 @@
 //! The body of an answer: from bytes to frames.
 //!
 //! Chunks are read strictly: CRLF only, no blank but behind the size, sizes of 16 digits at most. Hands data on without
-//! copying it; never waits. Bounds: [`EXTENSION_BYTES`] and [`TRAILER_BYTES`] for a body.
+//! copying it; never waits. Bounds: [`EXTENSION_BYTES`], [`TRAILER_BYTES`] and
+//! [`TRAILER_FIELDS`] for a body.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
-use super::HEAD_FIELDS;
 use super::head::Follows;
 
 /// Not a chunked body, or one beyond a bound.
@@ -210,7 +210,7 @@ impl Chunks {
 /// The fields of a whole trailer section; `None` if there are none.
 fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
     let bare = memchr::memchr_iter(b'\n', section).any(|at| at == 0 || section[at - 1] != b'\r');
-    let mut room = [httparse::EMPTY_HEADER; HEAD_FIELDS];
+    let mut room = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
     let fields = match httparse::parse_headers(section, &mut room) {
         Ok(httparse::Status::Complete((length, fields))) if length == section.len() && !bare => fields,
         _ => return Err(Malformed),
@@ -233,6 +233,8 @@ const SIZE_DIGITS: u8 = 16;
 pub(super) const EXTENSION_BYTES: usize = 16 * 1024;
 /// Bytes of the trailer section.
 pub(super) const TRAILER_BYTES: usize = 16 * 1024;
+/// Fields of the trailer section of a body.
+pub(super) const TRAILER_FIELDS: usize = 100;
 
 #[cfg(test)]
 #[path = "decode_tests.rs"]

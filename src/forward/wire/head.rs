@@ -1,8 +1,7 @@
 //! The head of an answer: from bytes to fields, and what follows it.
 //!
 //! The syntax is `httparse`'s, as in hyper; how the body ends is decided here, and only one way of saying it is
-//! accepted. Names and values share the memory that was read. Never looks at a body byte. Bound: [`HEAD_BYTES`] and
-//! [`HEAD_FIELDS`].
+//! accepted. Names and values share the memory that was read. Never looks at a body byte. Bound: [`HeadLimits`].
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, he
 use httparse::{Error, ParserConfig, Status};
 use smallvec::SmallVec;
 
-use super::{HEAD_BYTES, HEAD_FIELDS};
+use super::HeadLimits;
 use crate::error::Reason;
 use crate::forward::phrase;
 
@@ -53,16 +52,47 @@ pub(super) enum Follows {
 ///
 /// # Errors
 /// `UpstreamHeadTooLarge`, or `UpstreamProtocol` for anything that is not one clear answer.
-pub(super) fn parse(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap) -> Result<Parsed, Reason> {
-    let mut room = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
+pub(super) fn parse(
+    input: &mut BytesMut,
+    bodiless: bool,
+    limits: HeadLimits,
+    spare: &mut HeaderMap,
+) -> Result<Parsed, Reason> {
+    match parse_with_room::<USUAL_FIELDS>(input, bodiless, limits, spare) {
+        Err(Reason::UpstreamHeadTooLarge) if limits.fields > USUAL_FIELDS => {
+            parse_crowded(input, bodiless, limits, spare)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The same for a head with more fields than nearly all have: others need not find room for them.
+#[cold]
+#[inline(never)]
+fn parse_crowded(
+    input: &mut BytesMut,
+    bodiless: bool,
+    limits: HeadLimits,
+    spare: &mut HeaderMap,
+) -> Result<Parsed, Reason> {
+    parse_with_room::<MOST_FIELDS>(input, bodiless, limits, spare)
+}
+
+fn parse_with_room<const FIELDS: usize>(
+    input: &mut BytesMut,
+    bodiless: bool,
+    limits: HeadLimits,
+    spare: &mut HeaderMap,
+) -> Result<Parsed, Reason> {
+    let mut room = [const { MaybeUninit::uninit() }; FIELDS];
+    let room = &mut room[..limits.fields.min(FIELDS)];
     let mut parsed = httparse::Response::new(&mut []);
-    let length =
-        match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, input, &mut room) {
-            Ok(Status::Complete(length)) if length <= HEAD_BYTES => length,
-            Ok(Status::Partial) if input.len() < HEAD_BYTES => return Ok(Parsed::Partial),
-            Ok(_) | Err(Error::TooManyHeaders) => return Err(Reason::UpstreamHeadTooLarge),
-            Err(_) => return Err(Reason::UpstreamProtocol),
-        };
+    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, input, room) {
+        Ok(Status::Complete(length)) if length <= limits.bytes => length,
+        Ok(Status::Partial) if input.len() < limits.bytes => return Ok(Parsed::Partial),
+        Ok(_) | Err(Error::TooManyHeaders) => return Err(Reason::UpstreamHeadTooLarge),
+        Err(_) => return Err(Reason::UpstreamProtocol),
+    };
     let status =
         StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| Reason::UpstreamProtocol)?;
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -134,6 +164,12 @@ fn usual(name: &[u8]) -> Option<HeaderName> {
     };
     Some(usual)
 }
+
+/// Fields that nearly every answer has room in.
+const USUAL_FIELDS: usize = 100;
+
+/// What `limits.upstream_head_fields` may be at most.
+const MOST_FIELDS: usize = 1000;
 
 /// Fields that an answer gets on its way to the visitor: the request id, and a cookie.
 const ADDED_LATER: usize = 2;
@@ -232,7 +268,7 @@ mod tests {
 
     fn answer(head: &str, bodiless: bool) -> Result<Head, Reason> {
         let mut input = BytesMut::from(head);
-        match parse(&mut input, bodiless, &mut HeaderMap::new())? {
+        match parse(&mut input, bodiless, HeadLimits::USUAL, &mut HeaderMap::new())? {
             Parsed::Answer(head) => Ok(head),
             other => panic!("{other:?}"),
         }
@@ -334,7 +370,9 @@ mod tests {
             spare.insert("cookie", HeaderValue::from_static("secret=1"));
             let capacity = spare.capacity();
             let mut input = BytesMut::from("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-            let Ok(Parsed::Answer(head)) = parse(&mut input, false, &mut spare) else { panic!("no answer") };
+            let Ok(Parsed::Answer(head)) = parse(&mut input, false, HeadLimits::USUAL, &mut spare) else {
+                panic!("no answer")
+            };
             let fields = head.response.headers();
             assert_eq!(fields.keys().collect::<Vec<_>>(), [header::CONTENT_LENGTH]);
             assert_eq!(fields.capacity() == capacity, reused, "{sent}");
@@ -349,24 +387,47 @@ mod tests {
             "HTTP/1.1 200 OK\r\na b\r\n\r\n",
         ] {
             let mut spare = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("a"))]);
-            let parsed = parse(&mut BytesMut::from(head), false, &mut spare);
+            let parsed = parse(&mut BytesMut::from(head), false, HeadLimits::USUAL, &mut spare);
             assert!(!matches!(parsed, Ok(Parsed::Answer(_))), "{head}");
             assert_eq!(spare[header::HOST], "a", "{head}");
         }
     }
 
     #[test]
-    fn a_status_without_usual_words_keeps_those_of_the_site() {
+    fn the_words_beside_a_status_are_those_of_the_site() {
         use hyper::ext::ReasonPhrase;
         for (line, kept) in [
             ("299 Of The House", Some("Of The House")),
             ("299 ", Some("")),
             ("299", Some("")),
-            ("200 Of The House", None),
+            ("200 Of The House", Some("Of The House")),
+            ("302 Moved Temporarily", Some("Moved Temporarily")),
+            // What would be written anyway, or where the site says nothing.
+            ("200 OK", None),
+            ("200 ", None),
+            ("200", None),
         ] {
             let head = answer(&format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"), false).unwrap();
             let phrase = head.response.extensions().get::<ReasonPhrase>();
             assert_eq!(phrase.map(ReasonPhrase::as_bytes), kept.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_head_may_have_as_many_fields_and_bytes_as_the_limits_say() {
+        let read = |fields: usize, bytes: usize, head: &str| {
+            let limits = HeadLimits { fields, bytes };
+            parse(&mut BytesMut::from(head), false, limits, &mut HeaderMap::new()).map(|_| ())
+        };
+        for limit in [16, 99, 100, 101, 200, MOST_FIELDS] {
+            let head = |n: usize| {
+                format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(n - 1))
+            };
+            assert_eq!(read(limit, 1 << 16, &head(limit)), Ok(()), "{limit}");
+            assert_eq!(read(limit, 1 << 16, &head(limit + 1)), Err(Reason::UpstreamHeadTooLarge), "{limit}");
+            let bytes = head(limit).len();
+            assert_eq!(read(limit, bytes, &head(limit)), Ok(()), "{limit}");
+            assert_eq!(read(limit, bytes - 1, &head(limit)), Err(Reason::UpstreamHeadTooLarge), "{limit}");
         }
     }
 

@@ -19,7 +19,7 @@ use super::decode::Decoder;
 use super::head::{self, Follows, Head, Parsed};
 use super::input::Input;
 use super::sending::{Broken, Sending};
-use super::{Failure, State, Switched, Wire};
+use super::{Conduct, Failure, HeadLimits, State, Switched, Wire};
 use crate::error::{Reason, Refusal};
 use crate::forward::body::RequestBody;
 
@@ -42,6 +42,8 @@ pub(in crate::forward) struct Http1<T> {
     interim: u8,
     /// Bytes of a partial head that are known not to end it.
     searched: usize,
+    limits: HeadLimits,
+    conduct: Conduct,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ enum Stage {
 
 /// In a box, since a connection is handed around more often than it is looked at.
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
-    async fn open(transport: T) -> Result<Self, Refusal> {
+    async fn open(transport: T, limits: HeadLimits) -> Result<Self, Refusal> {
         Ok(Self::new(Http1 {
             transport,
             input: Input::new(),
@@ -71,12 +73,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
             bodiless: false,
             interim: 0,
             searched: 0,
+            limits,
+            conduct: Conduct::default(),
         }))
     }
 
     fn state(&mut self) -> State {
         let known = self.state_known();
-        if known == State::Ready && !self.is_silent() {
+        if known == State::Ready
+            && let Some(strayed) = self.broken_silence()
+        {
+            self.conduct.strayed |= strayed;
             self.stage = Stage::Closed;
             return State::Closed;
         }
@@ -115,6 +122,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
         let outcome = poll_fn(|cx| self.poll_head(cx, request.headers_mut())).await;
         outcome.map_err(|refusal| {
             self.stage = Stage::Closed;
+            self.conduct.strayed |= self.is_no_beginning();
             let unwritten = !self.heard && self.sending.give_back(request);
             Failure { refusal, unwritten }
         })
@@ -143,6 +151,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> for Box<Http1<T>> {
 
     fn heard(&self) -> bool {
         self.heard
+    }
+
+    fn conduct(&self) -> Conduct {
+        self.conduct
     }
 
     fn rest(&mut self) {
@@ -186,7 +198,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
             if !self.worth_parsing() && !ended {
                 return Ok(None);
             }
-            match head::parse(&mut self.input.bytes, self.bodiless, sent)? {
+            match head::parse(&mut self.input.bytes, self.bodiless, self.limits, sent)? {
                 Parsed::Partial => {
                     self.searched = self.input.bytes.len();
                     return Ok(None);
@@ -205,7 +217,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
     /// Whether the head may be whole now: a head that comes in many pieces is not read anew with each.
     fn worth_parsing(&self) -> bool {
         let bytes = &self.input.bytes;
-        if self.searched == 0 || bytes.len() >= super::HEAD_BYTES {
+        if self.searched == 0 || bytes.len() >= self.limits.bytes {
             return true;
         }
         let new = self.searched.saturating_sub(2);
@@ -219,8 +231,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
         self.decoder = Decoder::new(head.follows);
         self.keeps = head.keeps;
         self.stage = Stage::Body;
+        let status = head.response.status();
+        self.conduct.owes =
+            self.bodiless || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.conduct.owed |= self.conduct.owes;
         // What follows a 101 is another protocol: it is left for whoever takes the transport.
-        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             self.stage = Stage::Closed;
         } else {
             self.end_if_ended();
@@ -278,7 +294,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
     fn end_if_ended(&mut self) {
         if self.stage == Stage::Body && self.decoder.ended() {
             // Bytes behind an answer belong to nothing that was asked.
-            let clean = self.keeps && self.input.bytes.is_empty();
+            let strayed = !self.input.bytes.is_empty();
+            self.conduct.strayed |= strayed;
+            let clean = self.keeps && !strayed;
             self.stage = if clean { Stage::Idle } else { Stage::Closed };
         }
     }
@@ -288,14 +306,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http1<T> {
         (!self.decoder.ended()).then(|| Err(Refusal::from(Reason::UpstreamBodyBroken)))
     }
 
-    /// Whether an idle connection has neither ended nor said anything: nobody asked. It waits for nothing, and it is
-    /// exempt from the budget of the task, which would let bytes go unseen.
-    fn is_silent(&mut self) -> bool {
+    /// Whether what has come in place of an answer cannot be the beginning of one: it was left over by somebody.
+    fn is_no_beginning(&self) -> bool {
+        let (came, begins) = (&self.input.bytes[..], b"HTTP/");
+        let n = came.len().min(begins.len());
+        self.interim == 0 && came[..n] != begins[..n]
+    }
+
+    /// Whether an idle connection has ended, or said something although nobody asked: `Some(true)` for the latter. It
+    /// waits for nothing, and it is exempt from the budget of the task, which would let bytes go unseen.
+    fn broken_silence(&mut self) -> Option<bool> {
         let mut byte = [0; 1];
         let mut buffer = ReadBuf::new(&mut byte);
         let transport = &mut self.transport;
         let look = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *transport).poll_read(cx, &mut buffer))));
-        look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        let looked = look.poll(&mut Context::from_waker(Waker::noop()));
+        looked.is_ready().then(|| !buffer.filled().is_empty())
     }
 }
 

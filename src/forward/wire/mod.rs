@@ -55,10 +55,36 @@ pub(super) struct Failure {
     pub(super) unwritten: bool,
 }
 
+/// How an endpoint keeps to the ends of its answers, as far as one connection has shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Conduct {
+    /// The last answer had no body because none may follow (to HEAD, 204, 304), not because its length was said: a server
+    /// that writes one all the same may still be about to.
+    pub(super) owes: bool,
+    /// The same of any answer so far.
+    pub(super) owed: bool,
+    /// Bytes came that belong to no answer: behind one, between two, or where one should begin.
+    pub(super) strayed: bool,
+}
+
+/// Bounds of the head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeadLimits {
+    /// `limits.upstream_head_fields`.
+    pub(super) fields: usize,
+    /// `limits.upstream_head_bytes`.
+    pub(super) bytes: usize,
+}
+
+impl HeadLimits {
+    /// Those of a configuration that says nothing else.
+    pub(super) const USUAL: Self = Self { fields: 200, bytes: 64 * 1024 };
+}
+
 /// A connection over `T` that carries one exchange at a time. Dropping it closes it, whatever is under way.
 pub(super) trait Wire<T>: Sized {
     /// Takes over a connected transport.
-    async fn open(transport: T) -> Result<Self, Refusal>;
+    async fn open(transport: T, limits: HeadLimits) -> Result<Self, Refusal>;
 
     /// Whether a request can be sent. Bytes or an end of input that came between exchanges close the connection.
     fn state(&mut self) -> State;
@@ -90,15 +116,14 @@ pub(super) trait Wire<T>: Sized {
     /// Whether a byte arrived since the last exchange began.
     fn heard(&self) -> bool;
 
+    /// What the endpoint's bytes told of it so far.
+    fn conduct(&self) -> Conduct {
+        Conduct::default()
+    }
+
     /// Gives memory back that only an exchange needs.
     fn rest(&mut self);
 
     /// After a 101: the transport, with what was read of the other protocol.
     async fn switch(self) -> Result<Switched<T>, Refusal>;
 }
-
-/// Fields of an answer's head: hyper's own limit, too.
-pub(super) const HEAD_FIELDS: usize = 100;
-
-/// Bytes of the head of an answer.
-pub(super) const HEAD_BYTES: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! HTTP/1.1 by hyper's client, behind the same seam.
 //!
-//! The connection runs in a task of its own on the same thread. It never retries and never decides on reuse. Bound: an
-//! answer's head of 64 KiB and 100 fields.
+//! The connection runs in a task of its own on the same thread. It never retries and never decides on reuse. Bound:
+//! [`HeadLimits`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
-use super::{Failure, HEAD_BYTES, State, Switched, Wire};
+use super::{Failure, HeadLimits, State, Switched, Wire};
 use crate::error::{Reason, Refusal};
 use crate::forward::body::RequestBody;
 
@@ -34,12 +34,11 @@ pub(in crate::forward) struct Hyper<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire<T> for Hyper<T> {
-    async fn open(transport: T) -> Result<Self, Refusal> {
+    async fn open(transport: T, limits: HeadLimits) -> Result<Self, Refusal> {
         let heard = Arc::new(AtomicBool::new(false));
         let socket = TokioIo::new(Socket { transport, heard: Arc::clone(&heard) });
         let mut builder = http1::Builder::new();
-        // hyper's own limit of 100 fields stays: another number costs two allocations per answer.
-        builder.max_header_size(HEAD_BYTES);
+        builder.max_header_size(limits.bytes).max_headers(limits.fields);
         let (sender, connection) = builder.handshake(socket).await.map_err(refusal)?;
         let task = tokio::task::spawn_local(async move {
             if let Err(error) = connection.with_upgrades().await {
