@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::promise;
 use super::ranges::{MOST_RANGES, Ranges};
 use crate::clock::Timestamp;
+use crate::regular_file;
 use crate::seal::KeyError;
 
 /// The folder inside the data folder.
@@ -255,7 +256,7 @@ impl Book {
         // Before the book: what is promised by now is in it already.
         let promised = promise::read(dir)?;
         let mut text = Vec::new();
-        match File::open(path(dir)) {
+        match regular_file::open(&path(dir)) {
             Ok(mut file) => file.read_to_end(&mut text).map(drop)?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(cause.into()),
