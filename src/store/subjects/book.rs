@@ -8,7 +8,6 @@
 //! Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
