@@ -59,6 +59,8 @@ impl Source for JournalSource {
             out.gauge(table::RECORD_KEYS, [class.label(), "live"], live as f64);
             out.gauge(table::RECORD_KEYS, [class.label(), "destroyed"], destroyed as f64);
         }
+        let lost = stats.lost_subject_keys.load(Relaxed);
+        out.gauge(table::RECORD_KEYS, ["subject", "lost"], lost as f64);
         out.gauge(table::JOURNAL_UNSYNCED, [], stats.unsynced_age(clock::now()).as_secs_f64());
         out.counter(table::JOURNAL_AGENTS_SKIPPED, [], stats.agents_skipped.load(Relaxed));
         for (tag, result, count) in stats.tags() {

@@ -116,7 +116,7 @@ families! {
     JOURNAL_ERRORS: Counter "kelisim_journal_errors_total" ["operation"]
         = "Failed operations on journal files.";
     RECORD_KEYS: Gauge "kelisim_record_keys" ["class", "state"]
-        = "Keys that seal records: those that live, and those that were destroyed.";
+        = "Keys that seal records: those that live, and those that were destroyed; versions of the subject key that are lost.";
     JOURNAL_AGENTS_SKIPPED: Counter "kelisim_journal_agents_skipped_total" []
         = "Records whose user agent was not parsed because the batch's time for it was used up.";
     JOURNAL_TAGS: Counter "kelisim_journal_tags_total" ["tag", "result"]

@@ -126,7 +126,9 @@ fn a_writer_killed_at_any_byte_is_told_and_the_chain_goes_on() {
     let second = whole.len() + memchr::memchr(b'\n', &longer[whole.len()..]).expect("a line");
     for end in (whole.len()..=second).step_by(7) {
         fs::write(log_of(dir.path()), &longer[..end]).expect("written");
-        fs::write(dir.path().join("audit/audit.head"), &head).expect("written");
+        for name in ["audit/audit.head", "audit.head"] {
+            fs::write(dir.path().join(name), &head).expect("written");
+        }
         let torn = u64::from(end > whole.len());
         let (verified, _) = checked(dir.path());
         assert_eq!((verified.problems, verified.interrupted), (vec![], torn), "cut at {end}");
@@ -199,4 +201,54 @@ fn a_log_without_an_entry_near_its_end_is_not_continued() {
     fs::write(log_of(dir.path()), bytes).expect("written");
     let log = AuditLog::open(dir.path()).expect("a log");
     assert!(matches!(log.begin(&reading("ticket 2"), Timestamp::default()), Err(AuditError::Damaged(_))));
+}
+
+#[test]
+fn a_log_that_was_removed_is_found_by_its_heads_and_by_tombstones() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let none = |dir: &Path| verify(dir, |_, _| ()).map_err(|cause| cause.kind()).err();
+    assert_eq!(none(dir.path()), Some(io::ErrorKind::NotFound), "nobody has read yet");
+    read_once(dir.path(), "ticket 1");
+    let problem = |dir: &Path| checked(dir).0.problems.iter().map(|p| p.what.clone()).collect::<Vec<_>>();
+    let gone = ["the log is gone; its head says that it had 2 entries".to_owned()];
+    fs::remove_file(log_of(dir.path())).expect("removed");
+    assert_eq!(problem(dir.path()), gone);
+    fs::remove_dir_all(dir.path().join("audit")).expect("removed");
+    assert_eq!(problem(dir.path()), gone, "the head beside the folder");
+    // The next reader begins anew, and the log keeps saying what is gone.
+    read_once(dir.path(), "ticket 2");
+    let (verified, entries) = checked(dir.path());
+    assert_eq!((entries[0].kind, entries[0].lost), (Kind::Interrupted, Some(2)));
+    assert_eq!((verified.entries, verified.problems.len()), (3, 1), "{:?}", verified.problems);
+    // Without any head, a tombstone says that there was one: nobody is blocked without an entry.
+    fs::remove_dir_all(dir.path().join("audit")).expect("removed");
+    fs::remove_file(dir.path().join("audit.head")).expect("removed");
+    assert_eq!(none(dir.path()), Some(io::ErrorKind::NotFound));
+    fs::write(dir.path().join("tombstones.head"), "").expect("written");
+    assert_eq!(problem(dir.path()), ["the log is gone; tombstones say that there was one"]);
+}
+
+#[test]
+fn an_older_log_with_its_head_is_found_by_the_other_head() {
+    let dir = tempfile::tempdir().expect("a folder");
+    read_once(dir.path(), "ticket 1");
+    let older = ["audit.log", "audit.head"].map(|name| {
+        let path = dir.path().join("audit").join(name);
+        (fs::read(&path).expect("a file"), path)
+    });
+    read_once(dir.path(), "ticket 2");
+    older.iter().for_each(|(bytes, path)| fs::write(path, bytes).expect("written"));
+    let (verified, _) = checked(dir.path());
+    assert_eq!(verified.problems.len(), 1, "{:?}", verified.problems);
+}
+
+#[test]
+fn a_link_in_place_of_the_log_leads_nowhere() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "abc").expect("written");
+    fs::create_dir(dir.path().join("audit")).expect("a folder");
+    std::os::unix::fs::symlink(&victim, log_of(dir.path())).expect("a link");
+    assert!(AuditLog::open(dir.path()).is_err());
+    assert_eq!(fs::read(&victim).expect("a file"), b"abc");
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! <records.dir>/audit/audit.log    NDJSON, one entry per line, each with the hash of the one before it
 //! <records.dir>/audit/audit.head   number and hash of the newest entry: a log that was cut off does not reach it
+//! <records.dir>/audit.head         the same, for whoever loses the folder
 //! <records.dir>/keys/audit/literals.key   so that values of sealed columns are in the log as keyed hashes only
 //! ```
 //!

@@ -13,6 +13,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::ledger::{hex, keep_owner, make_folder};
+use crate::regular_file;
 
 /// Makes keyed hashes.
 pub(super) struct Literals(hmac::Key);
@@ -45,7 +46,7 @@ impl Literals {
 
 fn read(path: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
-    File::open(path)?.read_exact(&mut key)?;
+    regular_file::open(path)?.read_exact(&mut key)?;
     Ok(key)
 }
 

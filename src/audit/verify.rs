@@ -1,6 +1,7 @@
 //! Tells whether every byte of the audit log is as it was written, and which reads have no end.
 //!
-//! Never writes. Bound: that of [`ledger::verify`].
+//! A log that is not there is told apart from one that never was: by its heads, and by tombstones, which nobody sets without
+//! an entry. Never writes. Bound: that of [`ledger::verify`].
 
 use std::io;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::path::Path;
 use super::entry::{Entry, Kind};
 use super::log::NAME;
 use crate::ledger::{self, Ledger, Problem};
+use crate::store::subjects;
 
 /// What a log holds and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub struct Verified {
 /// Checks the log of a records folder and hands every whole entry to `each` with its line.
 ///
 /// # Errors
-/// When there is no log, or it cannot be read.
+/// When it cannot be read; `NotFound` when there is no log, and nothing says that there was one.
 pub fn verify(records: &Path, mut each: impl FnMut(&Entry, &str)) -> io::Result<Verified> {
     let mut unended = 0_u64;
     let found = ledger::verify(&Ledger::at(records, NAME), |entry: &Entry, line| {
@@ -39,7 +41,13 @@ pub fn verify(records: &Path, mut each: impl FnMut(&Entry, &str)) -> io::Result<
             Kind::Interrupted | Kind::Hold => {}
         }
         each(entry, line);
-    })?;
+    });
+    let found = match found {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound && subjects::were_changed(records) => {
+            ledger::Verified::missing("the log is gone; tombstones say that there was one".to_owned())
+        }
+        found => found?,
+    };
     let ledger::Verified { entries, interrupted, head, problems, more } = found;
     Ok(Verified { entries, unended, interrupted, head, problems, more })
 }

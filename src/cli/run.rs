@@ -66,6 +66,10 @@ pub fn run(args: &Args) -> io::Result<ExitCode> {
             tracing::warn!(connections, "ended; open connections were cut");
             ExitCode::from(1)
         }
+        Ended::Unrecorded => {
+            tracing::error!("ended; not every record is on the disk");
+            ExitCode::from(1)
+        }
     })
 }
 

@@ -10,10 +10,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
+use rustix::fs::OFlags;
 
 use super::chain::{ENTRY_BYTES, Link, NO_HASH, hex, open, seal};
 use super::place::{keep_owner, make_folder};
 use super::{Chained, Interruption};
+use crate::regular_file;
 
 /// Where a ledger lies.
 #[derive(Clone, Debug)]
@@ -42,6 +44,12 @@ impl Ledger {
         &self.folder
     }
 
+    /// Whether there is a log or was one, as far as its files tell.
+    #[must_use]
+    pub fn was_begun(&self) -> bool {
+        [self.log(), self.head(), self.witness()].iter().any(|path| path.exists())
+    }
+
     /// Its file.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -52,6 +60,11 @@ impl Ledger {
         self.folder.join(format!("{}.head", self.name))
     }
 
+    /// The head beside the folder: it stays when the folder goes.
+    fn witness(&self) -> PathBuf {
+        self.records.join(format!("{}.head", self.name))
+    }
+
     /// Opens the file, made with its folder when it is not there.
     ///
     /// # Errors
@@ -59,8 +72,10 @@ impl Ledger {
     pub fn open(&self) -> io::Result<File> {
         make_folder(&self.folder, &self.records)?;
         let path = self.log();
+        // Through no link: what is appended here belongs to nobody else's file, and no pipe is waited for.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let mut options = OpenOptions::new();
-        options.read(true).append(true).mode(0o600);
+        options.read(true).append(true).mode(0o600).custom_flags(flags.bits().cast_signed());
         match options.open(&path) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 let file = options.create(true).open(&path)?;
@@ -97,7 +112,9 @@ impl Ledger {
         }
         file.write_all(&bytes)?;
         file.sync_data()?;
-        Head { n, hash: prev }.write(self)?;
+        let head = Head { n, hash: prev };
+        head.write(self)?;
+        head.leave_witness(self)?;
         Ok(n)
     }
 
@@ -105,7 +122,12 @@ impl Ledger {
     fn interruption<E: Chained>(&self, tail: &Tail<E>) -> io::Result<Option<Interruption>> {
         let (last_n, last_hash) =
             tail.last.as_ref().map_or((0, NO_HASH), |l| (l.entry.link().0, &l.hash[..]));
-        let (lost, state) = match Head::read(self)? {
+        let head = match Head::read(self)? {
+            // Nothing of the log is left, but somebody knows that there was one.
+            None if last_n == 0 && tail.left.is_empty() => Head::witness(self)?,
+            head => head,
+        };
+        let (lost, state) = match head {
             Some(head) if head.n > last_n => (Some(head.n - last_n), None),
             Some(head) if head.n == last_n && head.hash != last_hash => (None, Some("differs")),
             Some(_) => (None, None),
@@ -181,7 +203,16 @@ pub(super) struct Head {
 impl Head {
     /// `None` when there is none or it cannot be understood.
     pub(super) fn read(ledger: &Ledger) -> io::Result<Option<Self>> {
-        let text = match std::fs::read(ledger.head()) {
+        Self::at(&ledger.head())
+    }
+
+    /// What stands beside the folder. The log holds that entry, though perhaps newer ones as well.
+    pub(super) fn witness(ledger: &Ledger) -> io::Result<Option<Self>> {
+        Self::at(&ledger.witness())
+    }
+
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        let text = match regular_file::read(path) {
             Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause),
@@ -195,17 +226,29 @@ impl Head {
     }
 
     fn write(&self, ledger: &Ledger) -> io::Result<()> {
-        let path = ledger.head();
-        let new = !path.exists();
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        file.write_all(format!("{:020} {}\n", self.n, self.hash).as_bytes())?;
+        let (file, new) = self.put(&ledger.head(), &ledger.records)?;
         file.sync_data()?;
         if new {
-            keep_owner(&file, &ledger.records)?;
             File::open(&ledger.folder)?.sync_all()?;
         }
         Ok(())
+    }
+
+    /// Not synced, since it only has to outlive the folder: after a loss of power it tells of an earlier entry.
+    fn leave_witness(&self, ledger: &Ledger) -> io::Result<()> {
+        self.put(&ledger.witness(), &ledger.records).map(drop)
+    }
+
+    /// Writes the head to a file; whether the file is new.
+    fn put(&self, path: &Path, records: &Path) -> io::Result<(File, bool)> {
+        let new = !path.exists();
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.write_all(format!("{:020} {}\n", self.n, self.hash).as_bytes())?;
+        if new {
+            keep_owner(&file, records)?;
+        }
+        Ok((file, new))
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/<name>.log    NDJSON, one entry per line, each with the hash of the one before it
 //! <folder>/<name>.head   number and hash of the newest entry: a log that was cut off does not reach it
+//! <name>.head            the same beside the folder, for whoever loses the folder; it may lag after a crash
 //! ```
 //!
 //! The audit log and the receipts of consent are ledgers. Who owns the folder can still write a new log from its

@@ -1,9 +1,8 @@
-//! Tells whether every byte of the log is as it was written.
+//! Tells whether every byte of the log is as it was written, and whether a log is missing that was there.
 //!
 //! Reads what was in the log when it began, from the beginning; writers go on meanwhile. Never writes, never stops at the first
 //! problem. Bound: one line; at most 100 problems are told one by one, further ones counted.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 
 use ring::digest::{Context, SHA256};
@@ -11,6 +10,7 @@ use ring::digest::{Context, SHA256};
 use super::chain::{ENTRY_BYTES, NO_HASH, hex, open};
 use super::file::{Head, Ledger};
 use super::{Chained, Interruption};
+use crate::regular_file;
 
 /// Most problems that are told one by one.
 pub(super) const PROBLEMS: usize = 100;
@@ -42,15 +42,18 @@ pub struct Verified {
 /// Checks a log and hands every whole entry to `each` with its line.
 ///
 /// # Errors
-/// When there is no log, or it cannot be read.
+/// When it cannot be read; `NotFound` when there is no log and never was one as far as its heads know.
 pub fn verify<E: Chained>(ledger: &Ledger, mut each: impl FnMut(&E, &str)) -> io::Result<Verified> {
-    let file = File::open(ledger.log())?;
+    let file = match regular_file::open(&ledger.log()) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return gone(ledger, cause),
+        file => file?,
+    };
     file.lock_shared()?;
-    let head = Head::read(ledger)?;
+    let (head, witness) = (Head::read(ledger)?, Head::witness(ledger)?);
     // What is written does not change, so writers need not wait for the reading.
     let length = file.metadata()?.len();
     file.unlock()?;
-    let mut state = State { head, met_head: false, ..State::default() };
+    let mut state = State { head, witness, ..State::default() };
     state.found.head = NO_HASH.to_owned();
     let mut lines = BufReader::new((&file).take(length));
     let mut line = Vec::new();
@@ -70,11 +73,31 @@ pub fn verify<E: Chained>(ledger: &Ledger, mut each: impl FnMut(&E, &str)) -> io
     Ok(state.found)
 }
 
+/// There is no log: that is a fault if a head knows of an entry.
+fn gone(ledger: &Ledger, cause: io::Error) -> io::Result<Verified> {
+    let heads = [Head::read(ledger)?, Head::witness(ledger)?];
+    let Some(n) = heads.iter().flatten().map(|head| head.n).max().filter(|n| *n > 0) else {
+        return Err(cause);
+    };
+    Ok(Verified::missing(format!("the log is gone; its head says that it had {n} entries")))
+}
+
+impl Verified {
+    /// Of a log that should be there and is not, and why it should be.
+    pub(crate) fn missing(why: String) -> Self {
+        let problems = vec![Problem { line: None, what: why }];
+        Self { head: NO_HASH.to_owned(), problems, ..Self::default() }
+    }
+}
+
 #[derive(Default)]
 struct State {
     found: Verified,
     head: Option<Head>,
     met_head: bool,
+    /// The head beside the folder.
+    witness: Option<Head>,
+    met_witness: bool,
     last_n: u64,
     /// Bytes since the last whole entry: where they begin, how many, their hash so far, and whether they end a line.
     left: Option<Left>,
@@ -103,7 +126,9 @@ impl State {
         } else if let Some(left) = left {
             self.problem(Some(left.line), "this is no whole entry".to_owned());
         }
-        self.met_head |= self.head.as_ref().is_some_and(|h| h.n == n && h.hash == hash);
+        let is_this = |head: &Option<Head>| head.as_ref().is_some_and(|h| h.n == n && h.hash == hash);
+        self.met_head |= is_this(&self.head);
+        self.met_witness |= is_this(&self.witness);
         self.last_n = n;
         self.found.head = hash;
         self.found.entries += 1;
@@ -153,7 +178,17 @@ impl State {
                 let n = head.n;
                 self.problem(None, format!("the head says entry {n}, which is not in the log as it was"));
             }
-            _ => {}
+            // Only where the other head is fine: one loss is told once.
+            _ => self.ask_witness(),
+        }
+    }
+
+    /// The log must hold what the head beside the folder says, though perhaps more.
+    fn ask_witness(&mut self) {
+        let n = self.witness.as_ref().map_or(0, |head| head.n);
+        if n > 0 && !self.met_witness {
+            let what = "the head beside the folder says entry";
+            self.problem(None, format!("{what} {n}, which is not in the log as it was"));
         }
     }
 

@@ -23,6 +23,7 @@ use super::dek::{self, Dek, KEY_BYTES};
 use super::key::{Day, KeyClass, KeyId};
 use super::keyring::Permitted;
 use super::provider::{KeyError, KeyProvider, Lasting, Version};
+use crate::regular_file;
 use crate::store::disk;
 use crate::store::named::Named;
 
@@ -208,7 +209,7 @@ impl LocalKeys {
     fn version(&self, which: Lasting, number: u32) -> Result<Version, KeyError> {
         let path = self.lasting_folder().join(format!("{}-{number}.{LIVE}", which.label()));
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        match File::open(&path).and_then(|mut file| file.read_exact(&mut *bytes)) {
+        match regular_file::open(&path).and_then(|mut file| file.read_exact(&mut *bytes)) {
             Ok(()) => Ok(Version { number, key: Dek::from_bytes(&bytes) }),
             Err(cause) => Err(failed(&path, cause)),
         }
@@ -217,7 +218,7 @@ impl LocalKeys {
     fn cipher(&self, key: &KeyId) -> Result<Cipher, KeyError> {
         let path = self.path(key, LIVE);
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut *bytes));
+        let read = regular_file::open(&path).and_then(|mut file| file.read_exact(&mut *bytes));
         match read {
             Ok(()) => Cipher::of(&bytes),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {

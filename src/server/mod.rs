@@ -81,6 +81,8 @@ pub enum Ended {
     Clean,
     /// This many connections were cut at the deadline.
     Cut(usize),
+    /// Every open request was answered, and not every record is on the disk.
+    Unrecorded,
 }
 
 impl Server {
@@ -164,9 +166,8 @@ impl Server {
         {
             tracing::error!("the background thread panicked");
         }
-        if let Some(journal) = self.journal.take()
-            && !journal.stop()
-        {
+        let recorded = self.journal.take().is_none_or(Journal::stop);
+        if !recorded {
             tracing::error!("the journal did not stop cleanly; the next start will say so");
         }
         if let Some(compactor) = self.compactor.take() {
@@ -181,7 +182,11 @@ impl Server {
         if !self.succeeded.load(Ordering::Acquire) {
             self.socket_files.iter().for_each(SocketFile::remove);
         }
-        if cut == 0 { Ended::Clean } else { Ended::Cut(cut) }
+        match cut {
+            0 if recorded => Ended::Clean,
+            0 => Ended::Unrecorded,
+            cut => Ended::Cut(cut),
+        }
     }
 }
 

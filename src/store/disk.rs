@@ -5,7 +5,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -23,6 +25,14 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// After one the file must not be written again: what it holds is not known.
     fn sync(&self) -> io::Result<()>;
+
+    /// Whether the file has no name any more: somebody removed it, and what is written to it is lost.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(false)
+    }
 
     /// Cuts the file, or extends it by zeros.
     ///
@@ -67,6 +77,10 @@ impl DiskFile for OsFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() == 0)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -3,9 +3,9 @@
 //! A file is `<instance, 6 digits>-<number, 6 digits>.kjl`: sorted by name, files are in the order of starts and,
 //! within an instance, in the order of `seq`. Never reads records. Bound: one folder.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,18 +40,30 @@ pub(super) fn path(folder: &Path, instance: u32, number: u32) -> PathBuf {
     folder.join(format!("{instance:06}-{number:06}.kjl"))
 }
 
-/// The journal files of a folder, sorted; empty when the folder does not exist.
+/// The journal files of a folder, sorted; empty when the folder does not exist. What has such a name and is no file is
+/// left out, since nobody reads or writes it: [`no_files`] has it.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn list(folder: &Path) -> io::Result<Vec<FileName>> {
+    Ok(named(folder)?.into_iter().filter(|(_, is_file)| *is_file).map(|(name, _)| name).collect())
+}
+
+/// What has the name of a journal file and is none, but a folder or a pipe, sorted.
+pub(super) fn no_files(folder: &Path) -> io::Result<Vec<FileName>> {
+    Ok(named(folder)?.into_iter().filter(|(_, is_file)| !is_file).map(|(name, _)| name).collect())
+}
+
+/// What has the name of a journal file, sorted, and whether it is one. A link counts as what it leads to.
+fn named(folder: &Path) -> io::Result<Vec<(FileName, bool)>> {
     let mut found = Vec::new();
-    for (name, path) in names(folder)? {
+    for (name, path, kind) in names(folder)? {
         let Some((instance, number)) = name.strip_suffix(".kjl").and_then(|stem| stem.split_once('-')) else {
             continue;
         };
         if let (Ok(instance), Ok(number)) = (instance.parse(), number.parse()) {
-            found.push(FileName { instance, number, path });
+            let is_file = kind.is_file() || (kind.is_symlink() && (path.is_file() || !path.exists()));
+            found.push((FileName { instance, number, path }, is_file));
         }
     }
     found.sort_unstable();
@@ -60,13 +72,14 @@ pub fn list(folder: &Path) -> io::Result<Vec<FileName>> {
 
 /// The instances that have not stopped cleanly: running or dead.
 pub(super) fn live_marks(folder: &Path) -> io::Result<Vec<u32>> {
-    let stems = names(folder)?.into_iter().filter_map(|(name, _)| name.strip_suffix(".live")?.parse().ok());
+    let files = names(folder)?.into_iter().filter(|(.., kind)| !kind.is_fifo());
+    let stems = files.filter_map(|(name, ..)| name.strip_suffix(".live")?.parse().ok());
     let mut found: Vec<u32> = stems.collect();
     found.sort_unstable();
     Ok(found)
 }
 
-fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf, FileType)>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -77,7 +90,12 @@ fn names(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         let entry = entry?;
         // A name that is not UTF-8 is not ours.
         if let Ok(name) = entry.file_name().into_string() {
-            found.push((name, entry.path()));
+            match entry.file_type() {
+                Ok(kind) => found.push((name, entry.path(), kind)),
+                // Gone meanwhile, on a file system that has to be asked.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(cause),
+            }
         }
     }
     Ok(found)

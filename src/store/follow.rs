@@ -6,7 +6,6 @@
 //! one position and one opened frame per instance.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use super::reader::FrameReader;
 use super::sealed::{Item, Opener};
 use super::segments::{self, Manifest};
 use crate::record::row::Row;
+use crate::regular_file;
 use crate::seal::Keyring;
 
 /// Where a reader stands in every instance's files.
@@ -202,7 +202,7 @@ impl Follower {
         each: &mut dyn FnMut(Came<'_, '_>) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
         let mut flow = ControlFlow::Continue(());
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(flow),
             Err(cause) => return Err(cause),
@@ -254,7 +254,7 @@ impl Follower {
 
 /// Whether a file has a head.
 fn begun(name: &FileName) -> io::Result<bool> {
-    match File::open(&name.path) {
+    match regular_file::open(&name.path) {
         Ok(file) => Ok(files::head(&file)?.is_some()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(cause) => Err(cause),

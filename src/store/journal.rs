@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -179,6 +179,7 @@ impl Journal {
         }
         let folder = options.dir.join(FOLDER);
         let tagger = Tagger::new(&*keys).map_err(StartError::Keys)?;
+        tell_lost(&tagger, &stats);
         let (claim, notes) = claim(&folder, &stats, now())?;
         // After the number was taken: who blocks somebody asks whoever has a number, and the others read this.
         let watched = Watched::begin(&options.dir, Arc::clone(&keys));
@@ -315,6 +316,18 @@ fn claim(folder: &std::path::Path, stats: &Stats, now: Timestamp) -> Result<(Cla
     let starting = Starting::enter(folder).map_err(StartError::Claim)?;
     let notes = recovery::recover_all(&starting, folder, stats, now);
     Ok((starting.claim().map_err(StartError::Claim)?, notes))
+}
+
+/// Says at every start that records cannot be found by person any more; the gauge says so until the key is back.
+fn tell_lost(tagger: &Tagger, stats: &Stats) {
+    let lost = tagger.lost();
+    stats.lost_subject_keys.store(lost.len() as u64, Relaxed);
+    if !lost.is_empty() {
+        tracing::error!(
+            versions = ?lost,
+            "versions of the subject key are missing: records that were made with them are found for nobody; put keys/lasting back from a backup of the keys"
+        );
+    }
 }
 
 fn lanes(

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::disk::sync_folder;
 use super::files;
 use super::gap::{self, Note};
+use crate::regular_file;
 
 /// A place among the instances of a folder; given back by [`Claim::release`], or by death.
 pub(super) struct Claim {
@@ -57,7 +58,7 @@ impl Starting {
     /// What a dead instance left untold at its stop; `None` when it did not come to stop.
     pub(super) fn left(&self, instance: u32) -> Option<Vec<Note>> {
         let mut mark = Vec::new();
-        let file = File::open(live_path(&self.folder, instance)).ok()?;
+        let file = regular_file::open(&live_path(&self.folder, instance)).ok()?;
         file.take(MARK_BYTES as u64).read_to_end(&mut mark).ok()?;
         gap::decode(&mark)
     }
@@ -78,7 +79,8 @@ impl Starting {
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => 0,
             Err(cause) => return Err(cause),
         };
-        let listed = files::list(&self.folder)?.iter().map(|f| f.instance).max().unwrap_or(0);
+        let (listed, others) = (files::list(&self.folder)?, files::no_files(&self.folder)?);
+        let listed = listed.iter().chain(&others).map(|f| f.instance).max().unwrap_or(0);
         let marked = files::live_marks(&self.folder)?.into_iter().max().unwrap_or(0);
         let instance = counted.max(listed).max(marked) + 1;
         self.counter.rewind()?;
@@ -100,7 +102,7 @@ impl Starting {
 pub(super) fn living(folder: &Path) -> io::Result<Vec<u32>> {
     let mut living = Vec::new();
     for instance in files::live_marks(folder)? {
-        match File::open(live_path(folder, instance)) {
+        match regular_file::open(&live_path(folder, instance)) {
             Ok(file) => match file.try_lock_shared() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => living.push(instance),

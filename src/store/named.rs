@@ -5,7 +5,6 @@
 //! the journal and the manifest, when a key is made.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use super::files::{self, Begin};
 use super::journal::FOLDER as JOURNAL;
 use super::segments::{self, Manifest, ManifestError};
 use super::subjects::Book;
+use crate::regular_file;
 use crate::seal::KeyId;
 
 /// What the records of a folder name.
@@ -34,7 +34,7 @@ impl Named {
     pub(crate) fn in_folder(dir: &Path) -> io::Result<Self> {
         let mut named = Self::default();
         for name in files::list(&dir.join(JOURNAL))? {
-            let file = match File::open(&name.path) {
+            let file = match regular_file::open(&name.path) {
                 Ok(file) => file,
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
                 Err(cause) => return Err(cause),

@@ -16,6 +16,7 @@ use super::journal::FOLDER;
 use super::sealed::Opener;
 use crate::clock::Timestamp;
 use crate::record::row::Row;
+use crate::regular_file;
 use crate::seal::Keyring;
 
 /// Which frames are of interest. Rows of one frame come together: a few outside the range may be given too.
@@ -135,7 +136,7 @@ impl Reader {
 
 /// Opens a file and reads its head; `None` when there is nothing of the range in it.
 fn open(name: &FileName, range: &TimeRange) -> io::Result<Option<(File, FileHead, u64)>> {
-    let file = match File::open(&name.path) {
+    let file = match regular_file::open(&name.path) {
         Ok(file) => file,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(cause),

@@ -22,6 +22,7 @@ use super::reader::FrameReader;
 use super::stats::{LossReason, Stats};
 use crate::clock::Timestamp;
 use crate::record::Kind;
+use crate::regular_file;
 
 /// Recovers every dead instance, and every file that lost its end; what has to be told in gap records.
 pub(super) fn recover_all(starting: &Starting, folder: &Path, stats: &Stats, now: Timestamp) -> Vec<Note> {
@@ -51,7 +52,7 @@ pub(super) fn recover_all(starting: &Starting, folder: &Path, stats: &Stats, now
 fn cut_instances(folder: &Path) -> io::Result<BTreeSet<u32>> {
     let mut found = BTreeSet::new();
     for name in files::list(folder)? {
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
             Err(cause) => return Err(cause),
@@ -135,7 +136,7 @@ fn recover(folder: &Path, instance: u32, now: Timestamp) -> io::Result<Found> {
     for name in files::list(folder)?.into_iter().filter(|f| f.instance == instance) {
         let behind = before.take().filter(|(number, _)| number + 1 == name.number);
         if let Some((_, next_seq)) = behind
-            && let Some((head, _)) = files::head(&File::open(&name.path)?)?
+            && let Some((head, _)) = files::head(&regular_file::open(&name.path)?)?
         {
             found.missing += head.first_seq.saturating_sub(next_seq);
         }
@@ -213,7 +214,7 @@ pub(super) fn first_seq(folder: &Path, name: &FileName) -> io::Result<Option<u64
     let Some(before) = name.number.checked_sub(1) else {
         return Ok(Some(u64::from(name.instance) << RANGE_BITS));
     };
-    match File::open(files::path(folder, name.instance, before)) {
+    match regular_file::open(&files::path(folder, name.instance, before)) {
         Ok(file) => Ok(files::end(&file)?.map(|end| end.next_seq)),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(cause),

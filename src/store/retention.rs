@@ -4,7 +4,6 @@
 //! its rows are told in a gap record ([`Going`]). Never touches a file that somebody may still write; what goes because
 //! its days are over, the compactor's thread removes. Bound: one pass over the folder.
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,6 +20,7 @@ use super::reader::{Reader, TimeRange};
 use super::stats::Stats;
 use super::terms::Terms;
 use crate::clock::Timestamp;
+use crate::regular_file;
 use crate::seal::{Day, KeyProvider, Keyring};
 
 /// How much is kept.
@@ -59,7 +59,7 @@ fn try_expire(
     let (mut total, mut count) = (0, 0);
     let mut closed = Vec::new();
     for name in listed {
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             // In a segment by now.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,

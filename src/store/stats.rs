@@ -116,6 +116,8 @@ pub struct Stats {
     pub ring_bytes: AtomicU64,
     /// Gauges: keys that live and keys that were destroyed, by class.
     keys: [[AtomicU64; KeyClass::ALL.len()]; 2],
+    /// Versions of the subject key that were missing at the start.
+    pub lost_subject_keys: AtomicU64,
     /// `seq` of the newest record that is on the disk for certain: what may be passed on to others.
     pub synced_seq: AtomicU64,
 }
@@ -136,6 +138,7 @@ impl Default for Stats {
             seal_errors: Default::default(),
             key_errors: Default::default(),
             keys: Default::default(),
+            lost_subject_keys: AtomicU64::default(),
             fsync_errors: Default::default(),
             file_errors: Default::default(),
             oldest_unsynced: Default::default(),

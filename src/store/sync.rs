@@ -265,7 +265,7 @@ impl Syncer {
         for part in dirty {
             let begun = monotonic();
             let failed = part.file.abandoned.load(SeqCst).then(|| io::Error::other("given up before"));
-            let result = failed.map_or_else(|| part.file.disk.sync(), Err);
+            let result = failed.map_or_else(|| synced(&*part.file.disk), Err);
             self.shared.stats.fsync.observe(begun.elapsed());
             if let Err(cause) = &result {
                 clean = false;
@@ -371,6 +371,16 @@ impl Syncer {
             }
         }
     }
+}
+
+/// Brings a file to the disk. One that somebody removed, with the folder of the records perhaps, still takes everything and
+/// is nowhere: what is written to it is lost.
+fn synced(disk: &dyn DiskFile) -> io::Result<()> {
+    disk.sync()?;
+    if disk.is_removed()? {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed while it was written"));
+    }
+    Ok(())
 }
 
 /// What there is to do.

@@ -1,9 +1,10 @@
-//! Checks the journal of a data folder as far as that needs no key, and counts the gaps that its segments tell of.
+//! Checks the journal of a data folder as far as that needs no key, then whether the keys open what they should, and
+//! counts the gaps that the segments tell of.
 //!
 //! Every frame must have its checksum and its place, and a closed file must reach to its end. A file that is being written
 //! is whole up to its last frame. Gaps are records of their own, which anybody can read in a segment; those of the
-//! journal are sealed, and are counted as soon as they are in one. Opens nothing with a key. Bound: one frame, one row
-//! group.
+//! journal are sealed, and are counted as soon as they are in one. Opens data keys, the tags of tombstones and no record.
+//! Bound: one frame, one row group; where K-subject was lost, a search of all tags.
 
 use std::fs::File;
 use std::io;
@@ -18,9 +19,11 @@ use super::lock;
 use super::query::Seen;
 use super::reader::{FrameReader, TimeRange};
 use super::recovery::QUARANTINE;
-use super::segments::{self, Manifest, Segment, Wanted};
+use super::segments::{self, Manifest, Segment, Wanted, told};
+use super::subjects::{Book, TagSeal, Tagger, unlinked};
 use crate::record::{Column, Kind};
-use crate::seal::{Keyring, LocalKeys};
+use crate::regular_file;
+use crate::seal::{KeyProvider, Keyring, LocalKeys};
 
 /// The outcome of a check of the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub fn verify_journal(dir: &Path) -> io::Result<JournalReport> {
     let folder = dir.join(FOLDER);
     let mut report = JournalReport { quarantined: quarantined(&folder)?, ..JournalReport::default() };
     for name in files::list(&folder)? {
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             // In a segment by now, or removed.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
@@ -65,7 +68,74 @@ pub fn verify_journal(dir: &Path) -> io::Result<JournalReport> {
         let called = name.path.file_name().unwrap_or_default().to_string_lossy();
         report.findings.extend(fault.map(|fault| (called.into_owned(), fault)));
     }
+    for name in files::no_files(&folder)? {
+        let called = name.path.file_name().unwrap_or_default().to_string_lossy();
+        report.findings.push((called.into_owned(), "it is no regular file: nobody reads it"));
+    }
     Ok(report)
+}
+
+/// Checks that the keys open the files of the journal, the tags of tombstones, and the tags of records; what is wrong: of
+/// what, and what with it.
+///
+/// # Errors
+/// When the folder or a file cannot be read at all.
+pub fn verify_other_keys(dir: &Path, keys: &Arc<dyn KeyProvider>) -> io::Result<Vec<(String, String)>> {
+    let keyring = Keyring::of_the_store(Arc::clone(keys));
+    let mut found = Vec::new();
+    let mut records =
+        !Manifest::read(&dir.join(segments::FOLDER)).map_err(io::Error::other)?.entries().is_empty();
+    for name in files::list(&dir.join(FOLDER))? {
+        let head = match regular_file::open(&name.path) {
+            Ok(file) => files::head(&file)?,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
+        let Some((head, _)) = head else { continue };
+        records = true;
+        let called = name.path.file_name().unwrap_or_default().to_string_lossy();
+        let wrong = head.keys.iter().filter_map(|key| keyring.unwrap(&key.id, &key.wrapped).err());
+        found.extend(wrong.map(|error| (called.clone().into_owned(), told(&error))));
+    }
+    found.extend(unopened_tombstones(dir, &**keys));
+    if records {
+        found.extend(unlinked_records(dir, keys));
+    }
+    Ok(found)
+}
+
+/// Tombstones whose tags cannot be opened: who is blocked cannot be recognised any more.
+fn unopened_tombstones(dir: &Path, keys: &dyn KeyProvider) -> Vec<(String, String)> {
+    // A book that cannot be read is a finding of its own.
+    let Ok(book) = Book::read(dir) else { return Vec::new() };
+    if book.tombstones().next().is_none() {
+        return Vec::new();
+    }
+    let seal = match TagSeal::new(keys) {
+        Ok(seal) => seal,
+        Err(error) => return vec![("tombstones".to_owned(), told(&error))],
+    };
+    let wrong = book.tombstones().filter_map(|t| Some((t.id, seal.open(t).err()?)));
+    wrong.map(|(id, error)| (format!("tombstone {id}"), told(&error))).collect()
+}
+
+/// Records that cannot be found for anybody, because the key of their tags was lost.
+fn unlinked_records(dir: &Path, keys: &Arc<dyn KeyProvider>) -> Option<(String, String)> {
+    let lost = match Tagger::new(&**keys) {
+        Ok(tagger) => tagger.lost(),
+        Err(error) => return Some(("records".to_owned(), told(&error))),
+    };
+    match unlinked(dir, keys, &lost) {
+        Ok(0) => None,
+        Ok(records) => {
+            let versions: Vec<String> = lost.iter().map(u32::to_string).collect();
+            let versions = versions.join(", ");
+            let what =
+                format!("version {versions} of the subject key is missing: nobody can be found in them");
+            Some((format!("{records} records"), what))
+        }
+        Err(error) => Some(("records".to_owned(), format!("they cannot be searched by their tags: {error}"))),
+    }
 }
 
 /// What is wrong with a file whose head is whole.

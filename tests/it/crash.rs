@@ -60,3 +60,26 @@ fn a_torn_tail_is_cut_and_told_and_stops_nobody() {
     assert!(gaps.iter().any(|gap| gap["gap.reason"] == "torn_tail"), "{gaps:?}");
     assert!(gateway.metric("kelisim_journal_torn_bytes_total", &[]) > 0.0);
 }
+
+#[test]
+fn records_in_a_folder_that_was_removed_are_counted_told_and_no_clean_end() {
+    let origin = Origin::pages();
+    let mut gateway = Gateway::of(&origin);
+    gateway.client().get("/before");
+    gateway.record("/before");
+    std::fs::remove_dir_all(gateway.data().join("journal")).expect("removed");
+    gateway.client().get("/after");
+    let lost = ["reason=\"fsync_error\""];
+    crate::support::wait_for("the loss to be counted", || {
+        (gateway.metric("kelisim_journal_dropped_records_total", &lost) >= 1.0).then_some(())
+    });
+    gateway.wait_for_log(0, "the loss", |line| line.contains("the file was removed while it was written"));
+    // The file after it is the spare, which is gone as well; then there is none.
+    gateway.client().get("/later");
+    crate::support::wait_for("the next loss", || {
+        gateway.client().get("/and-later");
+        (gateway.metric("kelisim_journal_dropped_records_total", &[]) >= 3.0).then_some(())
+    });
+    gateway.term();
+    assert_eq!(gateway.wait().code(), Some(1), "not every record is on the disk");
+}

@@ -286,6 +286,7 @@ fn after_the_proof_term_nobody_sees_the_client_and_the_day_of_its_end_is_told() 
     let aged = log.replace(&format!("\"key\":\"{month}\""), "\"key\":\"2020-01\"");
     fs::write(data.join("receipts/receipts.log"), resealed(&aged)).unwrap();
     fs::remove_file(data.join("receipts/receipts.head")).unwrap();
+    fs::remove_file(data.join("receipts.head")).unwrap();
     let gateway = Gateway::on(folder);
     wait_for("the end of the key", || (!keys.join("2020-01.key").exists()).then_some(()));
     let purpose = ["--purpose", "security", "--reason", "r"];

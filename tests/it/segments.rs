@@ -134,6 +134,7 @@ fn an_export_is_read_by_other_tools_and_shows_no_more_than_its_level() {
                     _ => Value::Null,
                 };
                 assert_eq!(first["client.address"], shown);
+                assert_eq!(first["subject_tag"].is_null(), level != "full", "a tag stands for one address");
             }
         }
         let said = interop(&python, folder.path(), "exports.py", &[&file("parquet"), &file("arrow"), level]);

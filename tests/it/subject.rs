@@ -1,6 +1,7 @@
 //! One person's rights: after a block nobody reads their records, after an erasure there are none, and nobody else's change.
 
 mod erase;
+mod lost;
 mod ways;
 
 use std::collections::BTreeMap;

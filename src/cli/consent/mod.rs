@@ -98,7 +98,7 @@ fn run_to(command: &ConsentCommand, now: Timestamp, out: &mut impl Write) -> io:
 
 /// The records folder if there are receipts in it; says so if not.
 fn folder_with_receipts(data: &Path) -> Option<PathBuf> {
-    let folder = records_folder(data).filter(|folder| ledger(folder).log().is_file());
+    let folder = records_folder(data).filter(|folder| ledger(folder).was_begun());
     if folder.is_none() {
         eprintln!(
             "error: there are no receipts in {}\n  hint: name the gateway's data folder with --data DIR",

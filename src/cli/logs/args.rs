@@ -325,7 +325,7 @@ pub enum Ground {
 pub enum Level {
     /// Whole addresses
     Full,
-    /// The network only: /24, or /48 for IPv6; no port, no forwarded addresses
+    /// The network only: /24, or /48 for IPv6; no port, no forwarded addresses, no tag of the address
     Network,
     /// No address and no network
     None,

@@ -25,7 +25,7 @@ pub(super) fn run(args: &AuditArgs, out: &mut Output<'_>) -> Result<u64, Failure
     let verified = match verify(&records, show) {
         Ok(verified) => verified,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            out.write("no audit log: nobody has read these records\n")?;
+            out.write("there is no audit log, and nothing says that there was one\n")?;
             out.flush()?;
             return Ok(0);
         }

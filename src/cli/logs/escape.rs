@@ -96,10 +96,10 @@ pub(in crate::cli) fn push_json(out: &mut String, bytes: &[u8]) {
 }
 
 /// Appends one field of a CSV row (RFC 4180): quoted when it must be. Text that a spreadsheet would run as a formula
-/// gets a leading apostrophe.
+/// gets a leading apostrophe; a number below zero is none.
 pub(super) fn push_csv(out: &mut String, bytes: &[u8]) {
     let mut text = String::with_capacity(bytes.len());
-    if matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@')) {
+    if matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@')) && !is_below_zero(bytes) {
         text.push('\'');
     }
     push_text(&mut text, bytes);
@@ -115,6 +115,19 @@ pub(super) fn push_csv(out: &mut String, bytes: &[u8]) {
         out.push(c);
     }
     out.push('"');
+}
+
+/// `-300`, `-1.5`, `-2e-7`: digits, and nothing to be worked out.
+fn is_below_zero(text: &[u8]) -> bool {
+    let Some(number) = text.strip_prefix(b"-") else { return false };
+    let (number, exponent) = match number.iter().position(|b| matches!(b, b'e' | b'E')) {
+        Some(at) => (&number[..at], Some(&number[at + 1..])),
+        None => (number, None),
+    };
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let mut parts = number.splitn(2, |b| *b == b'.');
+    let signless = |text: &[u8]| text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text).to_vec();
+    parts.all(digits) && exponent.is_none_or(|exponent| digits(&signless(exponent)))
 }
 
 fn push_hex(out: &mut String, byte: u32) {
@@ -171,6 +184,25 @@ mod tests {
         assert_eq!(csv(b"a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(csv(b"=cmd|'/C calc'!A0"), "'=cmd|'/C calc'!A0");
         assert_eq!(csv(b"two\r\nlines"), "two\\x0d\\x0alines");
+    }
+
+    #[test]
+    fn a_number_below_zero_is_no_formula() {
+        for (text, given) in [
+            ("-300", "-300"),
+            ("-1.5", "-1.5"),
+            ("-2e-7", "-2e-7"),
+            ("-1+cmd", "'-1+cmd"),
+            ("-", "'-"),
+            ("-1.", "'-1."),
+            ("-e5", "'-e5"),
+            ("-1e", "'-1e"),
+            ("+1", "'+1"),
+        ] {
+            let mut out = String::new();
+            push_csv(&mut out, text.as_bytes());
+            assert_eq!(out, given);
+        }
     }
 
     proptest! {

@@ -228,6 +228,6 @@ impl ExportFormat {
 }
 
 /// Columns besides the addresses that tell more of one than its network.
-const ONE_PERSON: [&str; 2] = ["client.port", "client.forwarded_chain"];
+const ONE_PERSON: [&str; 3] = ["client.port", "client.forwarded_chain", "subject_tag"];
 /// The value of `consent.decision` of those who agreed.
 const GRANTED: &str = "granted";

@@ -188,7 +188,7 @@ fn query_rows(
 ) -> Result<u64, Failure> {
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
     out.write(lines.header())?;
-    let scan = scan.showing(lines.columns());
+    let scan = scan.showing(&lines.needed());
     let _progress = out.progress(&scan);
     let limit = args.limit.unwrap_or(u64::MAX);
     let mut failed = None;

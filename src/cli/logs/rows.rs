@@ -54,9 +54,13 @@ impl Lines {
         Self { projection: Projection::new(&columns), columns, style, line: String::new() }
     }
 
-    /// The columns that a line is made of.
-    pub(super) fn columns(&self) -> &[&'static Column] {
-        &self.columns
+    /// The columns that a line is made of: those of requests, and in a table those of the sentence about a gap.
+    pub(super) fn needed(&self) -> Vec<&'static Column> {
+        let of_gaps = match self.style {
+            Style::Table { .. } => &OF_A_GAP[..],
+            Style::Json | Style::Csv | Style::Clf(_) => &[],
+        };
+        self.columns.iter().copied().chain(of_gaps.iter().filter_map(|name| Column::by_name(name))).collect()
     }
 
     /// The line before the rows, with its end; none in the formats without one.
@@ -236,6 +240,9 @@ fn colour(line: &mut String, status: &Value<'_>) {
     line.push_str("\x1b[0m");
 }
 
+/// What a gap is told with.
+const OF_A_GAP: [&str; 3] = ["gap.count", "gap.bytes", "gap.reason"];
+
 /// The fields of a table, when none are asked for.
 const USUAL: [&str; 9] =
     ["time", "status", "method", "host", "path", "bytes", "duration", "consent", "error"];
@@ -318,6 +325,16 @@ mod tests {
                 !out.contains("192.0.2.7") && !out.contains("Mozilla") && !out.contains("client.address")
             );
         }
+    }
+
+    #[test]
+    fn a_table_asks_for_what_a_gap_is_told_with() {
+        let grant = granted(Purpose::Support);
+        let has = |format| {
+            let lines = Lines::new(format, Some(&[]), &grant, PIPE);
+            OF_A_GAP.map(|name| lines.needed().iter().any(|column| column.name == name))
+        };
+        assert_eq!((has(Format::Table), has(Format::Csv)), ([true; 3], [false; 3]));
     }
 
     #[test]

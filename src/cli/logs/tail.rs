@@ -50,7 +50,7 @@ fn rows(
     interrupt: Option<&Interrupt>,
 ) -> Result<u64, Failure> {
     let mut lines = Lines::new(args.read.format, args.fields.as_deref(), grant, out.terminal());
-    let scan = scan.showing(lines.columns());
+    let scan = scan.showing(&lines.needed());
     out.write(lines.header())?;
     // First, so that nothing falls between what is there and what comes; what is in both is shown once.
     let mut follower = Follower::from_end(folder, scan.keyring().clone()).map_err(Failure::Read)?;

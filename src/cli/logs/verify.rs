@@ -1,22 +1,24 @@
 //! `verify`: whether segments, journal, tombstones and audit log are what was written.
 //!
-//! Checks the manifest's chain, the hash of every segment, the numbers of the records, which keys are there, every frame of
-//! the journal, the book of tombstones and the chain of the audit log. Tells the gaps and what was put aside: a loss that
-//! is told is no fault. Reads no record of a request, so it needs no purpose. Bound: one line per finding.
+//! Checks the manifest's chain, the hash of every segment, the numbers of the records, whether the keys are there and open
+//! what they should, every frame of the journal, the book of tombstones and the chain of the audit log. Tells the gaps and
+//! what was put aside: a loss that is told is no fault. Reads no record of a request, so it needs no purpose. Bound: one
+//! line per finding.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::read::{Failure, Output};
 use crate::audit::{self, Verified};
-use crate::seal::{self, LocalKeys};
+use crate::seal::{self, KeyProvider, LocalKeys};
 use crate::store::query::records_folder;
 use crate::store::segments::{self, Finding, KeyReport, Report};
-use crate::store::subjects::Book;
-use crate::store::verify::{Gaps, JournalReport, gaps, verify_journal};
+use crate::store::subjects::{Book, promise_fault};
+use crate::store::verify::{Gaps, JournalReport, gaps, verify_journal, verify_other_keys};
 
 /// Arguments of `logs verify`.
 #[derive(Debug, Args)]
@@ -47,10 +49,12 @@ struct Checked {
     segments: Report,
     /// `None` when the keys are not here, or nobody knows which are needed.
     keys: Option<KeyReport>,
+    /// What the keys do not open besides segments: of what, and why.
+    unopened: Vec<(String, String)>,
     journal: JournalReport,
     /// `None` when the manifest cannot be believed.
     gaps: Option<Gaps>,
-    /// Why the book of tombstones cannot be read.
+    /// Why the book of tombstones cannot be read, or not be believed.
     tombstones: Option<String>,
     /// `None` when there is no audit log.
     audit: Option<Verified>,
@@ -82,18 +86,25 @@ fn check(folder: &Path, keys: &Path) -> io::Result<Checked> {
     let segments = segments::verify(folder)?;
     let believed = !segments.findings.iter().any(|f| matches!(f, Finding::Manifest(_)));
     // A copy of the records without keys is no fault.
-    let keys = match believed && keys.is_dir() {
-        true => Some(segments::verify_keys(folder, &LocalKeys::at(keys))?),
-        false => None,
+    let (mut opened, mut unopened) = (None, Vec::new());
+    if believed && keys.is_dir() {
+        let keys: Arc<dyn KeyProvider> = Arc::new(LocalKeys::at(keys));
+        opened = Some(segments::verify_keys(folder, &keys)?);
+        unopened = verify_other_keys(folder, &keys)?;
+    }
+    let tombstones = match Book::read(folder) {
+        Ok(book) => promise_fault(folder, &book, segments.erased).map(str::to_owned),
+        Err(error) => Some(error.to_string()),
     };
     let audit = match audit::verify(folder, |_, _| {}) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
         verified => Some(verified?),
     };
     Ok(Checked {
-        keys,
+        keys: opened,
+        unopened,
         gaps: if believed { Some(gaps(folder)?) } else { None },
-        tombstones: Book::read(folder).err().map(|error| error.to_string()),
+        tombstones,
         audit,
         journal,
         segments,
@@ -106,6 +117,13 @@ impl Checked {
         let mut found: Vec<_> = self.segments.findings.iter().map(words).collect();
         let missing = self.keys.iter().flat_map(|keys| &keys.missing);
         found.extend(missing.map(|(file, key)| ("key", format!("{file}: key {key} is missing"))));
+        let keys = self.keys.as_ref();
+        let unfit = keys.into_iter().flat_map(|keys| &keys.unfit).chain(&self.unopened);
+        found.extend(unfit.map(|(of, fault)| ("key", format!("{of}: {fault}"))));
+        let foreign = keys.into_iter().flat_map(|keys| &keys.foreign);
+        found.extend(
+            foreign.map(|file| ("index", format!("{file}: its index is not what was written for it"))),
+        );
         let journal = self.journal.findings.iter();
         found.extend(journal.map(|(file, fault)| ("journal", format!("{file}: {fault}"))));
         found.extend(self.tombstones.iter().map(|fault| ("tombstones", fault.clone())));
@@ -165,6 +183,7 @@ fn object(checked: &Checked, found: &[(&'static str, String)]) -> serde_json::Va
         "erased": erased,
         "bytes": bytes,
         "manifest_lines": lines,
+        "keys_checked": checked.keys.is_some(),
         "expired": checked.keys.as_ref().map(|keys| keys.expired),
         "journal_files": checked.journal.files,
         "audit_entries": checked.audit.as_ref().map(|log| log.entries),

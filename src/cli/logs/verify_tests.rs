@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::journal_tests::{logs, start};
+use super::journal_tests::{filled, logs, start};
 
 fn stopped() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -56,4 +56,32 @@ fn what_was_put_aside_is_told_and_is_no_fault() {
         (0, &1.into(), &5.into())
     );
     assert!(logs(dir.path(), "verify").0.contains("1 damaged pieces were put aside, 5 bytes"));
+}
+
+#[test]
+fn a_removed_audit_log_is_a_finding_of_both_commands() {
+    let dir = stopped();
+    std::fs::remove_dir_all(dir.path().join("audit")).unwrap();
+    let (bad, code) = verify(dir.path());
+    assert_eq!((code, &bad["findings"][0]["finding"]), (1, &"audit".into()), "{bad}");
+    let (out, code) = logs(dir.path(), "audit verify");
+    assert!(code == 1 && out.contains("the log is CHANGED"), "{code} {out}");
+}
+
+#[test]
+fn verify_says_whether_it_looked_at_the_keys() {
+    let dir = filled(30);
+    assert_eq!(verify(dir.path()).0["keys_checked"], true);
+    // The key of the journal's clear columns, and the one of tags.
+    for key in ["clear", "lasting"] {
+        let (folder, away) = (dir.path().join("keys").join(key), dir.path().join("away"));
+        std::fs::rename(&folder, &away).unwrap();
+        let (bad, code) = verify(dir.path());
+        let of_keys = bad["findings"].as_array().unwrap().iter().any(|found| found["finding"] == "key");
+        assert!(code == 1 && of_keys, "{key}: {bad}");
+        std::fs::rename(&away, &folder).unwrap();
+    }
+    std::fs::rename(dir.path().join("keys"), dir.path().join("away")).unwrap();
+    let (found, code) = verify(dir.path());
+    assert_eq!((code, &found["keys_checked"]), (0, &false.into()), "{found}");
 }

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::find::{counts_table, total};
+use super::who::unlinked_words;
 use crate::clock::Timestamp;
 use crate::store::subjects::Erasure;
 
@@ -33,13 +34,19 @@ pub(super) struct Facts<'a> {
     pub(super) done: &'a Erasure,
     /// What stays of receipts of consent, in lines.
     pub(super) kept: &'a [String],
+    /// Records of which nobody can say whose they are: the erasure is not everything.
+    pub(super) unlinked: u64,
 }
 
 /// The certificate as text.
 pub(super) fn certificate(facts: &Facts<'_>) -> String {
-    let Facts { id, whose, reason, despite, ordered, finished, audit, folder, rotated, done, kept } = facts;
+    let Facts { id, whose, reason, despite, ordered, finished, audit, folder, rotated, done, kept, unlinked } =
+        facts;
     let records = total(&done.days).records;
-    let mut text = String::from("CERTIFICATE OF ERASURE\n\n");
+    let mut text = match *unlinked {
+        0 => String::from("CERTIFICATE OF ERASURE\n\n"),
+        _ => String::from("CERTIFICATE OF ERASURE, NOT OF ALL RECORDS\n\n"),
+    };
     let mut put = |title: &str, words: &str| {
         let _ = writeln!(text, "{title:<12}{words}");
     };
@@ -51,7 +58,12 @@ pub(super) fn certificate(facts: &Facts<'_>) -> String {
     put("method", &format!("{} segments written anew without them, under new data keys;", done.segments));
     put("", &format!("{} journal files closed and made into segments without them;", done.journal_files));
     put("", &format!("{} torn pieces of journal files removed; the old files removed;", done.torn));
-    put("", "afterwards every segment and journal file was searched: none is left");
+    if *unlinked == 0 {
+        put("", "afterwards every segment and journal file was searched: none is left");
+    } else {
+        put("", "afterwards every segment and journal file was searched: none with these tags is left");
+        put("NOT ALL", &unlinked_words(*unlinked));
+    }
     put("reason", &reason.escape_debug().to_string());
     if let Some(why) = despite {
         put("holds", &format!("legal holds and the minimum term were set aside: {}", why.escape_debug()));
@@ -98,6 +110,7 @@ mod tests {
             rotated,
             done,
             kept: &[],
+            unlinked: 0,
         }
     }
 
@@ -111,5 +124,14 @@ mod tests {
         let kept = ["1 receipts of consent: the proof of what was chosen".to_owned(), "r1".to_owned()];
         let rotated = certificate(&Facts { kept: &kept, ..facts(&done, true) });
         insta::assert_snapshot!("certificate", format!("{plain}\n{rotated}"));
+    }
+
+    #[test]
+    fn a_lost_key_leaves_no_certificate_that_says_none_is_left() {
+        let done = Erasure::default();
+        let text = certificate(&Facts { unlinked: 7, ..facts(&done, false) });
+        assert!(text.starts_with("CERTIFICATE OF ERASURE, NOT OF ALL RECORDS\n"), "{text}");
+        assert!(text.contains("NOT ALL     7 records could not be searched"), "{text}");
+        assert!(!text.contains(": none is left"), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use super::args::{ChangeArgs, EraseArgs};
 use super::certificate::{Facts, certificate};
 use super::find::{Found, counted, counts_table, total};
 use super::receipts::kept;
-use super::who::{Subject, ended};
+use super::who::{Subject, ended, tell_unlinked};
 use crate::cli::logs::tell_damage;
 use crate::cli::new_file::new_file;
 use crate::clock;
@@ -23,14 +23,16 @@ pub(super) fn block(args: &ChangeArgs, out: &mut dyn Write) -> Result<bool, Fail
     let grant = subject.grant("subject block", &args.who.reason)?;
     let done = subjects::block(&subject.folder, &subject.keys, &subject.person, clock::now, &|_| Ok(()));
     let records = done.as_ref().map_or(0, |done| done.records);
-    let done = ended(grant, records, done.map_err(Failure::from))?;
+    let done = done.map_err(Failure::from).and_then(|done| Ok((done, subject.unlinked()?)));
+    let (done, unlinked) = ended(grant, records, done)?;
     let again = if done.before { " (it was blocked before)" } else { "" };
     let text = format!(
         "blocked{again}: {} records are hidden from every read, and those that come\n{}\n",
         done.records, subject.tags
     );
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-    Ok(true)
+    tell_unlinked(unlinked);
+    Ok(unlinked == 0)
 }
 
 /// `subject unblock`; whether anybody was blocked.
@@ -78,14 +80,14 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
             &|_| Ok(()),
             &mut |progress| eprintln!("{progress}"),
         )?;
-        Ok((erased, kept(&found.receipts)))
+        Ok((erased, kept(&found.receipts), found.unlinked))
     });
     if let (Err(_), Some(path)) = (&done, &args.certificate) {
         // Nothing to certify: the name is free for the next try.
         std::fs::remove_file(path).map_err(Failure::Output)?;
     }
-    let records = done.as_ref().map_or(0, |(erased, _)| total(&erased.done.days).records);
-    let (Erased { id, ordered, finished, done }, kept) = ended(grant, records, done)?;
+    let records = done.as_ref().map_or(0, |(erased, ..)| total(&erased.done.days).records);
+    let (Erased { id, ordered, finished, done }, kept, unlinked) = ended(grant, records, done)?;
     let text = certificate(&Facts {
         id,
         whose: &subject.tags,
@@ -98,13 +100,15 @@ pub(super) fn erase(args: &EraseArgs, out: &mut dyn Write) -> Result<bool, Failu
         rotated: args.rotate_day,
         done: &done,
         kept: &kept,
+        unlinked,
     });
     match &mut file {
         Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_all()),
         None => out.write_all(text.as_bytes()),
     }
     .map_err(Failure::Output)?;
-    Ok(records > 0)
+    tell_unlinked(unlinked);
+    Ok(records > 0 && unlinked == 0)
 }
 
 /// Tells what would be erased.
@@ -112,8 +116,9 @@ fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<
     let grant = subject.grant("subject erase (dry run)", &args.who.reason)?;
     let found = counted(subject, &grant);
     let records = found.as_ref().map_or(0, |found| total(&found.days).records);
-    let Found { days, receipts, damaged } = ended(grant, records, found)?;
+    let Found { days, receipts, damaged, unlinked } = ended(grant, records, found)?;
     tell_damage(&damaged);
+    tell_unlinked(unlinked);
     let holds = Holds::read(&subject.folder).map_err(subjects::SubjectError::from)?;
     let mut text = format!("{}\n{}", subject.tags, counts_table(&days));
     for (i, line) in kept(&receipts).iter().enumerate() {
@@ -126,5 +131,5 @@ fn rehearse(args: &EraseArgs, subject: &Subject, out: &mut dyn Write) -> Result<
     }
     text.push_str("nothing was erased; repeat with --yes to erase these records for good\n");
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
-    Ok(records > 0)
+    Ok(records > 0 && unlinked == 0)
 }

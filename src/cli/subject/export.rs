@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Failure;
 use super::args::{ExportArgs, ExportFormat};
 use super::receipts::{Theirs, Traces};
-use super::who::{Subject, ended};
+use super::who::{Subject, ended, tell_unlinked, unlinked_words};
 use crate::cli::logs::cell::{push_human, push_json_value};
 use crate::cli::logs::escape::{push_json, push_text};
 use crate::cli::logs::tell_damage;
@@ -38,7 +38,8 @@ pub(super) fn run(args: &ExportArgs, out: &mut dyn Write) -> Result<bool, Failur
     };
     ended(grant, given.records, result)?;
     tell_damage(&given.damaged);
-    Ok((given.records > 0 || given.receipts > 0) && given.damaged.is_empty())
+    tell_unlinked(given.unlinked);
+    Ok((given.records > 0 || given.receipts > 0) && given.damaged.is_empty() && given.unlinked == 0)
 }
 
 /// What was given out.
@@ -48,6 +49,8 @@ struct Given {
     receipts: usize,
     /// Files that could not be searched to their end.
     damaged: BTreeSet<PathBuf>,
+    /// Records of which nobody can say whose they are.
+    unlinked: u64,
 }
 
 fn write(
@@ -81,7 +84,8 @@ fn write(
     let theirs = traces.receipts(subject, grant)?;
     given.receipts = theirs.len();
     out.write_all(receipts_of(format, &theirs).as_bytes()).map_err(Failure::Output)?;
-    out.write_all(end(format, given.damaged.len()).as_bytes()).map_err(Failure::Output)?;
+    given.unlinked = subject.unlinked()?;
+    out.write_all(end(format, given.damaged.len(), given.unlinked).as_bytes()).map_err(Failure::Output)?;
     out.flush().map_err(Failure::Output)
 }
 
@@ -121,16 +125,20 @@ fn receipts_of(format: ExportFormat, receipts: &[Theirs]) -> String {
 }
 
 /// What stands at the end: whoever reads it must know whether it is everything.
-fn end(format: ExportFormat, damaged: usize) -> String {
-    match (format, damaged) {
-        (ExportFormat::Json, files) => format!("\n],\"damaged_files\":{files}}}\n"),
-        (ExportFormat::Text, 0) => String::new(),
-        (ExportFormat::Text, files) => {
-            format!(
-                "\nNot everything: {files} files are damaged, and what is behind such a place is not here.\n"
-            )
-        }
+fn end(format: ExportFormat, damaged: usize, unlinked: u64) -> String {
+    if format == ExportFormat::Json {
+        return format!("\n],\"damaged_files\":{damaged},\"unlinked\":{unlinked}}}\n");
     }
+    let mut text = String::new();
+    if damaged > 0 {
+        text.push_str(&format!(
+            "\nNot everything: {damaged} files are damaged, and what is behind such a place is not here.\n"
+        ));
+    }
+    if unlinked > 0 {
+        text.push_str(&format!("\nNot everything: {}.\n", unlinked_words(unlinked)));
+    }
+    text
 }
 
 /// What stands before the records.

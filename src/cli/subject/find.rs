@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Failure;
 use super::args::{FindArgs, Format};
 use super::receipts::{Theirs, Traces};
-use super::who::{Subject, ended};
+use super::who::{Subject, ended, tell_unlinked};
 use crate::cli::logs::tell_damage;
 use crate::record::Class;
 use crate::seal::Day;
@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) receipts: Vec<Theirs>,
     /// Files that could not be searched to their end.
     pub(super) damaged: BTreeSet<PathBuf>,
+    /// Records of which nobody can say whose they are.
+    pub(super) unlinked: u64,
 }
 
 /// `subject find`; whether there are any, and all files could be searched.
@@ -42,7 +44,8 @@ pub(super) fn run(args: &FindArgs, out: &mut dyn Write) -> Result<bool, Failure>
     };
     out.write_all(text.as_bytes()).map_err(Failure::Output)?;
     tell_damage(&found.damaged);
-    Ok((records > 0 || !found.receipts.is_empty()) && found.damaged.is_empty())
+    tell_unlinked(found.unlinked);
+    Ok((records > 0 || !found.receipts.is_empty()) && found.damaged.is_empty() && found.unlinked == 0)
 }
 
 /// The person's records by day and class, and their receipts.
@@ -52,7 +55,8 @@ pub(super) fn counted(subject: &Subject, grant: &Grant) -> Result<Found, Failure
         days.entry(Day::of(row.ts).to_string()).or_default().add(row);
         traces.note(row);
     })?;
-    Ok(Found { days, receipts: traces.receipts(subject, grant)?, damaged })
+    let unlinked = subject.unlinked()?;
+    Ok(Found { days, receipts: traces.receipts(subject, grant)?, damaged, unlinked })
 }
 
 /// How many receipts there are, and which.
@@ -96,7 +100,8 @@ fn table(tags: &str, days: &Days, blocks: &[(String, u64)]) -> String {
     let mut text = format!("{tags}\n");
     text.push_str(&counts_table(days));
     for (since, records) in blocks {
-        let _ = writeln!(text, "blocked since {since}; {records} records are hidden");
+        let _ =
+            writeln!(text, "blocked since {since}; {records} records are hidden, and those that came since");
     }
     text
 }
@@ -139,5 +144,6 @@ fn object(tags: &str, found: &Found, blocks: &[(String, u64)]) -> serde_json::Va
         "blocked": blocked,
         "receipts": found.receipts.iter().map(|theirs| &theirs.receipt.receipt).collect::<Vec<_>>(),
         "damaged_files": found.damaged.len(),
+        "unlinked": found.unlinked,
     })
 }

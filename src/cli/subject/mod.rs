@@ -46,8 +46,8 @@ impl From<SubjectError> for Failure {
     }
 }
 
-/// Runs a command and returns the process's exit code: 0 fine, 1 nobody was found, files are damaged or something keeps
-/// the records, 2 wrong usage, 70 our own fault.
+/// Runs a command and returns the process's exit code: 0 fine, 1 nobody was found, files are damaged, a key
+/// was lost or something keeps the records, 2 wrong usage, 70 our own fault.
 #[must_use]
 pub fn run(args: &SubjectArgs) -> u8 {
     let mut out = io::stdout().lock();

@@ -59,7 +59,7 @@ impl Traces {
     /// The person's receipts, the oldest first. Tells on standard error when the log was changed.
     pub(super) fn receipts(self, subject: &Subject, grant: &Grant) -> Result<Vec<Theirs>, Failure> {
         let log = ledger(&subject.folder);
-        if !log.log().is_file() {
+        if !log.was_begun() {
             return Ok(Vec::new());
         }
         let keys = ClientKeys::at(&subject.keys_folder);

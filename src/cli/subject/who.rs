@@ -14,7 +14,7 @@ use crate::clock;
 use crate::identify::visitor::{NAME, VisitorKeys};
 use crate::seal::{self, KeyProvider, LocalKeys};
 use crate::store::query::{Grant, open_subject, records_folder};
-use crate::store::subjects::{Identifier, Person, Tagger};
+use crate::store::subjects::{Identifier, Person, Tagger, unlinked};
 
 /// A person, and the folder with their records.
 pub(super) struct Subject {
@@ -25,6 +25,9 @@ pub(super) struct Subject {
     pub(super) keys_folder: PathBuf,
     /// Makes tags.
     pub(super) tagger: Tagger,
+    /// Versions of the key of tags that are missing, where the person was named by an identifier: by it nobody finds what
+    /// was recorded with them.
+    lost: Vec<u32>,
     pub(super) person: Person,
     /// The tags as the audit log and certificates have them.
     pub(super) tags: String,
@@ -68,10 +71,16 @@ impl Subject {
             identifiers.push(Identifier::Visitor(visitor(&folder, &cookie.0)?));
         }
         identifiers.extend(args.account.iter().map(|account| Identifier::Account(account.0.as_bytes())));
+        let lost = if identifiers.is_empty() { Vec::new() } else { tagger.lost() };
         let person = Person::of(&tagger, &identifiers, &args.tag)
             .ok_or_else(|| Failure::Usage("an account is 1 to 256 bytes long".to_owned()))?;
         let tags: Vec<String> = person.tags().iter().map(ToString::to_string).collect();
-        Ok(Self { folder, keys, keys_folder, tagger, person, tags: tags.join(",") })
+        Ok(Self { folder, keys, keys_folder, tagger, lost, person, tags: tags.join(",") })
+    }
+
+    /// How many records may be the person's or anybody's, because the key of their tags was lost.
+    pub(super) fn unlinked(&self) -> Result<u64, Failure> {
+        Ok(unlinked(&self.folder, &self.keys, &self.lost)?)
     }
 
     /// Enters in the audit log what is going to be done.
@@ -94,6 +103,25 @@ fn visitor(folder: &Path, value: &str) -> Result<[u8; 16], Failure> {
         )
     })
 }
+
+/// Tells on standard error that records were left out because nobody can say whose they are.
+pub(super) fn tell_unlinked(records: u64) {
+    if records > 0 {
+        eprintln!(
+            "note: {}\n  hint: put keys/lasting back from a backup of the keys; {AS_LONG}",
+            unlinked_words(records)
+        );
+    }
+}
+
+/// Why the answer is not everything.
+pub(super) fn unlinked_words(records: u64) -> String {
+    format!(
+        "{records} records could not be searched: the key of their tags was lost, so nobody can say whose they are"
+    )
+}
+
+const AS_LONG: &str = "without it they stay as long as the records are kept";
 
 /// Ends the audit entry of a command that found or changed so many records, however it went.
 pub(super) fn ended<T>(grant: Grant, records: u64, result: Result<T, Failure>) -> Result<T, Failure> {

@@ -16,6 +16,7 @@ use super::seen::Seen;
 use super::sources::Source;
 use crate::clock::Timestamp;
 use crate::record::Row;
+use crate::regular_file;
 
 /// Which process wrote the record of that number, counted over all starts.
 #[must_use]
@@ -93,7 +94,7 @@ fn last_of(source: &Source) -> io::Result<Option<Timestamp>> {
         Source::Segment(entry) => Ok(Some(Timestamp::from_micros(entry.last_ts))),
         Source::Journal(_, file) => end(file),
         // It may be gone by now: then it is passed over where it is opened.
-        Source::Unopened(name) => File::open(&name.path).map_or(Ok(None), |file| end(&file)),
+        Source::Unopened(name) => regular_file::open(&name.path).map_or(Ok(None), |file| end(&file)),
         // Nothing is found in it, and that has to be told.
         Source::Damaged(_) => Ok(None),
     }

@@ -26,6 +26,7 @@ use super::sources::{Source, sources};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::record::{Column, Kind, Precision, Row};
+use crate::regular_file;
 use crate::seal::{KeyProvider, Keyring};
 
 /// A granted scan of a data folder.
@@ -414,7 +415,7 @@ impl Scan {
                 seen.damaged(&path);
                 return Ok(None);
             }
-            Source::Unopened(name) => match File::open(&name.path) {
+            Source::Unopened(name) => match regular_file::open(&name.path) {
                 Ok(file) => (name, file),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(cause) => return Err(cause),

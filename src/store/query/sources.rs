@@ -14,6 +14,7 @@ use super::super::journal::FOLDER as JOURNAL;
 use super::super::reader::TimeRange;
 use super::super::segments::{self, Entry, Manifest, unlisted};
 use crate::clock::Timestamp;
+use crate::regular_file;
 
 /// Journal files that are held open: the oldest, which become segments next.
 const HELD_FILES: usize = 512;
@@ -52,7 +53,7 @@ pub(in crate::store) fn sources(dir: &Path, range: &TimeRange) -> io::Result<Vec
             found.push((u64::MAX, Source::Unopened(name)));
             continue;
         }
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             // Removed by retention, or in a segment by now.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,

@@ -25,6 +25,7 @@ use super::step::{Faults, Step};
 use super::write::{Origin, SegmentWriter, Written};
 use crate::clock::Timestamp;
 use crate::record::{Row, SCHEMA_VERSION};
+use crate::regular_file;
 use crate::seal::{Day, KeyProvider, Keyring};
 use crate::store::disk::sync_folder;
 use crate::store::enrich::Complete;
@@ -192,7 +193,7 @@ impl Work {
 
     /// A file's head and end; `None` when it is not closed, gone, or damaged in its head.
     fn open(&mut self, name: FileName, manifest: &Manifest) -> Result<Option<Closed>, SegmentError> {
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause.into()),
@@ -241,7 +242,7 @@ impl Work {
         self.faults.at(Step::FileSynced)?;
         let path = day.join(&name);
         let entry = entry(&origin, &written, &name);
-        written.index.save(&path, &*self.keys, origin.day)?;
+        written.index.save((&path, &entry), &*self.keys, origin.day)?;
         std::fs::rename(&temporary, &path)?;
         self.faults.at(Step::Renamed)?;
         sync_folder(&path)?;

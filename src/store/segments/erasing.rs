@@ -2,7 +2,7 @@
 //!
 //! Journal files that are closed become segments without them, segments that hold them are written anew, torn pieces of
 //! journal files are removed. With new keys for the days, the old ones are destroyed when nothing needs them any more.
-//! Then everything is searched once more. Whoever does this has the sole right to change segments. Never touches a
+//! Then the columns of everything are searched once more. Whoever does this has the sole right to change segments. Never touches a
 //! segment without a record of the person, except for new keys. Bound: one segment at a time; [`LONGEST`].
 
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ use super::rewrite::{Rewriter, Without};
 use super::sole::Sole;
 use super::step::NoFaults;
 use crate::clock::{Timestamp, monotonic};
+use crate::regular_file;
 use crate::seal::{Day, KeyClass, KeyId, KeyProvider};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
@@ -107,7 +108,8 @@ impl Work {
         self.rewrite_segments(&person, &tombstone, &old_keys, (now, stop))?;
         let torn = self.remove_torn()?;
         stop("rewritten")?;
-        let left = person.numbers(&self.dir, &self.keys, Some(tombstone.at))?;
+        // By the columns themselves: what is certified does not rest on an index.
+        let left = person.left(&self.dir, &self.keys, tombstone.at)?;
         if !left.rows.is_empty() {
             return Err(SubjectError::Left(left.rows.numbers()));
         }
@@ -201,7 +203,7 @@ impl Work {
         for entry in manifest.entries().to_vec() {
             let rows = if tombstone.rows.touches(entry.first_seq, entry.last_seq) {
                 // One that cannot be read is told by the search at the end.
-                let found = person.in_segment(&folder.join(&entry.file), &self.keys, tombstone.at)?;
+                let found = person.in_segment((&folder, &entry), &self.keys, tombstone.at)?;
                 let Some(found) = found else { continue };
                 found
             } else {
@@ -264,7 +266,7 @@ impl Work {
             return Ok(None);
         }
         for name in files::list(&self.dir.join(JOURNAL))? {
-            let head = match File::open(&name.path) {
+            let head = match regular_file::open(&name.path) {
                 Ok(file) => files::head(&file)?,
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
                 Err(cause) => return Err(cause.into()),

@@ -10,7 +10,6 @@
 //! pass over keys, manifest and journal files; of holds, one entry per class and day.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,6 +23,7 @@ use super::step::Step;
 use crate::audit::{self, AuditLog, Destruction, Kind, Method, Outcome};
 use crate::clock::Timestamp;
 use crate::record::Class;
+use crate::regular_file;
 use crate::seal::{Day, KeyClass, KeyId};
 use crate::store::disk::sync_folder;
 use crate::store::files::{self, Begin};
@@ -328,7 +328,7 @@ impl Run<'_> {
     fn journaled(&self) -> io::Result<Vec<Journaled>> {
         let mut found = Vec::new();
         for name in files::list(&self.work.dir.join(JOURNAL))? {
-            let file = match File::open(&name.path) {
+            let file = match regular_file::open(&name.path) {
                 Ok(file) => file,
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
                 Err(cause) => return Err(cause),

@@ -6,7 +6,7 @@
 //! are no more, their names.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::step::{Faults, Step};
+use crate::regular_file;
 use crate::store::disk::sync_folder;
 
 /// Name of the manifest in the folder of segments.
@@ -22,7 +23,7 @@ pub(super) const NAME: &str = "MANIFEST";
 const LINE_BYTES: usize = 8 << 10;
 
 /// One segment file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Path below the folder of segments.
     pub file: String,
@@ -165,7 +166,7 @@ impl Manifest {
     /// When it cannot be read, or a line before the last is damaged.
     pub fn read(folder: &Path) -> Result<Self, ManifestError> {
         let mut text = Vec::new();
-        match File::open(folder.join(NAME)) {
+        match regular_file::open(&folder.join(NAME)) {
             Ok(mut file) => file.read_to_end(&mut text)?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(cause.into()),

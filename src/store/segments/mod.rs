@@ -42,6 +42,7 @@ pub use rewrite::{Editor, Without};
 pub(super) use rows::Batch;
 pub use schema::Shape;
 pub use stats::SegmentStats;
+pub(in crate::store) use verify::told;
 pub use verify::{Finding, KeyReport, Report, verify, verify_keys};
 
 use crate::audit::AuditError;
@@ -113,7 +114,11 @@ impl SegmentError {
         match self {
             Self::Parquet(_) | Self::Arrow(_) => true,
             Self::File(cause) => {
-                matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+                // The last: it is no regular file.
+                matches!(
+                    cause.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
             }
             Self::Of { source, .. } => source.is_damage(),
             _ => false,

@@ -5,7 +5,6 @@
 //! stays, and is told. Never removes a file. Bound: one pass over the folders of the days, and the heads of the journal
 //! when there is an orphan.
 
-use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -17,6 +16,7 @@ use parquet::file::statistics::Statistics;
 use super::SegmentError;
 use super::manifest::Manifest;
 use super::shared::SharedFile;
+use crate::regular_file;
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::subjects::Ranges;
@@ -82,7 +82,7 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 fn in_journal(dir: &Path) -> io::Result<Ranges> {
     let mut found = Ranges::default();
     for name in files::list(&dir.join(JOURNAL))? {
-        let file = match File::open(&name.path) {
+        let file = match regular_file::open(&name.path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
             Err(cause) => return Err(cause),
@@ -98,7 +98,7 @@ fn in_journal(dir: &Path) -> io::Result<Ranges> {
 
 /// The numbers in a segment by its footer, empty when it has no row; `None` when it does not say.
 fn span(path: &Path) -> Option<RangeInclusive<u64>> {
-    let file = SharedFile::of(File::open(path).ok()?).ok()?;
+    let file = SharedFile::of(regular_file::open(path).ok()?).ok()?;
     let options = ArrowReaderOptions::new()
         .with_page_index_policy(PageIndexPolicy::Skip)
         .with_skip_arrow_metadata(true);

@@ -4,7 +4,6 @@
 //! opens them, and nothing else can be decrypted. A column without a key is absent. Nothing decrypted outlives the
 //! reader, which belongs to one purpose. Bound: the wanted columns of [`BATCH_ROWS`] rows, and Parquet's pages.
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -29,6 +28,7 @@ use super::shared::SharedFile;
 use crate::clock::Timestamp;
 use crate::record::rebuilt::RowBuilder;
 use crate::record::{COLUMNS, Column, Kind, Opened, Row};
+use crate::regular_file;
 use crate::seal::{KeyClass, KeyError, KeyId, Keyring};
 use crate::store::reader::TimeRange;
 use crate::store::subjects::{Hidden, HiddenRows};
@@ -72,7 +72,7 @@ impl Segment {
         keyring: &Keyring,
         wanted: &Wanted,
     ) -> Result<Option<Self>, SegmentError> {
-        let file = match File::open(path) {
+        let file = match regular_file::open(path) {
             Ok(file) => SharedFile::of(file)?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(cause.into()),
@@ -311,6 +311,38 @@ fn keys(
         }
     }
     Ok((found, locked))
+}
+
+/// One data key of a segment for each key that wraps data keys of its columns, still wrapped; the footer is read without a
+/// key. Nothing when the file is gone.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn wrapped(path: &Path) -> Result<Vec<(KeyId, Vec<u8>)>, SegmentError> {
+    let file = match regular_file::open(path) {
+        Ok(file) => SharedFile::of(file)?,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause.into()),
+    };
+    let options = ArrowReaderOptions::new()
+        .with_page_index_policy(PageIndexPolicy::Skip)
+        .with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::load(&file, options)?;
+    let mut found: Vec<(KeyId, Vec<u8>)> = Vec::new();
+    let chunks = metadata.metadata().row_groups().iter().take(1).flat_map(RowGroupMetaData::columns);
+    for chunk in chunks {
+        let Some(ColumnCryptoMetaData::ENCRYPTION_WITH_COLUMN_KEY(sealed)) = chunk.crypto_metadata() else {
+            continue;
+        };
+        let material = sealed.key_metadata.as_deref().and_then(Material::decode);
+        if let Some(material) = material
+            && let Ok(key) = material.key.parse::<KeyId>()
+            && !found.iter().any(|(known, _)| *known == key)
+        {
+            found.push((key, material.wrapped));
+        }
+    }
+    Ok(found)
 }
 
 /// The path of a column and its data key.

@@ -81,7 +81,7 @@ impl Rewriter<'_> {
         };
         self.faults.at(Step::FileSynced)?;
         let new = entry(old, &written, name);
-        written.index.save(&path, &**self.keys, origin.day)?;
+        written.index.save((&path, &new), &**self.keys, origin.day)?;
         std::fs::rename(&temporary, &path)?;
         self.faults.at(Step::Renamed)?;
         sync_folder(&path)?;

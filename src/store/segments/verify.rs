@@ -1,19 +1,24 @@
 //! Checks the segments of a data folder against their manifest.
 //!
 //! Every line of the manifest must follow the one before it; every file must be there with its size and hash; the
-//! numbers of one process must not have holes but those of erased rows, which the manifest counts. [`verify_keys`] looks
-//! whether the keys are there. Opens no record. Bound: one line per finding, one block of [`BLOCK_BYTES`].
+//! numbers of one process must not have holes but those of erased rows, which the manifest counts. [`verify_keys`] tries
+//! each key on one data key of each segment, and each index under its own. Opens no record. Bound: one line per finding,
+//! one block of [`BLOCK_BYTES`], one index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::error::Error as _;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::manifest::{Entry, Manifest, hex};
 use super::orphans::{listed, unlisted};
-use crate::seal::{KeyError, KeyId, KeyProvider};
+use super::read::wrapped;
+use crate::regular_file;
+use crate::seal::{Dek, KeyError, KeyId, KeyProvider, Keyring};
 use crate::store::files;
 use crate::store::journal::FOLDER as JOURNAL;
+use crate::store::subjects::index_is_whole;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,13 +109,19 @@ pub struct KeyReport {
     pub expired: u64,
     /// Keys that segments need and that are not there, without having been destroyed: the segment and the key.
     pub missing: Vec<(String, String)>,
+    /// Keys that are there and open nothing of the segment: the segment and what is wrong.
+    pub unfit: Vec<(String, String)>,
+    /// Segments whose index is not what was written for them: searches ask the columns instead.
+    pub foreign: Vec<String>,
 }
 
-/// Checks that the keys of the segments below a data folder are there, or were destroyed. Opens nothing with them.
+/// Checks that the keys of the segments below a data folder were destroyed, or are there and fit; and their indexes.
 ///
 /// # Errors
 /// When the manifest or the keys cannot be read.
-pub fn verify_keys(dir: &Path, keys: &dyn KeyProvider) -> io::Result<KeyReport> {
+pub fn verify_keys(dir: &Path, keys: &Arc<dyn KeyProvider>) -> io::Result<KeyReport> {
+    let folder = dir.join(super::FOLDER);
+    let keyring = Keyring::of_the_store(Arc::clone(keys));
     let manifest = Manifest::read(&dir.join(super::FOLDER)).map_err(io::Error::other)?;
     let names = |keys: Result<Vec<KeyId>, KeyError>| -> io::Result<BTreeSet<String>> {
         Ok(keys.map_err(io::Error::other)?.iter().map(ToString::to_string).collect())
@@ -122,8 +133,31 @@ pub fn verify_keys(dir: &Path, keys: &dyn KeyProvider) -> io::Result<KeyReport> 
         report.expired += u64::from(entry.keys.iter().any(|key| destroyed.contains(key)));
         let missing = entry.keys.iter().filter(|key| !live.contains(*key) && !destroyed.contains(*key));
         report.missing.extend(missing.map(|key| (entry.file.clone(), key.clone())));
+        let path = folder.join(&entry.file);
+        // What cannot be read is told by the check of the files.
+        let wrapped = wrapped(&path).unwrap_or_default();
+        let tried = wrapped.iter().filter_map(|(key, wrapped)| keyring.unwrap(key, wrapped).err());
+        let unreadable = entry.keys.iter().filter(|key| live.contains(*key)).filter_map(|key| {
+            // The footer's, of which no column has a data key: whether it can be read at all.
+            let key =
+                key.parse::<KeyId>().ok().filter(|key| !wrapped.iter().any(|(known, _)| known == key))?;
+            Dek::random().and_then(|dek| keys.wrap(&key, &dek)).err()
+        });
+        let unfit = tried.chain(unreadable).filter(|error| !matches!(error, KeyError::Missing(_)));
+        report.unfit.extend(unfit.map(|error| (entry.file.clone(), told(&error))));
+        if path.exists() && !index_is_whole((&path, entry), &keyring).unwrap_or(false) {
+            report.foreign.push(entry.file.clone());
+        }
     }
     Ok(report)
+}
+
+/// An error of a key with its cause.
+pub(in crate::store) fn told(error: &KeyError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 fn check(folder: &Path, entry: &Entry) -> Option<Finding> {
@@ -141,7 +175,7 @@ fn check(folder: &Path, entry: &Entry) -> Option<Finding> {
 
 /// Size and SHA-256 of a file.
 fn hash(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+    let mut file = regular_file::open(path)?;
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     let (mut block, mut bytes) = (vec![0; BLOCK_BYTES], 0);
     loop {
@@ -161,7 +195,7 @@ fn hash(path: &Path) -> io::Result<(u64, String)> {
 fn begins(journal: &Path) -> io::Result<BTreeSet<u64>> {
     let mut found = BTreeSet::new();
     for name in files::list(journal)? {
-        match File::open(&name.path) {
+        match regular_file::open(&name.path) {
             Ok(file) => found.extend(files::head(&file)?.map(|(head, _)| head.first_seq)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(cause),

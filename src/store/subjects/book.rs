@@ -8,7 +8,6 @@
 //! Bound: [`MOST_TOMBSTONES`], with 4 Mi ranges each.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::promise;
 use super::ranges::{MOST_RANGES, Ranges};
 use crate::clock::Timestamp;
+use crate::regular_file;
 use crate::seal::KeyError;
 
 /// The folder inside the data folder.
@@ -255,7 +255,7 @@ impl Book {
         // Before the book: what is promised by now is in it already.
         let promised = promise::read(dir)?;
         let mut text = Vec::new();
-        match File::open(path(dir)) {
+        match regular_file::open(&path(dir)) {
             Ok(mut file) => file.read_to_end(&mut text).map(drop)?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(cause.into()),

@@ -23,6 +23,7 @@ use super::live::wait_until_seen;
 use super::person::{Person, Search, SubjectError};
 use super::sealing::TagSeal;
 use crate::clock::Timestamp;
+use crate::regular_file;
 use crate::seal::{Day, KeyProvider};
 use crate::store::disk::OsDisk;
 use crate::store::holds::Holds;
@@ -255,7 +256,7 @@ fn close_dead(dir: &Path, keys: &Arc<dyn KeyProvider>, now: fn() -> Timestamp) -
 /// The name of the gateway that wrote the newest file.
 fn node(journal: &Path) -> std::io::Result<String> {
     for name in files::list(journal)?.iter().rev() {
-        if let Some((head, _)) = files::head(&std::fs::File::open(&name.path)?)? {
+        if let Some((head, _)) = files::head(&regular_file::open(&name.path)?)? {
             return Ok(String::from_utf8_lossy(&head.node).into_owned());
         }
     }

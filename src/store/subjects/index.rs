@@ -1,15 +1,17 @@
 //! The index of a segment: which records a tag stands in, sealed under the `sec` key of the segment's day.
 //!
 //! It lies beside the segment as `<name>.tags` and dies with the key. Sorted by tag, in [`PARTS`] parts that are sealed
-//! apart, so that a look-up opens few of them. It can always be made again from the columns, so one that is missing or
-//! damaged only costs time. Never holds an identifier. Bound: 20 bytes per tag of a record while it is made.
+//! apart, so that a look-up opens few of them. Every part is bound to the SHA-256 that the manifest has of the segment:
+//! the index of another segment, or of an earlier one of that name, opens nothing. It can always be made again from the
+//! columns, so one that is missing, damaged or foreign only costs time. Never holds an identifier. Bound: 20 bytes per tag
+//! of a record while it is made.
 //!
 //! ```text
 //! magic 8 · key id len u8 · key id · wrapped len u16 · wrapped key · PARTS × (offset u32 · len u32) · parts
 //! part, sealed: per tag: version u32 · hash 12 · count varint · per record: difference to the number before, varint
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,10 +21,14 @@ use super::ranges::Ranges;
 use super::tag::{HASH_BYTES, Tag};
 use crate::record::wire::{put_varint, take_varint};
 use crate::record::{Column, Row, Value};
+use crate::regular_file;
 use crate::seal::{Cipher, Day, Dek, KeyClass, KeyError, KeyId, KeyProvider, Keyring};
+use crate::store::segments::Entry;
 
 /// First bytes of an index.
-const MAGIC: [u8; 8] = *b"KELTAGS\x01";
+const MAGIC: [u8; 8] = *b"KELTAGS\x02";
+/// First bytes of an index of earlier builds, which was bound to nothing: it is not read.
+const UNBOUND: [u8; 8] = *b"KELTAGS\x01";
 /// Parts that are sealed apart.
 const PARTS: usize = 64;
 /// Largest index that is read, in bytes.
@@ -44,13 +50,14 @@ impl IndexBuilder {
         self.entries.extend(tags_of(row).map(|tag| (tag, at)));
     }
 
-    /// Writes the index beside a segment and syncs it: under another name first.
+    /// Writes the index beside a segment, whose line in the manifest is going to be `entry`, and syncs it: under another
+    /// name first.
     ///
     /// # Errors
     /// When a key or the file cannot be made.
     pub(in crate::store) fn save(
         mut self,
-        segment: &Path,
+        (segment, entry): (&Path, &Entry),
         provider: &dyn KeyProvider,
         day: Day,
     ) -> io::Result<()> {
@@ -62,7 +69,7 @@ impl IndexBuilder {
         let (key, dek) = (provider.current(KeyClass::Sec, day), Dek::random());
         let (key, dek) = (key.map_err(io::Error::other)?, dek.map_err(io::Error::other)?);
         let wrapped = provider.wrap(&key, &dek).map_err(io::Error::other)?;
-        let bytes = self.encode(&key, &wrapped, &dek).map_err(io::Error::other)?;
+        let bytes = self.encode(&key, &wrapped, (&dek, entry)).map_err(io::Error::other)?;
         let path = path_of(segment);
         let fresh = path.with_extension("tags.tmp");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
@@ -72,7 +79,7 @@ impl IndexBuilder {
     }
 
     /// `entries` are sorted.
-    fn encode(&self, key: &KeyId, wrapped: &[u8], dek: &Dek) -> Result<Vec<u8>, KeyError> {
+    fn encode(&self, key: &KeyId, wrapped: &[u8], (dek, entry): (&Dek, &Entry)) -> Result<Vec<u8>, KeyError> {
         let first = self.first_seq.unwrap_or(0);
         let mut parts = vec![first.to_le_bytes().to_vec(); PARTS];
         for group in self.entries.chunk_by(|a, b| a.0 == b.0) {
@@ -95,9 +102,9 @@ impl IndexBuilder {
         out.extend_from_slice(wrapped);
         let places = out.len();
         out.resize(places + 8 * PARTS, 0);
-        let cipher = Cipher::new(dek)?;
+        let (cipher, bound) = (Cipher::new(dek)?, bound(entry));
         for (number, mut part) in (0u32..).zip(parts) {
-            cipher.seal(number, &MAGIC, &mut part, 0)?;
+            cipher.seal(number, &bound, &mut part, 0)?;
             let place = places + 8 * number as usize;
             let at = u32::try_from(out.len()).map_err(|_| KeyError::Cipher)?;
             out[place..place + 4].copy_from_slice(&at.to_le_bytes());
@@ -115,7 +122,7 @@ pub(super) enum Found {
     Rows(Ranges),
     /// The key was destroyed: nobody can link these records to anybody.
     Gone,
-    /// There is no index, or it is not what was written: the columns have to be looked at.
+    /// There is no index, or it is not what was written for this segment: the columns have to be looked at.
     Unknown,
 }
 
@@ -123,14 +130,13 @@ pub(super) enum Found {
 ///
 /// # Errors
 /// When the file cannot be read, or a key that should be there is not.
-pub(super) fn look_up(segment: &Path, keyring: &Keyring, tags: &[Tag]) -> io::Result<Found> {
-    let mut bytes = Vec::new();
-    match File::open(path_of(segment)) {
-        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut bytes)?,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Found::Unknown),
-        Err(cause) => return Err(cause),
-    };
-    let Some(index) = Index::of(&bytes) else { return Ok(Found::Unknown) };
+pub(super) fn look_up(
+    (segment, entry): (&Path, &Entry),
+    keyring: &Keyring,
+    tags: &[Tag],
+) -> io::Result<Found> {
+    let Some(bytes) = read(segment)? else { return Ok(Found::Unknown) };
+    let Some(index) = Index::of(&bytes, entry) else { return Ok(Found::Unknown) };
     let Some(dek) = keyring.unwrap(&index.key, index.wrapped).map_err(io::Error::other)? else {
         return Ok(Found::Gone);
     };
@@ -142,8 +148,41 @@ pub(super) fn look_up(segment: &Path, keyring: &Keyring, tags: &[Tag]) -> io::Re
     Ok(Found::Rows(rows))
 }
 
+/// Whether the index of a segment, if there is one that can be opened, is what was written for it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(in crate::store) fn is_whole((segment, entry): (&Path, &Entry), keyring: &Keyring) -> io::Result<bool> {
+    let Some(bytes) = read(segment)? else { return Ok(true) };
+    if bytes.starts_with(&UNBOUND) {
+        return Ok(true);
+    }
+    let Some(index) = Index::of(&bytes, entry) else { return Ok(false) };
+    // A key that is missing or does not fit is told by itself, for its segment.
+    let Ok(Some(dek)) = keyring.unwrap(&index.key, index.wrapped) else { return Ok(true) };
+    let cipher = Cipher::new(&dek).map_err(io::Error::other)?;
+    Ok((0..PARTS).all(|number| index.part(&cipher, number).is_some()))
+}
+
+/// The bytes of a segment's index; `None` when there is none.
+fn read(segment: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    match regular_file::open(&path_of(segment)) {
+        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut bytes)?,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause),
+    };
+    Ok(Some(bytes))
+}
+
+/// What a part is bound to: the segment as the manifest has it.
+fn bound(entry: &Entry) -> Vec<u8> {
+    [&MAGIC[..], entry.sha256.as_bytes()].concat()
+}
+
 /// An index that was read; its parts are still sealed.
 struct Index<'a> {
+    bound: Vec<u8>,
     key: KeyId,
     wrapped: &'a [u8],
     places: &'a [u8],
@@ -151,25 +190,32 @@ struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    fn of(bytes: &'a [u8]) -> Option<Self> {
+    /// `None` when it is none, or not of this segment: a key that the segment does not have says nothing about it, least of
+    /// all that it was destroyed.
+    fn of(bytes: &'a [u8], entry: &Entry) -> Option<Self> {
         let (id_len, rest) = bytes.strip_prefix(&MAGIC)?.split_first()?;
         let (id, rest) = rest.split_at_checked(usize::from(*id_len))?;
-        let key =
-            std::str::from_utf8(id).ok()?.parse().ok().filter(|key: &KeyId| key.class == KeyClass::Sec)?;
+        let id = std::str::from_utf8(id).ok().filter(|id| entry.keys.iter().any(|key| key == id))?;
+        let key = id.parse().ok().filter(|key: &KeyId| key.class == KeyClass::Sec)?;
         let (len, rest) = rest.split_first_chunk()?;
         let (wrapped, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-        Some(Self { key, wrapped, places: rest.get(..8 * PARTS)?, bytes })
+        Some(Self { bound: bound(entry), key, wrapped, places: rest.get(..8 * PARTS)?, bytes })
+    }
+
+    /// What is in a part, behind the number of the segment's first record; `None` when it is not what was written.
+    fn part(&self, cipher: &Cipher, number: usize) -> Option<(u64, Vec<u8>)> {
+        let place = self.places.get(8 * number..)?;
+        let (at, len) = (u32_of(place)? as usize, u32_of(place.get(4..)?)? as usize);
+        let mut part = self.bytes.get(at..at.checked_add(len)?)?.to_vec();
+        let text = cipher.open(u32::try_from(number).ok()?, &self.bound, &mut part)?;
+        let (first, entries) = text.split_first_chunk()?;
+        Some((u64::from_le_bytes(*first), entries.to_vec()))
     }
 
     /// Adds the records of a tag; `None` when the part is not what was written.
     fn find(&self, cipher: &Cipher, tag: &Tag, rows: &mut Ranges) -> Option<()> {
-        let number = part_of(tag);
-        let place = self.places.get(8 * number..)?;
-        let (at, len) = (u32_of(place)? as usize, u32_of(place.get(4..)?)? as usize);
-        let mut part = self.bytes.get(at..at.checked_add(len)?)?.to_vec();
-        let text = cipher.open(u32::try_from(number).ok()?, &MAGIC, &mut part)?;
-        let (first, mut left) = text.split_first_chunk()?;
-        let first = u64::from_le_bytes(*first);
+        let (first, entries) = self.part(cipher, part_of(tag))?;
+        let mut left = &entries[..];
         while !left.is_empty() {
             let version = u32_of(left)?;
             let hash: [u8; HASH_BYTES] = left.get(4..4 + HASH_BYTES)?.try_into().ok()?;

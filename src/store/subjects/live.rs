@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::watch::seen_path;
 use crate::clock::monotonic;
+use crate::regular_file;
 use crate::store::journal::FOLDER as JOURNAL;
 use crate::store::{files, lock};
 
@@ -76,7 +77,7 @@ pub(in crate::store) fn wait_until_closed(
             else {
                 continue;
             };
-            match std::fs::File::open(&name.path) {
+            match regular_file::open(&name.path) {
                 Ok(file) if !is_spare(&file)? && files::end(&file)?.is_none() => {
                     open = Some(*instance);
                 }

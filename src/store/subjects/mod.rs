@@ -21,6 +21,7 @@ mod hidden;
 mod index;
 mod linking;
 mod live;
+mod lost;
 mod person;
 mod promise;
 mod ranges;
@@ -34,12 +35,16 @@ pub use editor::Editor;
 pub use erase::{Erased, How, Progress, erase, held_days};
 pub(in crate::store) use erase::{finish_pending, tidy};
 pub use hidden::{Audience, Hidden, HiddenRows};
-pub(in crate::store) use index::{ENDING as INDEX_ENDING, IndexBuilder, path_of as index_of};
+pub(in crate::store) use index::{
+    ENDING as INDEX_ENDING, IndexBuilder, is_whole as index_is_whole, path_of as index_of,
+};
 pub(in crate::store) use linking::Linking;
 pub use linking::{Board, Listed};
 pub use live::Unseen;
 pub(in crate::store) use live::{wait_until_closed, wait_until_seen};
+pub use lost::unlinked;
 pub use person::{Person, SubjectError};
+pub use promise::{promise_fault, were_changed};
 pub use ranges::Ranges;
 pub use sealing::TagSeal;
 pub use tag::{Identifier, Tag, Tagger};

@@ -1,9 +1,9 @@
 //! One person: their tags and their records.
 //!
-//! Records are found by the index of each segment, or its columns where there is no index, and by going through the
-//! journal. Needs a grant for the purpose `subject-rights`. Shows a record only when one of its tags is the person's.
-//! What is behind damage nobody can search: the files are named, and an erasure is not done while there are any.
-//! Bound: the numbers of the person's records; one row group or frame of records.
+//! Records are found by the index of each segment, or its columns where there is no index of it, and by going through the
+//! journal; what an erasure left is looked for in the columns only. Needs a grant for the purpose `subject-rights`. Shows a
+//! record only when one of its tags is the person's. What is behind damage nobody can search: the files are named, and an
+//! erasure is not done while there are any. Bound: the numbers of the person's records; one row group or frame of records.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,6 +18,7 @@ use super::ranges::Ranges;
 use super::tag::{Identifier, Tag, Tagger};
 use crate::clock::Timestamp;
 use crate::record::{Class, Column, Row};
+use crate::regular_file;
 use crate::seal::{Day, KeyError, KeyProvider, Keyring};
 use crate::store::files::{self, Begin};
 use crate::store::frame::Mark;
@@ -35,8 +36,19 @@ const ATTEMPTS: u32 = 20;
 /// Whoever has these tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// Sorted, each once; never empty.
+    /// Sorted, each once.
     tags: Vec<Tag>,
+    /// Versions of K-subject: everybody whose records bear a tag of one of them. Empty but in [`Self::of_versions`].
+    versions: Vec<u32>,
+}
+
+/// In what a segment is searched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Its index, where that is what was written for it.
+    Index,
+    /// Its columns.
+    Columns,
 }
 
 /// What a search for a person's records came to.
@@ -112,7 +124,12 @@ impl Person {
     /// The person with these tags.
     pub(in crate::store) fn with(tags: impl IntoIterator<Item = Tag>) -> Option<Self> {
         let tags: BTreeSet<Tag> = tags.into_iter().collect();
-        (!tags.is_empty()).then(|| Self { tags: tags.into_iter().collect() })
+        (!tags.is_empty()).then(|| Self { tags: tags.into_iter().collect(), versions: Vec::new() })
+    }
+
+    /// Everybody whose records bear a tag of these versions of K-subject.
+    pub(super) fn of_versions(versions: &[u32]) -> Self {
+        Self { tags: Vec::new(), versions: versions.to_vec() }
     }
 
     /// The tags.
@@ -123,7 +140,7 @@ impl Person {
 
     /// Whether a record is the person's.
     pub(in crate::store) fn is_of(&self, row: &Row<'_>) -> bool {
-        tags_of(row).any(|tag| self.tags.binary_search(&tag).is_ok())
+        tags_of(row).any(|tag| self.tags.binary_search(&tag).is_ok() || self.versions.contains(&tag.version))
     }
 
     /// Hands every record of the person to `each`, except those that were erased; the oldest file first. The files that
@@ -145,7 +162,7 @@ impl Person {
             match source {
                 Source::Segment(entry) => {
                     let path = segments.join(&entry.file);
-                    let numbers = match look_up(&path, &keyring, &self.tags)? {
+                    let numbers = match look_up((&path, &entry), &keyring, &self.tags)? {
                         Found::Gone => continue,
                         Found::Rows(rows) if rows.is_empty() => continue,
                         Found::Rows(rows) => Some(rows),
@@ -189,6 +206,27 @@ impl Person {
         keys: &Arc<dyn KeyProvider>,
         until: Option<Timestamp>,
     ) -> Result<Search, SubjectError> {
+        // An index has no list of versions.
+        let by = if self.versions.is_empty() { By::Index } else { By::Columns };
+        self.search((dir, keys), until, by)
+    }
+
+    /// What an erasure left of the records from before that time: as [`Self::numbers`], whatever the indexes say.
+    pub(in crate::store) fn left(
+        &self,
+        dir: &Path,
+        keys: &Arc<dyn KeyProvider>,
+        until: Timestamp,
+    ) -> Result<Search, SubjectError> {
+        self.search((dir, keys), Some(until), By::Columns)
+    }
+
+    fn search(
+        &self,
+        (dir, keys): (&Path, &Arc<dyn KeyProvider>),
+        until: Option<Timestamp>,
+        by: By,
+    ) -> Result<Search, SubjectError> {
         let keyring = Keyring::of_the_store(Arc::clone(keys));
         let segments = dir.join(SEGMENTS);
         let (mut known, mut found) = (Ranges::default(), Erasure::default());
@@ -205,10 +243,10 @@ impl Person {
                 };
                 match source {
                     Source::Segment(entry) => {
-                        let path = segments.join(&entry.file);
-                        let there = self.of_segment(&path, &keyring, &mut damaged, &mut note)?;
+                        let segment = (segments.as_path(), &entry);
+                        let there = self.of_segment(segment, (&keyring, by), &mut damaged, &mut note)?;
                         if !there && is_missing(dir, &entry)? {
-                            damaged.insert(path);
+                            damaged.insert(segments.join(&entry.file));
                         } else {
                             whole &= there;
                         }
@@ -230,13 +268,13 @@ impl Person {
     /// The numbers of the person's records in one segment that were recorded until then; `None` when it cannot be read.
     pub(in crate::store) fn in_segment(
         &self,
-        path: &Path,
+        segment: (&Path, &Entry),
         keys: &Arc<dyn KeyProvider>,
         until: Timestamp,
     ) -> Result<Option<BTreeSet<u64>>, SubjectError> {
         let keyring = Keyring::of_the_store(Arc::clone(keys));
         let (mut found, mut damaged) = (BTreeSet::new(), BTreeSet::new());
-        self.of_segment(path, &keyring, &mut damaged, &mut |row| {
+        self.of_segment(segment, (&keyring, By::Index), &mut damaged, &mut |row| {
             if row.ts <= until {
                 found.insert(row.seq);
             }
@@ -265,19 +303,22 @@ impl Person {
         Ok(false)
     }
 
-    /// The person's records of a segment; `false` when it is gone. One that cannot be read to its end is added to
-    /// `damaged`.
+    /// The person's records of a segment of that folder; `false` when it is gone. One that cannot be read to its end is
+    /// added to `damaged`.
     fn of_segment(
         &self,
-        path: &Path,
-        keyring: &Keyring,
+        (folder, entry): (&Path, &Entry),
+        (keyring, by): (&Keyring, By),
         damaged: &mut BTreeSet<PathBuf>,
         each: &mut dyn FnMut(&Row<'_>),
     ) -> Result<bool, SubjectError> {
-        match look_up(path, keyring, &self.tags)? {
-            Found::Gone => return Ok(true),
-            Found::Rows(rows) if rows.is_empty() => return Ok(true),
-            Found::Rows(_) | Found::Unknown => {}
+        let path = &*folder.join(&entry.file);
+        if by == By::Index {
+            match look_up((path, entry), keyring, &self.tags)? {
+                Found::Gone => return Ok(true),
+                Found::Rows(rows) if rows.is_empty() => return Ok(true),
+                Found::Rows(_) | Found::Unknown => {}
+            }
         }
         let columns = TAG_COLUMNS.iter().filter_map(|id| Column::by_id(*id)).collect();
         let wanted = Wanted { tried: columns, shown: None };
@@ -314,7 +355,7 @@ impl Person {
                 damaged.insert(path);
                 return Ok(true);
             }
-            Source::Unopened(name) => match std::fs::File::open(&name.path) {
+            Source::Unopened(name) => match regular_file::open(&name.path) {
                 Ok(file) => (name, file),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(cause) => return Err(cause.into()),

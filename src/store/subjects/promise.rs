@@ -10,7 +10,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::book::BookError;
+use super::book::{Book, BookError};
+use crate::regular_file;
 use crate::store::disk::sync_folder;
 
 /// Its name in the data folder.
@@ -18,12 +19,33 @@ const NAME: &str = "tombstones.head";
 
 /// How many changes were promised: none where nobody was ever blocked or erased.
 pub(super) fn read(dir: &Path) -> Result<u64, BookError> {
-    let text = match std::fs::read(path(dir)) {
+    let text = match regular_file::read(&path(dir)) {
         Ok(text) => text,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(cause) => return Err(cause.into()),
     };
     parse(&text).ok_or(BookError::Promise)
+}
+
+/// Whether anybody was ever blocked or erased in a data folder, as far as its files tell.
+#[must_use]
+pub fn were_changed(dir: &Path) -> bool {
+    path(dir).exists() || super::book::path(dir).exists()
+}
+
+/// What is wrong with the promise of a book that can be read: without one, a book that was cut off or taken away looks like
+/// one of fewer changes. `erased` is how many records the segments say were erased.
+pub fn promise_fault(dir: &Path, book: &Book, erased: u64) -> Option<&'static str> {
+    if path(dir).exists() {
+        return None;
+    }
+    match (book.version(), erased) {
+        (0, 0) => None,
+        (0, _) => Some("records were erased, but the book is gone and so is its head"),
+        _ => Some(
+            "its head is gone: nobody can tell whether changes are missing; the next change writes it anew",
+        ),
+    }
 }
 
 /// Promises so many changes. They are on the disk.

@@ -28,6 +28,9 @@ pub struct Tag {
     pub hash: [u8; HASH_BYTES],
 }
 
+/// Versions of K-subject that are looked for.
+const MOST_VERSIONS: u32 = 1000;
+
 /// By what a record is linked to a person.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Identifier<'a> {
@@ -90,6 +93,15 @@ impl Tagger {
         } else {
             Ok(Self { keys })
         }
+    }
+
+    /// The versions that are missing: tags that were made with them can be made of nobody any more.
+    #[must_use]
+    pub fn lost(&self) -> Vec<u32> {
+        let newest = self.keys.last().map_or(0, |(version, _)| *version);
+        // Whoever puts a file of an absurd number there gets no list of that length.
+        let among = 1..newest.min(MOST_VERSIONS);
+        among.filter(|version| !self.keys.iter().any(|(number, _)| number == version)).collect()
     }
 
     /// The tag that new records get; `None` for an account that is empty or too long.

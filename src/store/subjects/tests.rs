@@ -1,6 +1,8 @@
-//! What a block promises, one test per sentence; [`erase`] has the erasure's, [`tombstones`] the book's.
+//! What a block promises, one test per sentence; [`erase`] has the erasure's, [`tombstones`] the book's,
+//! [`index`] those of the indexes and of the key of tags.
 
 mod erase;
+mod index;
 mod tombstones;
 
 use std::collections::BTreeMap;
@@ -425,7 +427,7 @@ fn the_index_finds_what_the_columns_hold_and_dies_with_its_key() {
     let anna = person(dir.path(), ANNA);
     let find = |person: &Person| {
         let keyring = Keyring::of_the_store(keys(dir.path()));
-        look_up(&segment, &keyring, person.tags()).expect("readable")
+        look_up((&segment, entry), &keyring, person.tags()).expect("readable")
     };
     let Found::Rows(rows) = find(&anna) else { panic!("no index") };
     let Search { rows: numbers, found, .. } =
@@ -470,14 +472,15 @@ proptest! {
     #[test]
     fn any_bytes_are_an_index_or_none(mut bytes: Vec<u8>, magic: bool) {
         if magic {
-            bytes.splice(0..0, b"KELTAGS\x01".iter().copied());
+            bytes.splice(0..0, b"KELTAGS\x02".iter().copied());
         }
         let dir = tempfile::tempdir().expect("a folder");
         let segment = dir.path().join("segment.parquet");
         std::fs::write(index_of(&segment), bytes).expect("written");
         let keyring = Keyring::of_the_store(keys(dir.path()));
         let tag = "1-Zm9vYmFyYmF6cXV4".parse().expect("a tag");
-        let found = look_up(&segment, &keyring, &[tag]);
+        let entry = segments::Entry { keys: vec!["sec/2026-11-22#0".to_owned()], ..segments::Entry::default() };
+        let found = look_up((&segment, &entry), &keyring, &[tag]);
         prop_assert!(!matches!(found, Ok(Found::Rows(rows)) if !rows.is_empty()));
     }
 }

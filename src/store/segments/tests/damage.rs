@@ -1,8 +1,12 @@
 //! Files that are not what was written: nothing else is lost for them, and they are told by name.
 
+use rustix::fs::{CWD, FileType, Mode};
+
 use super::*;
+use crate::seal::KeyProvider;
 use crate::store::segments::manifest::{NAME, Removed};
-use crate::store::verify::verify_journal;
+use crate::store::segments::verify_keys;
+use crate::store::verify::{verify_journal, verify_other_keys};
 
 /// What a scan shows, and which files it says are damaged.
 fn read(dir: &Path) -> (usize, BTreeSet<PathBuf>) {
@@ -227,4 +231,59 @@ fn verify_finds_what_is_wrong_with_journal_files_without_a_key() {
     }
     change(hurt, |bytes| bytes.truncate(bytes.len() - 44));
     assert_eq!(found().findings, [(name, "its end is missing")]);
+}
+
+#[test]
+fn what_is_no_file_stops_no_start_and_no_read_and_is_told() {
+    let dir = two_segments(300);
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    };
+    pipe(&dir.path().join("journal/000009-000001.kjl"));
+    let [first, _] = &segments(dir.path())[..] else { panic!("two") };
+    std::fs::remove_file(first).expect("removed");
+    pipe(first);
+    let (shown, damaged) = read(dir.path());
+    assert_eq!((shown, damaged), (300, BTreeSet::from([first.clone()])));
+    let findings = verify(dir.path()).expect("readable").findings;
+    assert!(matches!(findings[..], [Finding::Unreadable(_)]), "{findings:?}");
+    let told = verify_journal(dir.path()).expect("readable").findings;
+    assert!(matches!(&told[..], [(name, _)] if name == "000009-000001.kjl"), "{told:?}");
+    // A start goes on, and no number comes twice.
+    let (journal, handle) = start(dir.path());
+    write(handle, 100, 100);
+    assert!(journal.stop());
+    assert_eq!(read(dir.path()).0, 400);
+    let names = files::list(&dir.path().join("journal")).expect("a list");
+    assert!(names.iter().all(|name| name.instance > 9), "{names:?}");
+}
+
+#[test]
+fn verify_finds_a_key_that_was_overwritten_or_cut() {
+    let dir = two_segments(300);
+    let (journal, handle) = start(dir.path());
+    write(handle, 100, 100);
+    assert!(journal.stop());
+    let provider: Arc<dyn KeyProvider> = keys(dir.path());
+    let told = || {
+        let of_segments = verify_keys(dir.path(), &provider).expect("readable");
+        assert_eq!(of_segments.missing, []);
+        let others = verify_other_keys(dir.path(), &provider).expect("readable");
+        of_segments.unfit.into_iter().chain(others).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), []);
+    for key in provider.list().expect("keys") {
+        let path = dir.path().join(format!("keys/{key}.key"));
+        let whole = std::fs::read(&path).expect("a key");
+        for bytes in [&[7; 32][..], &whole[..16]] {
+            std::fs::write(&path, bytes).expect("written");
+            let found = told();
+            // Tags of visits are opened by nobody, and the footer is in the clear.
+            let opens_nothing =
+                key.class == KeyClass::Visit || (key.class == KeyClass::Ops && bytes.len() == 32);
+            assert_eq!(found.is_empty(), opens_nothing, "{key}: {found:?}");
+        }
+        std::fs::write(&path, whole).expect("written");
+    }
+    assert_eq!(told(), []);
 }

@@ -140,7 +140,8 @@ fn a_segment_without_a_sealed_column_is_read_without_any_key() {
 #[test]
 fn verify_tells_destroyed_keys_from_missing_ones() {
     let dir = segment_and_journal();
-    let report = || verify_keys(dir.path(), &*keys(dir.path())).expect("readable");
+    let provider: Arc<dyn KeyProvider> = keys(dir.path());
+    let report = || verify_keys(dir.path(), &provider).expect("readable");
     assert_eq!(report(), KeyReport::default());
     expire(dir.path(), &usual(), after(8), NoFaults).expect("expired");
     assert_eq!((report().expired, report().missing.len()), (1, 0));

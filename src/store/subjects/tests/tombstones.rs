@@ -171,3 +171,20 @@ fn what_killed_gateways_said_goes_when_the_next_one_starts() {
     }
     assert!(journal.stop());
 }
+
+#[test]
+fn a_book_without_its_head_and_a_head_without_anything_are_told() {
+    let dir = filled(10);
+    let book = || Book::read(dir.path()).expect("a book");
+    assert_eq!(promise_fault(dir.path(), &book(), 0), None);
+    assert!(!were_changed(dir.path()));
+    block_now(dir.path(), ANNA);
+    assert_eq!(promise_fault(dir.path(), &book(), 0), None);
+    std::fs::remove_file(promise::path(dir.path())).expect("removed");
+    assert!(promise_fault(dir.path(), &book(), 0).is_some_and(|fault| fault.contains("its head is gone")));
+    assert!(were_changed(dir.path()));
+    std::fs::remove_file(book::path(dir.path())).expect("removed");
+    // Nothing tells any more, unless the segments do.
+    assert_eq!(promise_fault(dir.path(), &book(), 0), None);
+    assert!(promise_fault(dir.path(), &book(), 3).is_some_and(|fault| fault.contains("the book is gone")));
+}
