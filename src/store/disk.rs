@@ -5,7 +5,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -29,6 +31,14 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Whether the file still has a name: one without holds what nobody can read after this process.
+    ///
+    /// # Errors
+    /// `NotFound` when somebody removed it, or as the system says.
+    fn has_name(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A disk with folders.
@@ -71,6 +81,13 @@ impl DiskFile for OsFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn has_name(&self) -> io::Result<()> {
+        if self.0.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was removed while it was written"))
     }
 }
 

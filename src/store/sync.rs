@@ -265,14 +265,16 @@ impl Syncer {
         for part in dirty {
             let begun = monotonic();
             let failed = part.file.abandoned.load(SeqCst).then(|| io::Error::other("given up before"));
-            let result = failed.map_or_else(|| part.file.disk.sync(), Err);
+            // A file that is removed under us takes every write and every fsync.
+            let sync = || part.file.disk.sync().and_then(|()| part.file.disk.has_name());
+            let result = failed.map_or_else(sync, Err);
             self.shared.stats.fsync.observe(begun.elapsed());
             if let Err(cause) = &result {
                 clean = false;
                 part.file.abandoned.store(true, SeqCst);
                 self.shared.stats.lose_all(&part.counts, LossReason::FsyncError, (self.shared.now)());
                 self.shared.stats.fsync_errors.fetch_add(1, Relaxed);
-                tracing::error!(file = part.file.number, error = %cause, "fsync failed: the file is given up");
+                tracing::error!(file = part.file.number, error = %cause, "a journal file is not on the disk and is given up: its last records are lost");
             }
             for (lane, mark) in self.lanes.iter().zip(&part.marks) {
                 if result.is_err() {

@@ -1,6 +1,6 @@
 //! What a killed gateway leaves behind: told, cut, and in nobody's way. What survives is asked by [`super::promises`].
 
-use crate::support::{Gateway, Origin};
+use crate::support::{Gateway, Origin, wait_for};
 
 #[test]
 fn an_unclean_end_is_told_and_a_clean_one_is_not() {
@@ -59,4 +59,19 @@ fn a_torn_tail_is_cut_and_told_and_stops_nobody() {
     let gaps = cli::records(&gateway.data(), &["kind=gap"]);
     assert!(gaps.iter().any(|gap| gap["gap.reason"] == "torn_tail"), "{gaps:?}");
     assert!(gateway.metric("kelisim_journal_torn_bytes_total", &[]) > 0.0);
+}
+
+/// Every write and every fsync of a file without a name succeeds: its records had counted as written.
+#[test]
+fn records_in_a_folder_that_was_removed_count_as_lost() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    assert_eq!(gateway.client().get("/before").status, 200);
+    std::fs::remove_dir_all(gateway.data()).unwrap();
+    wait_for("a lost record", || {
+        assert_eq!(gateway.client().get("/after").status, 200);
+        (gateway.metric("kelisim_journal_dropped_records_total", &["reason=\"fsync_error\""]) > 0.0)
+            .then_some(())
+    });
+    gateway.wait_for_log(0, "the file", |line| line.contains("it was removed while it was written"));
 }
