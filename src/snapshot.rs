@@ -169,6 +169,8 @@ pub struct Reloads {
 /// What outlives a reload, shared by all threads.
 #[derive(Debug)]
 pub struct Shared {
+    /// The configuration of the start: what a reload cannot change is as it says.
+    pub at_start: Config,
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
     /// Location databases, replaced when their files change.

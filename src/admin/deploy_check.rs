@@ -13,6 +13,8 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::metrics::spec_of_series;
+use crate::config::parse_pure;
+use crate::config::reference::KEYS;
 
 #[test]
 fn the_dashboard_asks_only_for_figures_that_exist() {
@@ -98,6 +100,74 @@ fn systemd_accepts_the_units() {
         analyze.args(["verify", "--man=no", "kelisim.service", "kelisim.socket"]).current_dir(folder.path()),
     );
     assert!(!said.contains("kelisim."), "{said}");
+}
+
+/// What is part of the service is stopped with it: a restart would close the sockets that are to outlive it.
+#[test]
+fn a_restart_of_the_service_leaves_the_sockets_open() {
+    let socket = read("kelisim.socket");
+    for tie in ["PartOf", "BindsTo", "Requires", "Requisite", "BindTo"] {
+        assert!(!socket.lines().any(|line| line.starts_with(tie)), "{tie}");
+    }
+    assert!(read("kelisim.service").lines().any(|line| line == "Requires=kelisim.socket"));
+}
+
+/// The compactor's thread lowers its own priority, which is in the group that is denied as a whole.
+#[test]
+fn the_unit_lets_a_thread_lower_its_priority() {
+    let unit = read("kelisim.service");
+    let filters: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+    let denied = filters.iter().position(|f| f.starts_with('~') && f.contains("@resources"));
+    assert!(denied < filters.iter().position(|f| *f == "setpriority"), "{filters:?}");
+}
+
+/// Keys that nginx.md names in its table exist.
+#[test]
+fn what_stands_for_a_word_of_nginx_is_a_key() {
+    let text = read("nginx.md");
+    let table = text.split_once("| nginx | Kelisim |").unwrap().1;
+    let (mut keys, name) = (0, Regex::new(r"^[a-z_.]+( = .*)?$").unwrap());
+    for row in table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")) {
+        for word in row.1.split('`').skip(1).step_by(2).filter(|word| name.is_match(word)) {
+            let key = word.split(" = ").next().unwrap();
+            let known = KEYS.iter().any(|k| {
+                let plain = k.path.replace("[]", "");
+                plain == key
+                    || plain.strip_prefix("site.").is_some_and(|rest| {
+                        rest == key || rest.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'))
+                    })
+                    || plain
+                        .strip_prefix("listen.")
+                        .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}.")))
+            });
+            let verb = ["query", "top"].contains(&key);
+            assert!(known || verb, "{key} is no key");
+            keys += usize::from(known);
+            if let Some((_, value)) = word.split_once(" = ") {
+                let site = format!(
+                    "[[listen]]\naddress = \"[::]:80\"\n[[site]]\nhosts = [\"a\"]\nupstream = [\"http://b\"]\n{key} = {value}\n"
+                );
+                assert!(parse_pure(site.as_bytes()).is_ok(), "{word}");
+            }
+        }
+    }
+    assert!(keys > 12, "only {keys} keys found");
+}
+
+/// A line that is looked up here is one that the gateway writes.
+#[test]
+fn log_lines_that_are_explained_are_written() {
+    let text = read("README.md");
+    let table = text.split_once("## Log lines and what to do").unwrap().1.split("\n## ").next().unwrap();
+    let source = sources(&root().join("src"));
+    let mut told = 0;
+    for cell in table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | ")) {
+        for line in format!("`{}", cell.0).split('`').skip(1).step_by(2) {
+            assert!(source.contains(line), "nothing says: {line}");
+            told += 1;
+        }
+    }
+    assert!(told > 15, "only {told} lines found");
 }
 
 #[test]
@@ -273,6 +343,16 @@ fn succeed(command: &mut Command) -> String {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {said}");
     said
+}
+
+/// All source text below a folder.
+fn sources(folder: &Path) -> String {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => fs::read_to_string(path).unwrap_or_default(),
+    };
+    paths.map(text).collect()
 }
 
 fn root() -> &'static Path {

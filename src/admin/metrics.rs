@@ -138,7 +138,7 @@ families! {
     JOURNAL_SIZE: Gauge "kelisim_journal_size_bytes" []
         = "Bytes of all journal files.";
     JOURNAL_LIMIT: Gauge "kelisim_journal_limit_bytes" []
-        = "Bytes that the journal files may have together (records.max_bytes).";
+        = "Bytes that journal and segments may have together (records.max_bytes).";
     JOURNAL_REMOVED: Counter "kelisim_journal_removed_files_total" ["reason"]
         = "Journal files removed, because of their age or of the limit.";
 

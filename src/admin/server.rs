@@ -153,10 +153,12 @@ fn ready(reasons: &[NotReady]) -> Response<Full<Bytes>> {
     struct Ready<'a> {
         ready: bool,
         reasons: &'a [NotReady],
+        /// Two processes answer at this address one after the other in an upgrade: it says which one this is.
+        pid: u32,
     }
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Ready { ready, reasons })
+    json(status, &Ready { ready, reasons, pid: std::process::id() })
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
@@ -199,7 +201,7 @@ const INDEX: &str = "\
 Kelisim admin
 /metrics  figures for Prometheus
 /healthz  200 while the process lives
-/readyz   200 while traffic is welcome, else 503 with the reasons
+/readyz   200 while traffic is welcome, else 503 with the reasons; and the number of the process
 /version  name and version
 ";
 
@@ -271,15 +273,19 @@ mod tests {
     #[test]
     fn readiness_tells_its_reasons() {
         with_server(Limits::DEFAULT, |at, readiness| async move {
+            let body = |ready: bool, reasons: &str| {
+                let pid = std::process::id();
+                format!("\r\n\r\n{{\"ready\":{ready},\"reasons\":[{reasons}],\"pid\":{pid}}}\n")
+            };
             let answer = get(at, "/readyz").await;
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-            assert!(answer.ends_with("\r\n\r\n{\"ready\":false,\"reasons\":[\"starting\"]}\n"), "{answer}");
+            assert!(answer.ends_with(&body(false, "\"starting\"")), "{answer}");
             readiness.clear(NotReady::Starting);
             let answer = get(at, "/readyz").await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-            assert!(answer.ends_with("{\"ready\":true,\"reasons\":[]}\n"), "{answer}");
+            assert!(answer.ends_with(&body(true, "")), "{answer}");
             readiness.set(NotReady::Draining);
-            assert!(get(at, "/readyz").await.ends_with("{\"ready\":false,\"reasons\":[\"draining\"]}\n"));
+            assert!(get(at, "/readyz").await.ends_with(&body(false, "\"draining\"")));
         });
     }
 

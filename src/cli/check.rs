@@ -1,6 +1,7 @@
 //! `kelisim check`: all mistakes of a configuration at once, for people or as JSON.
 //!
-//! What the configuration names is opened as at a start. Never starts anything. Bound: the configuration.
+//! What the configuration names is opened as at a start, and warnings tell what of this machine would be in its way. Never
+//! starts anything. Bound: the configuration.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::agents::{Data, Role};
 use crate::config::{self, Problems, Records};
-use crate::server::trial;
+use crate::server::{surroundings, trial};
 
 /// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
 /// standard error.
@@ -21,7 +22,9 @@ pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let read = config::read_and_open(file, config::environment(), trial::unusable);
     if let Ok(config) = &read {
         let rules = rule_files(&config.records);
-        config.warnings().iter().chain(&rules).for_each(|warning| eprintln!("warning: {warning}"));
+        let obstacles = surroundings::obstacles(config);
+        let all = config.warnings().into_iter().chain(rules).chain(obstacles);
+        all.for_each(|warning| eprintln!("warning: {warning}"));
     }
     let problems = read.err();
     report(file, problems.as_ref(), json, colour, &mut out)?;

@@ -47,14 +47,17 @@ pub enum Format {
 }
 
 /// Prints the explanation on standard output, mistakes on standard error. Exit code 0, or 1 if a file cannot be used.
-#[must_use]
-pub fn explain(args: &ExplainArgs) -> ExitCode {
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn explain(args: &ExplainArgs) -> io::Result<ExitCode> {
     match run(args, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Failure::Write(error)) => Err(error),
         Err(failure) => {
             // Standard error gone means that nobody listens: the exit code still tells.
             let _ = write!(io::stderr(), "{failure}");
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
 }

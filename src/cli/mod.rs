@@ -97,11 +97,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(logs::shield_negations(args)) {
         Ok(cli) => cli,
         Err(error) => {
-            let usage = error.use_stderr();
-            if error.print().is_err() {
-                return ExitCode::from(OWN_FAULT);
-            }
-            return if usage { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return ended(error.print().map(|()| code));
         }
     };
     let done = match cli.command {
@@ -112,12 +109,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Logs(args) => Ok(ExitCode::from(logs::run(&args))),
         Command::Subject(args) => Ok(ExitCode::from(subject::run(&args))),
-        Command::Cookies(CookiesCommand::Explain(args)) => Ok(cookies::explain(&args)),
+        Command::Cookies(CookiesCommand::Explain(args)) => cookies::explain(&args),
         Command::Cookies(CookiesCommand::Report(args)) => Ok(cookies::report(&args)),
         Command::Consent(command) => consent::run(&command, crate::clock::now()),
         Command::TestRequest(args) => test_request::run(&args),
         Command::Geoip(args) => geoip(&args),
     };
+    ended(done)
+}
+
+/// The exit code; what kept the output from being written is told.
+fn ended(done: io::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(code) => code,
         // Whoever read our output has seen enough.

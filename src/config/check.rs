@@ -288,14 +288,7 @@ fn is_same(endpoint: &Endpoint, own: &ListenAddress) -> bool {
 }
 
 fn records(records: &View<'_>, mistakes: &mut Mistakes) {
-    if let (Some(file), Some(max)) = (records.number("file_bytes"), records.number("max_bytes"))
-        && max / 2 < file
-        && let Some(entry) = records.entry("max_bytes")
-    {
-        let hint = format!("at least {}", show_size(file.saturating_mul(2)));
-        let fault = Fault::new("smaller than two journal files: one in use and one spare").hint(hint);
-        mistakes.add(&entry.place, records.path_of("max_bytes"), fault);
-    }
+    room(records, mistakes);
     if let Some(name) = records.text("account_header")
         && NEVER_AN_ACCOUNT.iter().any(|never| name.eq_ignore_ascii_case(never))
         && let Some(entry) = records.entry("account_header")
@@ -340,6 +333,29 @@ fn records(records: &View<'_>, mistakes: &mut Mistakes) {
         }
     }
 }
+
+/// Below it closed files would go before they are segments, and with them nearly every record.
+fn room(records: &View<'_>, mistakes: &mut Mistakes) {
+    let to_segments = records.entry("segments").is_none_or(|entry| entry.value != Value::Bool(false));
+    let files = if to_segments { FILES_WITH_SEGMENTS } else { FILES };
+    if let (Some(file), Some(max)) = (records.number("file_bytes"), records.number("max_bytes"))
+        && max / files < file
+        && let Some(entry) = records.entry("max_bytes")
+    {
+        let why = if to_segments { ", and closed ones until they are segments" } else { ", and closed ones" };
+        let fault = Fault::new(format!("smaller than {files} journal files: one in use, one spare{why}"));
+        let fault = fault.hint(format!(
+            "at least {}, or a smaller records.file_bytes",
+            show_size(file.saturating_mul(files))
+        ));
+        mistakes.add(&entry.place, records.path_of("max_bytes"), fault);
+    }
+}
+
+/// Journal files that must have room: one in use, the spare, one that closes while the next spare is made.
+const FILES: u64 = 4;
+/// With segments also those that wait to become one.
+const FILES_WITH_SEGMENTS: u64 = 8;
 
 /// Whoever reads such a value could take somebody's place, or follow them without consent.
 fn cookie_values(records: &View<'_>, mistakes: &mut Mistakes) {

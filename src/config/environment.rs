@@ -1,8 +1,9 @@
 //! `KELISIM_*` variables that override keys.
 //!
-//! `KELISIM_LIMITS__HEAD_BYTES=131072` stands for `limits.head_bytes`, with `_` for a hyphen. A variable with `__` that names no key is a
-//! mistake; one without may belong to somebody else (Kubernetes sets `KELISIM_PORT` for a service of that name) and
-//! is left alone. Never reads keys inside arrays of tables. Bound: the environment.
+//! `KELISIM_LIMITS__HEAD_BYTES=131072` stands for `limits.head_bytes`, with `_` for a hyphen. A variable with `__` that names
+//! no key is a mistake, and so is a key's with one `_` too few; any other may belong to somebody else (Kubernetes sets
+//! `KELISIM_PORT` for a service of that name) and is left alone. Never reads keys inside arrays of tables. Bound: the
+//! environment.
 
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
@@ -32,6 +33,11 @@ pub(super) fn overrides(
         let Some(key) = found else {
             if name.contains("__") {
                 unknown(&name, reader.mistakes);
+            } else if let Some(meant) =
+                KEYS.iter().filter_map(Key::environment).find(|k| k.replace("__", "_") == name)
+            {
+                let fault = Fault::new("no key has this variable").hint(format!("did you mean {meant}?"));
+                reader.mistakes.add(&Place::Environment(shown(&name)), "", fault);
             }
             continue;
         };
@@ -130,6 +136,8 @@ mod tests {
     #[test]
     fn unknown_variables_are_told_only_if_they_can_be_ours() {
         let (_, told) = with(&[("KELISIM_LIMITS__HEAD_BYTE", "1")]);
+        assert!(told.contains("did you mean KELISIM_LIMITS__HEAD_BYTES?"), "{told}");
+        let (_, told) = with(&[("KELISIM_LIMITS_HEAD_BYTES", "1")]);
         assert!(told.contains("did you mean KELISIM_LIMITS__HEAD_BYTES?"), "{told}");
         let others =
             [("KELISIM_PORT", "tcp://10.0.0.1:80"), ("KELISIM_SERVICE_HOST", "x"), ("OTHER__THING", "1")];

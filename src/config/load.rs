@@ -9,10 +9,11 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::build::build;
-use super::check::check;
+use super::check::{Texts, check};
 use super::environment::overrides;
 use super::files::{Disk, Files, MAX_TEXT, Pretend};
 use super::problem::{Fault, Mistakes, Place, Problems};
+use super::rest::Rest;
 use super::value::Reader;
 use super::walk::{Values, walk};
 use super::{Config, Endpoint, print, syntax};
@@ -26,10 +27,11 @@ pub fn read(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     parse(&text, &path.display().to_string(), folder_of(path), env)
 }
 
-/// As [`read`], and then has what the keys name opened by `open`: what cannot be used is told at its key.
+/// As [`read`], and has what the keys name opened by `open`: what cannot be used is told at its key. With mistakes
+/// elsewhere only what is named beside them is opened.
 ///
 /// # Errors
-/// Every mistake in the file, in the files that it names and in the environment; if there is none, what cannot be used.
+/// Every mistake in the file, in the files that it names and in the environment, and what cannot be used.
 pub fn read_and_open(
     path: &Path,
     env: impl Iterator<Item = (String, String)>,
@@ -37,17 +39,28 @@ pub fn read_and_open(
 ) -> Result<Config, Problems> {
     let text = text_of(path)?;
     let file = path.display().to_string();
-    let (config, values) = load(&text, &file, folder_of(path), env, &Disk)?;
-    let mut mistakes = Mistakes::default();
-    for Unusable { key, why, hint } in open(&config) {
-        let fault = Fault::new(why);
-        let fault = match hint {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        };
-        mistakes.add(values.place(&key), key, fault);
+    let mut read = match read_text(&text, folder_of(path), env, &Disk) {
+        Ok(read) => read,
+        Err(mistakes) => return Err(mistakes.finish(&file, &text)),
+    };
+    if read.mistakes.is_empty() {
+        let (config, values) = finish(read, &file, &text)?;
+        let mut mistakes = Mistakes::default();
+        for unusable in open(&config) {
+            unusable.tell(&values, &mut mistakes);
+        }
+        return if mistakes.is_empty() { Ok(config) } else { Err(mistakes.finish(&file, &text)) };
     }
-    if mistakes.is_empty() { Ok(config) } else { Err(mistakes.finish(&file, &text)) }
+    let texts = std::mem::take(&mut read.texts);
+    if !read.mistakes.overflows()
+        && let Some(rest) = Rest::of(&read.values, &read.mistakes, texts)
+    {
+        for mut unusable in open(&rest.config) {
+            unusable.key = rest.in_the_file(&unusable.key);
+            unusable.tell(&read.values, &mut read.mistakes);
+        }
+    }
+    Err(read.mistakes.finish(&file, &text))
 }
 
 /// What a key names and cannot be used.
@@ -59,6 +72,17 @@ pub struct Unusable {
     pub why: String,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+impl Unusable {
+    fn tell(self, values: &Values, mistakes: &mut Mistakes) {
+        let fault = Fault::new(self.why);
+        let fault = match self.hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        };
+        mistakes.add(values.place(&self.key), self.key, fault);
+    }
 }
 
 /// Checks a configuration text. `file` stands in messages; relative paths start at `base_dir`.
@@ -91,7 +115,10 @@ pub fn parse_pure(bytes: &[u8]) -> Result<Config, Problems> {
 pub fn effective(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<String, Problems> {
     let text = text_of(path)?;
     let file = path.display().to_string();
-    load(&text, &file, folder_of(path), env, &Disk).map(|(_, values)| print::render(&values))
+    // What is printed may be saved elsewhere.
+    let base = std::path::absolute(folder_of(path)).or_else(|_| std::env::current_dir());
+    let base = base.unwrap_or_else(|_| folder_of(path).to_owned());
+    load(&text, &file, &base, env, &Disk).map(|(_, values)| print::render(&values))
 }
 
 /// A gateway without a file: the host of `url` and the loopback names are served, on `listen` (default
@@ -144,6 +171,13 @@ impl Config {
     }
 }
 
+/// A text that was read and checked; good if there are no mistakes.
+struct Read {
+    values: Values,
+    texts: Texts,
+    mistakes: Mistakes,
+}
+
 fn load(
     text: &str,
     file: &str,
@@ -151,19 +185,38 @@ fn load(
     env: impl Iterator<Item = (String, String)>,
     files: &dyn Files,
 ) -> Result<(Config, Values), Problems> {
+    let read = read_text(text, base, env, files).map_err(|mistakes| mistakes.finish(file, text))?;
+    finish(read, file, text)
+}
+
+/// The values, and every mistake among them.
+///
+/// # Errors
+/// The text is not TOML.
+fn read_text(
+    text: &str,
+    base: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    files: &dyn Files,
+) -> Result<Read, Mistakes> {
     let mut mistakes = Mistakes::default();
     let root = match syntax_of(text) {
         Ok(root) => root,
         Err((place, fault)) => {
             mistakes.add(&place, "", fault);
-            return Err(mistakes.finish(file, text));
+            return Err(mistakes);
         }
     };
     let mut values = Values::default();
     let mut reader = Reader { base, mistakes: &mut mistakes };
     overrides(env, &mut values, &mut reader);
     walk(&root, &mut values, &mut reader);
-    let mut texts = check(&values, files, &mut mistakes);
+    let texts = check(&values, files, &mut mistakes);
+    Ok(Read { values, texts, mistakes })
+}
+
+fn finish(read: Read, file: &str, text: &str) -> Result<(Config, Values), Problems> {
+    let Read { values, mut texts, mut mistakes } = read;
     if !mistakes.is_empty() {
         return Err(mistakes.finish(file, text));
     }
@@ -172,6 +225,14 @@ fn load(
         mistakes.add(&Place::Nowhere, missing.0, fault);
         mistakes.finish(file, text)
     })
+}
+
+/// The parts of a text that is TOML.
+#[cfg(test)]
+pub(super) fn read_values(text: &str, files: &dyn Files) -> (Values, Mistakes, Texts) {
+    let read = read_text(text, Path::new(""), std::iter::empty(), files);
+    let Read { values, texts, mistakes } = read.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    (values, mistakes, texts)
 }
 
 fn syntax_of(text: &str) -> Result<Spanned<DeTable<'_>>, (Place, Fault)> {

@@ -20,6 +20,7 @@ mod print;
 mod problem;
 mod records;
 pub mod reference;
+mod rest;
 mod syntax;
 mod value;
 mod walk;

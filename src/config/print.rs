@@ -1,6 +1,7 @@
 //! The effective configuration as TOML that can be read again.
 //!
-//! Every key that has a value stands there, with a comment where it comes from the defaults or the environment.
+//! Every key that has a value stands there, with a comment where it comes from the defaults or the environment; so do those
+//! whose default is made from another key.
 //! There is no secret among the keys, so nothing is masked. Bound: the values.
 
 use std::fmt::Write;
@@ -14,15 +15,20 @@ use super::walk::{Values, View, join, names};
 /// The whole configuration.
 pub(super) fn render(values: &Values) -> String {
     let mut out = String::new();
-    table(&mut out, &values.root(), "", "");
+    table(&mut out, &values.root(), &values.root(), "", "");
     out
 }
 
 /// One table: its own keys, then the tables below it.
-fn table(out: &mut String, view: &View<'_>, schema: &str, header: &str) {
+fn table(out: &mut String, root: &View<'_>, view: &View<'_>, schema: &str, header: &str) {
     let mut lines = String::new();
     for name in names(schema) {
-        let Some(entry) = view.entry(name) else { continue };
+        let Some(entry) = view.entry(name) else {
+            if let Some(value) = derived(root, view, &join(schema, name)) {
+                let _ = writeln!(lines, "{name} = {value}  # default");
+            }
+            continue;
+        };
         let note = match &entry.place {
             Place::Span(_) => String::new(),
             Place::Nowhere => "  # default".to_owned(),
@@ -40,11 +46,35 @@ fn table(out: &mut String, view: &View<'_>, schema: &str, header: &str) {
         if is_below(&format!("{path}[]")) {
             let plain = path.replace("[]", "");
             for row in view.rows(name) {
-                table(out, &row, &format!("{path}[]"), &format!("[[{plain}]]"));
+                table(out, root, &row, &format!("{path}[]"), &format!("[[{plain}]]"));
             }
         } else if is_below(&path) {
-            table(out, &view.table(name), &path, &format!("[{}]", path.replace("[]", "")));
+            table(out, root, &view.table(name), &path, &format!("[{}]", path.replace("[]", "")));
         }
+    }
+}
+
+/// What holds where the key at `path` of the table of keys says nothing, as `build` makes it.
+fn derived(root: &View<'_>, view: &View<'_>, path: &str) -> Option<String> {
+    let of = |view: &View<'_>, name: &str| {
+        let entry = view.entry(name)?;
+        Some(literal(&entry.key.kind, &entry.value))
+    };
+    match path {
+        "records.keys_dir" => match &view.entry("dir")?.value {
+            Value::Path(dir) => {
+                let keys = dir.join(crate::seal::local::FOLDER);
+                Some(toml::Value::from(keys.display().to_string()).to_string())
+            }
+            _ => None,
+        },
+        "limits.upstream_connections_per_client" => {
+            Some(view.number("upstream_connections")?.div_ceil(2).to_string())
+        }
+        "site[].rate_limit.burst" => of(view, "requests"),
+        "site[].body_bytes" => of(&root.table("limits"), "body_bytes"),
+        "site[].policy.default_language" => of(&view.rows("versions").next()?, "language"),
+        _ => None,
     }
 }
 

@@ -202,6 +202,16 @@ impl Mistakes {
         }
     }
 
+    /// The keys that have one.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|mistake| mistake.key.as_str())
+    }
+
+    /// Whether some were only counted.
+    pub(super) const fn overflows(&self) -> bool {
+        self.more > 0
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -434,7 +434,7 @@ pub static KEYS: &[Key] = &[
 
     key("cookies.mode", word(&["enforce", "dry-run"]), Value("\"enforce\""),
         "`dry-run` decides, counts and reports, and leaves the traffic as it is."),
-    key("cookies.rules", file(&[], true), Unset("none"), "The site's own additions to the built-in catalogue."),
+    key("cookies.rules", file(&[], true), Unset("none"), "The site's own additions to the built-in catalogue; deploy/cookies.toml shows every field of a rule."),
     key("cookies.actions.necessary", NO_CHOICE, Value("\"allow\""), "Cookies without which the site does not work."),
     key("cookies.actions.security", NO_CHOICE, Value("\"allow\""), "Cookies that protect the visitor or the site."),
     key("cookies.actions.functional", CHOICE, Value("\"allow\""), "Cookies that remember a preference."),
@@ -530,7 +530,7 @@ pub static KEYS: &[Key] = &[
     key("records.hold", duration(0, 10), Value("\"50ms\""),
         "How long a response waits when buffer or disk is full, before its record is shed and counted."),
     key("records.max_bytes", size(2 * MIB, 1024 * TIB), Value("\"16GiB\""),
-        "Size of journal and segments together; beyond it the oldest that is not held goes, and the gap is recorded."),
+        "Size of journal and segments together; beyond it the oldest that is not held goes, and the gap is recorded. At least eight files."),
     key("records.segments", Kind::Bool, Value("true"),
         "Closed journal files become Parquet segments, which DuckDB, Polars and PyArrow read."),
     key("records.segment_minutes", integer(1, 1440), Value("15"),

@@ -139,8 +139,11 @@ pub(super) fn found(value: &DeValue<'_>) -> String {
 pub(super) fn mismatch(kind: &Kind, value: &DeValue<'_>) -> Fault {
     let fault = Fault::new(format!("expected {}, found {}", kind.describe(), found(value)));
     match (kind, value) {
-        (Kind::Duration { .. } | Kind::Days(_), DeValue::Integer(_)) => {
+        (Kind::Duration { .. }, DeValue::Integer(_)) => {
             fault.hint("a duration has a unit: ms, s, m, h or d, for example \"15s\"")
+        }
+        (Kind::Days(_), DeValue::Integer(days)) => {
+            fault.hint(format!("a duration has a unit; here whole days: \"{}d\"", days.as_str()))
         }
         (Kind::List { .. }, _) => fault.hint("write [ … ]"),
         (Kind::Bool | Kind::Integer { .. }, DeValue::String(_)) => fault.hint("write it without quotes"),
@@ -314,6 +317,8 @@ mod tests {
         let told = try_at("timeouts.drain", "30").unwrap_err();
         assert!(told.contains("expected a duration from 1ms to 1h, found an integer"), "{told}");
         assert!(told.contains("a duration has a unit"), "{told}");
+        let told = try_at("records.retention.support", "30").unwrap_err();
+        assert!(told.contains("here whole days: \"30d\""), "{told}");
         assert!(try_at("limits.connections", "\"5\"").unwrap_err().contains("without quotes"));
         assert!(try_at("site[].hosts", "\"a\"").unwrap_err().contains("write [ … ]"));
     }

@@ -9,14 +9,12 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-#[cfg(test)]
-use super::problem::Mistakes;
-use super::problem::{Fault, Place, shown};
+use super::problem::{Fault, Mistakes, Place, shown};
 use super::reference::{Fallback, KEYS, Key, Kind};
 use super::value::{Author, Reader, Value, found, nearest};
 
 /// The configuration as flat values.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     /// By concrete path.
     entries: BTreeMap<String, Entry>,
@@ -27,7 +25,7 @@ pub(super) struct Values {
 }
 
 /// One value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: &'static Key,
     pub(super) value: Value,
@@ -267,6 +265,54 @@ impl Values {
     /// A value that does not come from the file.
     pub(super) fn insert(&mut self, key: &'static Key, value: Value, place: Place) {
         self.entries.insert(key.path.to_owned(), Entry { key, value, place });
+    }
+
+    /// Takes out a value, a table or an array of tables, with all that lies below it.
+    pub(super) fn take_out(&mut self, path: &str) {
+        let stays = |at: &String| {
+            at.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with(['.', '[']))
+        };
+        self.entries.retain(|at, _| stays(at));
+        self.tables.retain(|at, _| stays(at));
+        self.rows.retain(|at, _| stays(at));
+    }
+
+    /// Keeps the rows of an array of tables whose path is wanted, in their order; where those stood that stayed.
+    pub(super) fn keep_rows(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+        let count = self.rows.get(name).copied().unwrap_or(0);
+        let kept: Vec<usize> = (0..count).filter(|i| wanted(&format!("{name}[{i}]"))).collect();
+        let taken = |map: Self| {
+            let mut moved = Self::default();
+            for (to, from) in kept.iter().enumerate() {
+                let (from, to) = (format!("{name}[{from}]"), format!("{name}[{to}]"));
+                let renamed = |at: &String| Some(format!("{to}{}", at.strip_prefix(&from)?));
+                moved
+                    .entries
+                    .extend(map.entries.iter().filter_map(|(at, e)| Some((renamed(at)?, e.clone()))));
+                moved.tables.extend(map.tables.iter().filter_map(|(at, p)| Some((renamed(at)?, p.clone()))));
+                moved.rows.extend(map.rows.iter().filter_map(|(at, n)| Some((renamed(at)?, *n))));
+            }
+            moved
+        };
+        let moved = taken(self.clone());
+        self.take_out(name);
+        self.entries.extend(moved.entries);
+        self.tables.extend(moved.tables);
+        self.rows.extend(moved.rows);
+        self.rows.insert(name.to_owned(), kept.len());
+        kept
+    }
+
+    /// Fills in the defaults of keys outside arrays that have no value.
+    pub(super) fn fill_defaults(&mut self) {
+        // The defaults fit their keys: a test says so.
+        let mut mistakes = Mistakes::default();
+        let mut reader = Reader { base: std::path::Path::new(""), mistakes: &mut mistakes };
+        for key in KEYS.iter().filter(|key| !key.path.contains("[]")) {
+            if !matches!(key.fallback, Fallback::Required) {
+                fill_leaf(key, key.path.to_owned(), &Place::Nowhere, self, &mut reader);
+            }
+        }
     }
 
     /// Every value with its concrete path, sorted by path.

@@ -3,7 +3,8 @@
 //! [`start()`] opens everything that can fail before the first connection is accepted, then runs one thread per worker
 //! ([`worker`]), one for the background ([`background`]), one that looks at [`files`], two for the journal, one that makes
 //! segments of it and one for the access log if there is one. [`handover`] passes the listening sockets on to the next
-//! process; [`rehearsal`] is a worker without the rest, [`trial`] only opens files. Never handles a request. Bound: a
+//! process; [`rehearsal`] is a worker without the rest, [`trial`] only opens files, and
+//! [`surroundings`] only looks at the machine. Never handles a request. Bound: a
 //! fixed number of threads.
 
 pub mod background;
@@ -14,6 +15,7 @@ mod reload;
 pub mod signals;
 mod sockets;
 pub mod start;
+pub mod surroundings;
 pub mod trial;
 pub mod watchdog;
 pub mod worker;

@@ -89,7 +89,7 @@ impl Fresh {
 
     fn put_in_force(self, mut config: Config, shared: &Shared) {
         let old = shared.snapshot.load();
-        warn_of_fixed(&old.config, &config);
+        warn_of_fixed((&shared.at_start, &old.config), &config);
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         crate::log::set_level(&config.log.level);
         let told = Disclosure::of(&config.geoip);
@@ -131,13 +131,13 @@ fn listeners(config: &Config) -> Vec<(&ListenAddress, bool)> {
     config.listeners.iter().map(|l| (&l.address, l.tls.is_some())).collect()
 }
 
-/// Tells which changes need a new process.
-fn warn_of_fixed(old: &Config, new: &Config) {
-    let keys = config::fixed::changed(old, new);
+/// Tells which changes need a new process: what the file says beside what runs, at every reload until the two agree.
+fn warn_of_fixed((at_start, old): (&Config, &Config), new: &Config) {
+    let keys = config::fixed::changed(at_start, new);
     if !keys.is_empty() {
         tracing::warn!(keys = keys.join(", "), "these keys change only with a new process");
     }
-    if listeners(old) != listeners(new) {
+    if listeners(at_start) != listeners(new) {
         tracing::warn!("listeners and whether they have TLS change only with a new process");
     }
     let names =

@@ -118,7 +118,5 @@ pub(super) fn admin(
         true => Sharing::Beside,
         false => Sharing::Alone,
     };
-    socket::bind(address, sharing)
-        .map(Some)
-        .map_err(|source| StartError::Listen { address: ListenAddress::Tcp(address), source })
+    socket::bind(address, sharing).map(Some).map_err(|source| StartError::Admin { address, source })
 }

@@ -3,6 +3,7 @@
 //! Nothing is accepted before all of it worked. Never retries. Bound: the configuration.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,6 +102,16 @@ pub enum StartError {
     Listen {
         /// Where.
         address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// The admin listener's socket.
+    #[error(
+        "cannot listen on {address}, which is admin.address (without a configuration file KELISIM_ADMIN__ADDRESS sets another, such as 127.0.0.1:0)"
+    )]
+    Admin {
+        /// Where.
+        address: SocketAddr,
         /// Why.
         source: io::Error,
     },
@@ -245,11 +256,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
         let worker = worker::spawn(seat, Arc::clone(&shared), watched.clone());
         server.workers.push(worker.map_err(StartError::Thread)?);
     }
-    readiness.clear(NotReady::Starting);
     if given.is_from_another() {
         tracing::info!("the listening sockets of another process were taken over; it can be told to end");
     }
     given.ready();
+    // After that: whoever sees this process ready may end the other at once.
+    readiness.clear(NotReady::Starting);
     // Only now: until here a successor had better ask the gateway before.
     let _ = accept_successors.send(());
     Ok(server)
@@ -278,6 +290,7 @@ pub(super) fn shared(
     let until = observe_until(config, data, now)?;
     let assessor = Assessor::new(&config.risk, until, now);
     Ok(Shared {
+        at_start: config.clone(),
         geo: ArcSwap::from_pointee(geo),
         geo_reloads: Default::default(),
         receipts,

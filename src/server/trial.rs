@@ -3,6 +3,7 @@
 //! Tells all that cannot be used, each by its key, where a start tells the first. Never listens and never writes; a file
 //! that the gateway would make is not made. Bound: the configuration, and one open file at a time.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::start::{StartError, cookie_policy, hosts};
@@ -99,6 +100,13 @@ fn of_pair(files: &Tls, path: &Path, what: &str) -> &'static str {
 
 fn access_log(config: &Config) -> Option<Unusable> {
     config.log.access?;
-    let error = writer::can_open(config.log.access_file.as_deref()?).err()?;
-    Some(plain("log.access_file".to_owned(), &error))
+    let path = config.log.access_file.as_deref()?;
+    let error = writer::can_open(path).err()?;
+    let told = plain("log.access_file".to_owned(), &error);
+    Some(match (error.kind(), path.parent()) {
+        (ErrorKind::NotFound, Some(folder)) => {
+            Unusable { why: format!("there is no folder `{}`", folder.display()), ..told }
+        }
+        _ => Unusable { why: format!("`{}` cannot be opened: {}", path.display(), told.why), ..told },
+    })
 }

@@ -40,10 +40,17 @@ impl Watchdog {
         }
     }
 
+    /// The worker has ended as it should: in a drain one is done before the others, and nobody waits for its hand.
+    pub fn done(&self, worker: usize) {
+        if let Some(hand) = self.hands.get(worker) {
+            hand.store(DONE, Relaxed);
+        }
+    }
+
     /// Whether every hand has moved since `last`, which is brought up to date.
     fn moved(&self, last: &mut Vec<u64>) -> bool {
         let now: Vec<u64> = self.hands.iter().map(|hand| hand.load(Relaxed)).collect();
-        let moved = now.iter().zip(last.iter()).all(|(now, last)| now != last);
+        let moved = now.iter().zip(last.iter()).all(|(now, last)| now != last || *now == DONE);
         *last = now;
         moved
     }
@@ -51,7 +58,7 @@ impl Watchdog {
     /// Tells the manager, as often as it wants, while all hands move. Runs until dropped.
     pub async fn watch(self, tell: impl Fn()) {
         let Some(every) = self.every else { return std::future::pending().await };
-        let mut last = vec![u64::MAX; self.hands.len()];
+        let mut last = vec![DONE; self.hands.len()];
         loop {
             if self.moved(&mut last) {
                 tell();
@@ -63,14 +70,30 @@ impl Watchdog {
     }
 }
 
+/// Where the hand of a worker that has ended stands; no hand gets there by moving.
+const DONE: u64 = u64::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// In a drain the others go on for as long as `timeouts.drain`.
+    #[test]
+    fn a_worker_that_has_ended_is_not_one_that_stands_still() {
+        let dog = Watchdog::new(2, Some(Duration::from_secs(1)));
+        let mut last = vec![DONE; 2];
+        dog.done(0);
+        for _ in 0..3 {
+            dog.hands[1].fetch_add(1, Relaxed);
+            assert!(dog.moved(&mut last));
+        }
+        assert!(!dog.moved(&mut last), "the other one does");
+    }
+
     #[test]
     fn one_hand_that_stands_still_is_seen() {
         let dog = Watchdog::new(2, Some(Duration::from_secs(1)));
-        let mut last = vec![u64::MAX; 2];
+        let mut last = vec![DONE; 2];
         assert!(dog.moved(&mut last));
         dog.hands[0].fetch_add(1, Relaxed);
         assert!(!dog.moved(&mut last));

@@ -65,7 +65,10 @@ pub fn spawn(
             }
         };
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, run(seat, shared, phase))
+        let (watchdog, index) = (seat.watchdog.clone(), seat.index);
+        let cut = local.block_on(&runtime, run(seat, shared, phase));
+        watchdog.done(index);
+        cut
     })
 }
 

@@ -272,7 +272,7 @@ impl Syncer {
                 part.file.abandoned.store(true, SeqCst);
                 self.shared.stats.lose_all(&part.counts, LossReason::FsyncError, (self.shared.now)());
                 self.shared.stats.fsync_errors.fetch_add(1, Relaxed);
-                tracing::error!(file = part.file.number, error = %cause, "fsync failed: the file is given up");
+                tracing::error!(file = part.file.number, error = %cause, "a journal file is not on the disk and is given up: its last records are lost");
             }
             for (lane, mark) in self.lanes.iter().zip(&part.marks) {
                 if result.is_err() {

@@ -182,11 +182,122 @@ fn a_good_configuration_is_printed_and_checked() {
     assert_eq!(kelisim(&["check", "--config", path, "--json"]).out, "[]\n");
     let printed = kelisim(&["config", "print", "--config", path]);
     assert!(printed.out.contains("kz.example") && printed.out.contains("durability"), "{}", printed.out);
+    // Defaults that other keys make are there, too.
+    for derived in ["keys_dir = ", "upstream_connections_per_client = ", "body_bytes = "] {
+        assert!(printed.out.contains(derived), "{derived} in {}", printed.out);
+    }
     // What was printed is itself a good configuration that says the same, now without any default.
     let again = folder.path().join("again.toml");
     std::fs::write(&again, &printed.out).unwrap();
     let again = kelisim(&["config", "print", "--config", again.to_str().unwrap()]);
     assert_eq!(again.out, printed.out.replace("  # default", ""));
+}
+
+/// Paths in what is printed are whole: the output may be saved in another folder.
+#[test]
+fn what_is_printed_means_the_same_files_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("etc")).unwrap();
+    std::fs::write(folder.path().join("etc/cookies.toml"), "").unwrap();
+    let good = "[cookies]\nrules = \"cookies.toml\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n";
+    std::fs::write(folder.path().join("etc/kelisim.toml"), good).unwrap();
+    let mut print = crate::support::cli::command();
+    print.current_dir(folder.path()).args(["config", "print", "--config", "etc/kelisim.toml"]);
+    let printed = crate::support::gateway::run(&mut print).stdout;
+    std::fs::write(folder.path().join("etc/saved.toml"), printed).unwrap();
+    let mut check = crate::support::cli::command();
+    check.current_dir(folder.path()).args(["check", "--config", "etc/saved.toml"]);
+    let said = crate::support::gateway::run(&mut check);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+}
+
+/// A mistake in one place had hidden what only opening a file can tell in another.
+#[test]
+fn files_that_cannot_be_used_are_told_beside_other_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("cookies.toml", "colour = 1\n");
+    file("text.pem", "a text");
+    let config = "[cookies]\nrules = \"cookies.toml\"\n[limits]\nhead_bytes = 5\n\
+                  [[listen]]\naddress = \"here\"\n\
+                  [[listen]]\naddress = \"127.0.0.1:0\"\ntls = { certificate = \"text.pem\", key = \"text.pem\" }\n\
+                  [[site]]\nhosts = [\"a.example\"]\nupstream = [\"ftp://127.0.0.1\"]\n\
+                  [[site]]\nhosts = [\"b.example\"]\nupstream = [\"https://127.0.0.1:1\"]\nupstream_tls = { ca = \"text.pem\" }\n";
+    file("kelisim.toml", config);
+    let said = kelisim(&["check", "--config", folder.path().join("kelisim.toml").to_str().unwrap()]);
+    for told in [
+        "kelisim.toml:2:9: cookies.rules: ",
+        "kelisim.toml:4:14: limits.head_bytes: ",
+        "kelisim.toml:6:11: listen[0].address: ",
+        "kelisim.toml:9:23: listen[1].tls.certificate: ",
+        "kelisim.toml:12:13: site[0].upstream[0]: ",
+        "kelisim.toml:16:23: site[1].upstream_tls.ca: ",
+        "6 problems",
+    ] {
+        assert!(said.out.contains(told), "{told} in {}", said.out);
+    }
+}
+
+#[test]
+fn what_of_the_machine_keeps_a_gateway_from_starting_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let config = "admin.address = \"192.0.2.1:0\"\n[records]\ndir = \"file\"\n\
+                  [[listen]]\naddress = \"unix:/nowhere/kelisim.sock\"\n\
+                  [[site]]\nhosts = [\"kz.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n";
+    let path = folder.path().join("kelisim.toml");
+    std::fs::write(&path, config).unwrap();
+    let said = kelisim(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for told in
+        ["records.dir: ", "listen[0].address: there is no folder /nowhere", "admin.address: this machine"]
+    {
+        assert!(said.err.contains(&format!("warning: {told}")), "{told} in {}", said.err);
+    }
+}
+
+#[test]
+fn output_that_nobody_takes_is_told_and_one_that_is_cut_is_fine() {
+    let run = |words: &str, to: &str| {
+        let script = format!("set -o pipefail; \"$0\" {words} {to}");
+        let program = env!("CARGO_BIN_EXE_kelisim");
+        let output =
+            crate::support::gateway::run(std::process::Command::new("bash").args(["-c", &script, program]));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in ["--help", "cookies explain _fbp", "config reference"] {
+        let (code, said) = run(words, "> /dev/full");
+        assert!(code == Some(70) && said.contains("kelisim: "), "{words}: {code:?} {said}");
+        assert_eq!(run(words, "| true"), (Some(0), String::new()), "{words}");
+    }
+}
+
+#[test]
+fn the_example_of_cookie_rules_is_good() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cookies.toml");
+    let text = std::fs::read_to_string(rules).unwrap();
+    // With its comments taken away every example counts.
+    let all: String = text
+        .lines()
+        .map(|line| {
+            format!(
+                "{}\n",
+                line.strip_prefix("    # {").map_or_else(|| line.to_owned(), |rest| format!("    {{{rest}"))
+            )
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let uncommented = folder.path().join("cookies.toml");
+    std::fs::write(&uncommented, &all).unwrap();
+    for (file, name, category) in [
+        (rules, "shop_view", "functional"),
+        (uncommented.to_str().unwrap(), "Promo_77", "advertising"),
+        (uncommented.to_str().unwrap(), "partner_id", "advertising"),
+    ] {
+        let said = kelisim(&["cookies", "explain", name, "--rules", file, "--format", "json"]);
+        let explained: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+        assert_eq!(explained["category"], category, "{name}: {said:?}");
+    }
 }
 
 #[test]

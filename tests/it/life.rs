@@ -1,6 +1,7 @@
 //! The life of the process: reload, drain, end.
 
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, mpsc};
 
 use rustix::process::Signal;
@@ -100,6 +101,46 @@ fn a_drain_finishes_what_is_open_and_lets_nothing_in() {
     });
     assert_eq!(gateway.wait().code(), Some(0));
     gateway.record_count("/slow", 2);
+}
+
+/// In a drain workers end one after the other; one that has ended is not one that stands still.
+#[test]
+fn a_long_drain_feeds_the_watchdog() {
+    let (origin, arrival, release) = held();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut gateway = Gateway::build(&[&origin])
+        .key("workers", "3")
+        .environment("NOTIFY_SOCKET", path.to_str().unwrap())
+        .environment("WATCHDOG_USEC", "200000")
+        .start();
+    std::thread::scope(|scope| {
+        // One worker has something to wait for, the others have not.
+        let mut client = gateway.client();
+        let open = scope.spawn(move || client.get("/slow"));
+        arrival.recv_timeout(PATIENCE).expect("a request at the site");
+        gateway.term();
+        let mut fed = None;
+        while fed.is_none_or(|count| count < 30) {
+            let mut bytes = [0; 1024];
+            let n = socket.recv(&mut bytes).expect("a word to the service manager");
+            match fed {
+                None if bytes[..n].starts_with(b"STOPPING") => fed = Some(0),
+                None => {}
+                Some(count) => fed = Some(count + 1),
+            }
+        }
+        release.send(()).unwrap();
+        assert_eq!(open.join().unwrap().status, 200);
+    });
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(
+        !gateway.log_lines().iter().any(|line| line.contains("stands still")),
+        "{:?}",
+        gateway.log_lines()
+    );
 }
 
 #[test]

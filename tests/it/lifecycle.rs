@@ -103,6 +103,60 @@ fn a_successor_that_cannot_start_leaves_the_first_as_it_was() {
     gateway.finish();
 }
 
+/// The commands of deploy/README.md word for word: only paths and the port are ours.
+fn upgrade_as_documented(gateway: &Gateway, config: &std::path::Path) -> String {
+    let text = include_str!("../../deploy/README.md");
+    let after = text.split_once("**Side by side.**").expect("the section").1;
+    let commands = after.split("```sh\n").nth(1).and_then(|rest| rest.split_once("```")).expect("commands").0;
+    let commands = commands
+        .replace("kelisim run", &format!("{} run", env!("CARGO_BIN_EXE_kelisim")))
+        .replace("/etc/kelisim/kelisim.toml", config.to_str().unwrap())
+        .replace("127.0.0.1:9180", &gateway.admin_address().to_string());
+    // Its number comes by a file: a pipe would be open for as long as the new process has it.
+    let number = gateway.folder().join("new");
+    let script = format!(
+        "exec >/dev/null 2>&1\nOLD={}\n{commands}\necho \"$NEW\" > {}",
+        gateway.id(),
+        number.display()
+    );
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", &script]).stdin(std::process::Stdio::null()).status().expect("a shell");
+    std::fs::read_to_string(number).expect("its number").trim().to_owned()
+}
+
+/// The old process answers `/readyz` at the same address: who only asks whether somebody is ready ends it too early.
+#[test]
+fn the_commands_of_the_upgrade_are_right_word_for_word() {
+    if program("curl", &[]).is_none() {
+        return;
+    }
+    let origin = Origin::pages();
+    let mut gateway = Gateway::of(&origin);
+    let good = gateway.folder().join("upgrade.toml");
+    std::fs::write(&good, gateway.as_a_successor()).unwrap();
+    // A successor that cannot start: the old one goes on.
+    let bad = gateway.folder().join("bad.toml");
+    std::fs::write(&bad, format!("{}\n[limits]\nhead_bytes = 1\n", gateway.as_a_successor())).unwrap();
+    upgrade_as_documented(&gateway, &bad);
+    for _ in 0..10 {
+        assert_eq!(gateway.client().get("/").status, 200);
+    }
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("draining")), "it was told to end");
+    // One that can: it takes over first, then the old one ends, cleanly.
+    let new = upgrade_as_documented(&gateway, &good);
+    assert_eq!(gateway.wait().code(), Some(0), "{:?}", gateway.log_lines());
+    let lines = gateway.log_lines();
+    let at =
+        |said: &str| lines.iter().position(|line| line.contains(said)).unwrap_or_else(|| panic!("no {said}"));
+    assert!(at("another process has taken over") < at("draining"), "{lines:?}");
+    assert_eq!(gateway.client().get("/").status, 200);
+    let ready: serde_json::Value = serde_json::from_str(&gateway.admin("/readyz").text()).unwrap();
+    assert_eq!(ready["pid"].to_string(), new);
+    let new = rustix::process::Pid::from_raw(new.parse().unwrap()).unwrap();
+    rustix::process::kill_process(new, Signal::TERM).unwrap();
+    wait_for("its end", || rustix::process::test_kill_process(new).is_err().then_some(()));
+}
+
 #[test]
 fn more_or_fewer_workers_than_before_serve_what_was_handed_over() {
     let origin = Origin::pages();
@@ -218,6 +272,21 @@ fn the_log_level_follows_a_reload_and_fixed_keys_are_named() {
     assert!(said.contains("\"records.retention.diagnostics\"") && !said.contains("log.level"), "{said}");
     gateway.client().fetch(&ask("TRACE", "/debugged"));
     gateway.wait_for_log(before, "an event of level debug", |line| debug(&line.to_owned()));
+}
+
+/// What runs is what counts, not what the file said before: the warning stays until the two agree again.
+#[test]
+fn a_key_that_a_reload_cannot_change_is_named_until_the_file_says_what_runs() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let warned = |change: fn(String) -> String| {
+        let before = gateway.log_lines().len();
+        gateway.reload(change);
+        gateway.log_lines()[before..].iter().any(|line| line.contains("only with a new process"))
+    };
+    assert!(warned(|text| format!("{text}\n[records.retention]\ndiagnostics = \"5d\"\n")));
+    assert!(warned(|text| text), "read again, and not yet in force");
+    assert!(!warned(|text| text.replace("diagnostics = \"5d\"", "")), "as at the start");
 }
 
 #[test]

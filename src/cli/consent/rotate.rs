@@ -27,8 +27,8 @@ pub struct RotateArgs {
     /// Data folder: that of the gateway or its `records` folder
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kelisim")]
     pub data: PathBuf,
-    /// Take consent.max_age from this configuration; without it an older key stays for 400 days, longer than any browser
-    /// keeps a choice
+    /// Take consent.max_age from this configuration; without it an older key stays for 407 days, a week longer than any
+    /// browser keeps a choice
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Drop all older keys at once, because one became known: every visitor has to choose again

@@ -355,7 +355,7 @@ pub enum Format {
     Json,
     /// RFC 4180 with a header; text that a spreadsheet would run gets an apostrophe
     Csv,
-    /// Combined log format
+    /// Combined log format; tail and query only
     Clf,
 }
 

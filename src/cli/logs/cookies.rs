@@ -13,6 +13,8 @@ use serde_json::json;
 use super::args::{Format, ReadArgs};
 use super::escape::push_text;
 use super::read::{Failure, Output, Request, ended, request, tell_gaps};
+use super::rows::fit;
+use super::terminal::Terminal;
 use crate::clock::Timestamp;
 use crate::cookies::Category;
 use crate::cookies::catalogue::Catalogue;
@@ -81,7 +83,7 @@ pub(super) fn run(
         counted = tally.records;
         let text = match args.read.format {
             Format::Json => as_json(&tally, catalogue, args.unknown),
-            _ => as_table(&tally, catalogue, args.unknown),
+            _ => as_table(&tally, catalogue, args.unknown, out.terminal()),
         };
         out.write(&text)?;
         out.flush()?;
@@ -169,29 +171,38 @@ impl Tally {
     }
 }
 
-fn as_table(tally: &Tally, catalogue: &Catalogue, unknown: bool) -> String {
+/// Lines of cookies are cut to the terminal; rules to copy are not.
+fn as_table(tally: &Tally, catalogue: &Catalogue, unknown: bool, terminal: Terminal) -> String {
     let dry_run = tally.names.values().any(|counts| counts.would_strip + counts.would_block > 0);
     let would = if dry_run { "  would be stripped  would be blocked" } else { "" };
-    let mut out = format!("    sent  stripped   blocked{would}  category     name, rule, hosts\n");
+    let mut out = String::new();
+    let mut line = format!("    sent  stripped   blocked{would}  category     name, rule, hosts");
+    let mut push = |line: &mut String| {
+        fit(line, terminal);
+        out.push_str(line);
+        out.push('\n');
+        line.clear();
+    };
+    push(&mut line);
     let mut suggestions = BTreeSet::new();
     for (name, counts) in tally.ordered(catalogue, unknown) {
         let explained = catalogue.explain(name);
         let Counts { sent, stripped, blocked, would_strip, would_block, hosts } = counts;
         let category = explained.class.category;
-        let _ = write!(out, "{sent:>8} {stripped:>9} {blocked:>9}");
+        let _ = write!(line, "{sent:>8} {stripped:>9} {blocked:>9}");
         if dry_run {
-            let _ = write!(out, "  {would_strip:>17}  {would_block:>16}");
+            let _ = write!(line, "  {would_strip:>17}  {would_block:>16}");
         }
-        let _ = write!(out, "  {:<12} ", category.label());
-        push_text(&mut out, name);
+        let _ = write!(line, "  {:<12} ", category.label());
+        push_text(&mut line, name);
         if let Some(rule) = explained.rule {
-            let _ = write!(out, "  {} ({}, {})", rule.pattern, rule.owner, rule.tier.label());
+            let _ = write!(line, "  {} ({}, {})", rule.pattern, rule.owner, rule.tier.label());
         }
         for host in hosts {
-            out.push_str("  ");
-            push_text(&mut out, host.as_bytes());
+            line.push_str("  ");
+            push_text(&mut line, host.as_bytes());
         }
-        out.push('\n');
+        push(&mut line);
         if category == Category::Unknown {
             suggestions.extend(suggestion(name));
         }
@@ -262,9 +273,9 @@ const HOSTS: usize = 8;
 const ID_CHARS: usize = 6;
 /// Characters that must be left before it.
 const STEM_CHARS: usize = 4;
-const HELP: &str = "The categories are those of the rules as they are now. What passed in a dry run is told apart: it\n\
-                    would be stripped or blocked. A rule file is checked with `kelisim check` and tried with\n\
-                    `kelisim cookies explain NAME --rules FILE`.";
+const HELP: &str = "Written as table or json. The categories are those of the rules as they are now. What\n\
+                    passed in a dry run is told apart: it would be stripped or blocked. A rule file is checked\n\
+                    with `kelisim check` and tried with `kelisim cookies explain NAME --rules FILE`.";
 
 #[cfg(test)]
 mod tests {
@@ -287,6 +298,20 @@ mod tests {
         for name in [&b"\xff"[..], b"a\x01", b"", b"PHPSESSID"] {
             assert_eq!(suggestion(name), None, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn lines_are_cut_to_the_terminal_and_rules_to_copy_are_not() {
+        let mut tally = Tally::default();
+        let name = format!("shop_{}", "x".repeat(90));
+        tally.of(name.as_bytes()).expect("room").sent = 1;
+        let catalogue = Catalogue::builtin();
+        let table = |width| as_table(&tally, &catalogue, false, Terminal { width, colour: false });
+        let cut = table(Some(80));
+        let mut lines = cut.lines();
+        assert!(lines.by_ref().take(2).all(|line| line.chars().count() <= 80), "{cut}");
+        assert!(lines.any(|line| line.contains(&format!("={name}"))), "{cut}");
+        assert!(table(None).lines().nth(1).is_some_and(|line| line.contains(&name)));
     }
 
     #[test]

@@ -419,7 +419,18 @@ fn limits_that_cannot_be_reached_are_told() {
         one("[limits]\nh2_stream_window = \"2MiB\"").starts_with("2:20 limits.h2_stream_window: larger than")
     );
     fine("[limits]\nconnections = 100");
-    assert!(one("[records]\nmax_bytes = \"100MiB\"").starts_with("2:13 records.max_bytes: smaller than two"));
+    assert!(one("[records]\nmax_bytes = \"100MiB\"").starts_with("2:13 records.max_bytes: smaller than 8"));
+}
+
+/// At two files every closed one went before it became a segment, and the check had called that fine.
+#[test]
+fn two_journal_files_are_no_room_for_records() {
+    let with =
+        |max: &str, more: &str| format!("[records]\nfile_bytes = \"1MiB\"\nmax_bytes = \"{max}\"\n{more}");
+    assert!(one(&with("7MiB", "")).starts_with("3:13 records.max_bytes: smaller than 8 journal files"));
+    fine(&with("8MiB", ""));
+    assert!(one(&with("3MiB", "segments = false")).starts_with("3:13 records.max_bytes: smaller than 4"));
+    fine(&with("4MiB", "segments = false"));
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Background {
                     self.failures = 0;
                     match (self.more, self.work.unsettled) {
                         (true, _) => Duration::ZERO,
-                        (false, true) => SETTLE,
+                        (false, true) => self.work.settle,
                         (false, false) => LOOK_EVERY,
                     }
                 }
@@ -176,6 +176,7 @@ impl Background {
             return Err(error);
         }
         if self.segments {
+            self.work.settle = settle(self.journal.journal_bytes.load(Relaxed), self.max_bytes);
             self.work.pass(&mut manifest, now)?;
         }
         self.work.retire(&mut manifest, now, (&self.expiry.terms, self.max_bytes), &self.journal)?;
@@ -246,11 +247,32 @@ impl Background {
     }
 }
 
+/// How long a closed file stays. Where the journal has half of all room, not long: the files that come after it push it
+/// out, and then its records are lost.
+const fn settle(journal_bytes: u64, max_bytes: u64) -> Duration {
+    if journal_bytes > max_bytes / 2 { PRESSED } else { SETTLE }
+}
+
 /// The lowest priority but one.
 const NICE: i32 = 15;
 /// How often closed files are looked for when nobody says that there is one.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a closed journal file stays: followers look at the files five times a second.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// How long it stays when room is short: two looks of a follower.
+const PRESSED: Duration = Duration::from_millis(400);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the journal would be full of files that only wait, and the oldest would go before it is a segment.
+    #[test]
+    fn a_closed_file_does_not_wait_long_when_room_is_short() {
+        assert_eq!(settle(4 << 20, 8 << 20), SETTLE);
+        assert_eq!(settle((4 << 20) + 1, 8 << 20), PRESSED);
+        assert_eq!(settle(u64::MAX, u64::MAX), PRESSED);
+    }
+}

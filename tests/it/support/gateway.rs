@@ -287,19 +287,24 @@ impl Gateway {
     /// A second process on the same folder and the same ports, as during an upgrade.
     pub fn successor(&self) -> Self {
         let path = self.folder.path().join("kelisim.toml");
-        let mut text = std::fs::read_to_string(&path).expect("the configuration");
-        for address in &self.addresses {
-            text = with_address(&text, *address);
-        }
-        text = text.replacen(
-            "admin.address = \"127.0.0.1:0\"",
-            &format!("admin.address = \"{}\"", self.admin),
-            1,
-        );
-        std::fs::write(&path, text).expect("written");
+        std::fs::write(&path, self.as_a_successor()).expect("written");
         let next = Self::launch(Arc::clone(&self.folder), self.addresses.len(), Start::default());
         assert_eq!(next.addresses, self.addresses);
         next
+    }
+
+    /// The configuration with the ports that the kernel chose, for a process that takes this one's place.
+    pub fn as_a_successor(&self) -> String {
+        let text =
+            std::fs::read_to_string(self.folder.path().join("kelisim.toml")).expect("the configuration");
+        let text = self.addresses.iter().fold(text, |text, address| with_address(&text, *address));
+        let admin = format!("admin.address = \"{}\"", self.admin);
+        text.replacen("admin.address = \"127.0.0.1:0\"", &admin, 1)
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The log so far.
