@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, he
 use httparse::{Error, ParserConfig, Status};
 use smallvec::SmallVec;
 
+use super::unreadable::{self, Outcome};
 use super::{HEAD_BYTES, HEAD_FIELDS};
 use crate::error::Reason;
 use crate::forward::phrase;
@@ -54,6 +55,17 @@ pub(super) enum Follows {
 /// # Errors
 /// `UpstreamHeadTooLarge`, or `UpstreamProtocol` for anything that is not one clear answer.
 pub(super) fn parse(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap) -> Result<Parsed, Reason> {
+    match parse_as_it_is(input, bodiless, spare) {
+        Err(Reason::UpstreamProtocol) => match unreadable::replace(input) {
+            Outcome::Replaced => parse_as_it_is(input, bodiless, spare),
+            Outcome::Partial if input.len() < HEAD_BYTES => Ok(Parsed::Partial),
+            Outcome::Partial | Outcome::Unchanged => Err(Reason::UpstreamProtocol),
+        },
+        read => read,
+    }
+}
+
+fn parse_as_it_is(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap) -> Result<Parsed, Reason> {
     let mut room = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let length =
@@ -308,6 +320,20 @@ mod tests {
         ] {
             assert_eq!(answer(head, false).unwrap_err(), Reason::UpstreamProtocol, "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_cookie_that_no_browser_takes_costs_no_page() {
+        let head = with("content-length: 0\r\nset-cookie: a=b\x01c\r\nset-cookie: d=e\r\n").unwrap();
+        let cookies: Vec<_> = head.response.headers().get_all(header::SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["kelisim_unreadable=", "d=e"]);
+        assert_eq!(with("cache-control: no-store\x01\r\n").unwrap_err(), Reason::UpstreamProtocol);
+        let begun = "HTTP/1.1 200 OK\r\nset-cookie: a=\x01";
+        let parsed = parse(&mut BytesMut::from(begun), false, &mut HeaderMap::new());
+        assert!(matches!(parsed, Ok(Parsed::Partial)), "{parsed:?}");
+        let endless = format!("{begun}{}", "x".repeat(HEAD_BYTES));
+        let parsed = parse(&mut BytesMut::from(&*endless), false, &mut HeaderMap::new());
+        assert_eq!(parsed.unwrap_err(), Reason::UpstreamProtocol);
     }
 
     #[test]
