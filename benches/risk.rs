@@ -25,6 +25,7 @@ fn request(c: &mut Criterion) {
         off: Vec::new(),
         observe_days: None,
         login_paths: vec!["/login".to_owned()],
+        visitor_cookie: true,
         memory_bytes: 30 << 20,
     };
     let assessor = Assessor::new(&risk, None, NOW);

@@ -238,6 +238,7 @@ fn risk(table: &View<'_>) -> Result<Risk, Missing> {
         off: table.all::<String>("off").iter().filter_map(|name| SignalName::from_label(name)).collect(),
         observe_days: table.maybe("observe_days"),
         login_paths: table.all("login_paths"),
+        visitor_cookie: table.take("visitor_cookie")?,
         memory_bytes: table.take("memory_bytes")?,
     })
 }

@@ -329,6 +329,8 @@ pub struct Risk {
     pub observe_days: Option<u32>,
     /// Path prefixes of login forms (POST to these is a login attempt).
     pub login_paths: Vec<String>,
+    /// Whether browsers without a visitor cookie are given one.
+    pub visitor_cookie: bool,
     /// Bytes for the memory of subjects and counters.
     pub memory_bytes: usize,
 }

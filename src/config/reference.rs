@@ -496,6 +496,8 @@ pub static KEYS: &[Key] = &[
     key("risk.observe_days", integer(1, 365), Unset("none; `deny` is then refused"),
         "Days during which `deny` only counts what it would have done."),
     key("risk.login_paths", list(&Kind::Prefix), Value("[]"), "Path prefixes of login forms; a POST there is an attempt."),
+    key("risk.visitor_cookie", Kind::Bool, Value("true"),
+        "Whether browsers get the cookie `kelisim_vid`, by which signals tell one from another. Never in dry-run."),
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),

@@ -206,6 +206,7 @@ mod tests {
             off: Vec::new(),
             observe_days: None,
             login_paths: vec!["/login".to_owned()],
+            visitor_cookie: true,
             memory_bytes: 0,
         };
         let data = tempfile::tempdir().unwrap();
@@ -329,6 +330,7 @@ mod tests {
             off: vec![SignalName::Velocity],
             observe_days: None,
             login_paths: Vec::new(),
+            visitor_cookie: true,
             memory_bytes: 0,
         };
         assert_eq!(bench.assessor.reconfigured(&risk, None).stats().subjects, 1);
