@@ -288,10 +288,9 @@ impl Scale<'_> {
         for signal in signals {
             match self.weigh(signal) {
                 Verdict::Denied => return Err(signal.source),
-                // It may be a refusal that cannot be read.
+                // What can only refuse and does not is not there; what cannot be read may refuse.
+                _ if signal.source.deny_only() && signal.decision == Verdict::Granted => {}
                 Verdict::Unknown => return Err(signal.source),
-                // What can only refuse and does not is not there.
-                Verdict::Granted if signal.source.deny_only() => {}
                 Verdict::Granted => grants = grants.or(Some(signal.source)),
             }
         }

@@ -58,8 +58,11 @@ pub(super) fn parse(input: &mut BytesMut, bodiless: bool, spare: &mut HeaderMap)
     match parse_as_it_is(input, bodiless, spare) {
         Err(Reason::UpstreamProtocol) => match unreadable::replace(input) {
             Outcome::Replaced => parse_as_it_is(input, bodiless, spare),
-            Outcome::Partial if input.len() < HEAD_BYTES => Ok(Parsed::Partial),
-            Outcome::Partial | Outcome::Unchanged => Err(Reason::UpstreamProtocol),
+            Outcome::Partial(_) if input.len() >= HEAD_BYTES => Err(Reason::UpstreamHeadTooLarge),
+            Outcome::Partial(mut lines) => {
+                parse_as_it_is(&mut lines, bodiless, &mut HeaderMap::new()).map(|_| Parsed::Partial)
+            }
+            Outcome::Unchanged => Err(Reason::UpstreamProtocol),
         },
         read => read,
     }
@@ -333,6 +336,10 @@ mod tests {
         assert!(matches!(parsed, Ok(Parsed::Partial)), "{parsed:?}");
         let endless = format!("{begun}{}", "x".repeat(HEAD_BYTES));
         let parsed = parse(&mut BytesMut::from(&*endless), false, &mut HeaderMap::new());
+        assert_eq!(parsed.unwrap_err(), Reason::UpstreamHeadTooLarge);
+        // What else is wrong is told as soon as without it.
+        let wrong = "HTTP/1.1 200 OK\r\na b\r\nset-cookie: a=\x01";
+        let parsed = parse(&mut BytesMut::from(wrong), false, &mut HeaderMap::new());
         assert_eq!(parsed.unwrap_err(), Reason::UpstreamProtocol);
     }
 

@@ -10,12 +10,13 @@ use bytes::{BufMut, BytesMut};
 use memchr::memchr;
 
 /// What became of a head that cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// There is no such field: it stays as it is.
     Unchanged,
-    /// There is one, and the head is not complete.
-    Partial,
+    /// There is one, and the head is not complete. With its complete lines, in which such fields have been replaced: if
+    /// these can be read, nothing else is wrong so far.
+    Partial(BytesMut),
     /// Every such field has been replaced.
     Replaced,
 }
@@ -42,7 +43,7 @@ pub(super) fn replace(input: &mut BytesMut) -> Outcome {
             return Outcome::Replaced;
         }
     }
-    if found || is_unreadable(&input[at..]) { Outcome::Partial } else { Outcome::Unchanged }
+    if found || is_unreadable(&input[at..]) { Outcome::Partial(head) } else { Outcome::Unchanged }
 }
 
 /// Whether a line, or the beginning of one, is a `Set-Cookie` whose value has a control byte, and none that could end it.
@@ -97,8 +98,9 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\x7fc\r\nB: 2\r\n\r\n";
         for length in 0..head.len() {
             let seen = length > 32;
-            let expected = if seen { Outcome::Partial } else { Outcome::Unchanged };
-            assert_eq!(after(&head[..length]).0, expected, "{length}");
+            let (outcome, kept) = after(&head[..length]);
+            assert_eq!(matches!(outcome, Outcome::Partial(_)), seen, "{length}");
+            assert_eq!(kept, head[..length], "{length}");
         }
     }
 }
