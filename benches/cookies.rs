@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::process::Command;
 
 use criterion::Criterion;
+use http::HeaderMap;
 use kelisim::clock::Timestamp;
 use kelisim::cookies::catalogue::Catalogue;
 use kelisim::cookies::parse::RequestCookies;
@@ -68,12 +69,15 @@ fn time() {
         });
     }
     let (policy, permits) = (policy(300), Permits::default());
+    let answer = HeaderMap::new();
     let field = b"_fbp=fb.1.1716239871234.987654321; Expires=Sun, 18 Aug 2030 21:17:51 GMT; Path=/; Domain=.example.com; Secure";
     criterion.bench_function("Set-Cookie judgement, stripped", |b| {
-        b.iter(|| judge(black_box(field), &policy, &permits, Timestamp::from_secs(1_800_000_000)).removes);
+        b.iter(|| judge(black_box(field), &policy, &permits, &answer, NOW).removes);
     });
     criterion.final_summary();
 }
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// The step of one request: from the field that came to the field that the site gets.
 #[inline(always)]

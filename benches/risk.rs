@@ -34,6 +34,7 @@ fn request(c: &mut Criterion) {
         failed_login_statuses: vec![401..=401, 403..=403],
         shared_networks: Vec::new(),
         shared_asns: Vec::new(),
+        visitor_cookie: true,
         memory_bytes: 30 << 20,
     };
     let assessor = Assessor::new(&risk, None, NOW);

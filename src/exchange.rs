@@ -191,7 +191,8 @@ impl Exchange {
         if carried.is_empty() {
             return;
         }
-        self.cookies = CookieFacts::of(carried, filtered, &self.state.config.records.cookie_values);
+        let listed = &self.state.config.records.cookie_values;
+        self.cookies = CookieFacts::of(carried, filtered, &self.state.cookies, listed);
         if filtered.oversize {
             self.worker.metrics.cookies_oversize();
         }

@@ -139,7 +139,7 @@ pub(crate) async fn steps(
     }
 
     // The head as the site gets it; after this nothing of the request changes.
-    if exchange.visitor.is_none() {
+    if exchange.visitor.is_none() && gives_visitor_cookie(exchange) {
         let (visitor, cookie) = worker.shared.visitor_keys.issue(now, exchange.admitted.secure);
         (exchange.visitor_given, exchange.visitor_cookie) = (Some(visitor.id), Some(cookie));
     }
@@ -150,6 +150,11 @@ pub(crate) async fn steps(
     }
     let Normalised { websocket, own, listed, .. } = normalised;
     Ok(Step::Forward(ToSite { websocket, own, listed }))
+}
+
+/// Whether a browser that came without a visitor cookie is given one: while nothing is enforced, nothing is changed.
+fn gives_visitor_cookie(exchange: &Exchange) -> bool {
+    exchange.state.config.risk.visitor_cookie && exchange.state.cookies.mode == cookies::Mode::Enforce
 }
 
 /// Steps 2 to 5, which wait for nothing: the head made unambiguous, the visitor, consent, and the cookies that the site

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::admin::metrics::Metrics;
 use crate::admin::source::ConfigStatus;
-use crate::config::Config;
+use crate::config::{Config, CountryDatabase};
 use crate::consent::receipts::Receipts;
 use crate::consent::{ConsentKeys, Gate, SiteConsent};
 use crate::cookies::CookiePolicy;
@@ -91,7 +91,13 @@ impl Snapshot {
             .sites
             .iter()
             .map(|site| {
-                SiteConsent::new(site, &config.consent, (config.cookies.actions, config.cookies.mode))
+                let located = config.geoip.country != CountryDatabase::Off;
+                SiteConsent::new(
+                    site,
+                    &config.consent,
+                    (config.cookies.actions, config.cookies.mode),
+                    located,
+                )
             })
             .collect();
         let upstream_labels = config

@@ -13,14 +13,15 @@ fuzz_target!(|bytes: &[u8]| {
     if said.verdict == Verdict::Granted {
         // Fewer purposes are granted too; more characters of another alphabet are not.
         assert_eq!(tcf::read(bytes, Purposes::of([1])).verdict, Verdict::Granted);
-        assert!(bytes.len() >= 36);
+        assert!(bytes.len() >= 43);
         let spoilt = [bytes, b"="].concat();
         assert_eq!(tcf::read(&spoilt, Purposes::ADVERTISING).verdict, Verdict::Unknown);
     }
     let gpp = gpp::read(bytes, Purposes::ADVERTISING);
-    assert!(gpp == gpp::Gpp::default() || bytes.contains(&b'~') || bytes.contains(&b'%'));
-    if gpp::us_privacy_denies(bytes) {
-        assert!(bytes.len() >= 4 && bytes.len() <= 36);
+    let says_something = gpp.opted_out || gpp.tcf.is_some();
+    assert!(!says_something || bytes.contains(&b'~') || bytes.contains(&b'%'));
+    if gpp::read_us_privacy(bytes).is_some() {
+        assert!(bytes.len() >= 4);
     }
     if let Ok(query) = std::str::from_utf8(bytes) {
         let refused = mode::read(query);

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use http::HeaderMap;
 use kelisim::clock::Timestamp;
 use kelisim::cookies::catalogue::Catalogue;
 use kelisim::cookies::parse::RequestCookies;
@@ -23,7 +24,8 @@ static POLICY: LazyLock<CookiePolicy> = LazyLock::new(|| CookiePolicy {
 
 fuzz_target!(|field: &[u8]| {
     let permits = Permits::default();
-    let verdict = judge(field, &POLICY, &permits, Timestamp::from_secs(1_800_000_000)).verdict;
+    let verdict =
+        judge(field, &POLICY, &permits, &HeaderMap::new(), Timestamp::from_secs(1_800_000_000)).verdict;
     let Some(sent) = cookie_readers::sent_back(field).filter(|sent| !sent.is_empty()) else { return };
     let cookies = RequestCookies::parse(std::iter::once(sent.as_slice()), &POLICY.catalogue);
     let passes = matches!(filter(&cookies, &POLICY, &permits).output, Output::Unchanged);

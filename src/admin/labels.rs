@@ -322,6 +322,8 @@ labels! {
         Refused = "refused",
         /// An earlier grant was taken back.
         Withdrawn = "withdrawn",
+        /// The policy was accepted or declined, nothing else.
+        Policy = "policy",
     }
 
     /// A location database.

@@ -69,6 +69,8 @@ pub struct Risk {
     pub shared_networks: Vec<IpNet>,
     /// The same by the number of the autonomous system.
     pub shared_asns: Vec<u32>,
+    /// Whether browsers without a visitor cookie are given one.
+    pub visitor_cookie: bool,
     /// Bytes for the memory of subjects and counters.
     pub memory_bytes: usize,
 }
@@ -125,6 +127,7 @@ pub(super) fn risk(table: &View<'_>) -> Result<Risk, Missing> {
         failed_login_statuses: table.all("failed_login_statuses"),
         shared_networks: table.all("shared_networks"),
         shared_asns: table.all("shared_asns"),
+        visitor_cookie: table.take("visitor_cookie")?,
         memory_bytes: table.take("memory_bytes")?,
     })
 }

@@ -517,6 +517,8 @@ pub static KEYS: &[Key] = &[
         "Networks whose addresses many visitors share, such as carrier-grade NAT or relays: their addresses are not counted, only logins by address and user agent."),
     key("risk.shared_asns", list(&integer(1, u32::MAX as u64)), Value("[]"),
         "The same by the number of the autonomous system; needs geoip.asn."),
+    key("risk.visitor_cookie", Kind::Bool, Value("true"),
+        "Whether browsers get the cookie `kelisim_vid`, by which signals tell one from another. Never in dry-run."),
     key("risk.memory_bytes", size(MIB, 16 * GIB), Value("\"32MiB\""), "Memory for subjects and counters."),
 
     key("records.dir", Kind::Folder, Value("\"/var/lib/kelisim/records\""), "Data folder: journal, keys, audit log."),

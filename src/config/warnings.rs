@@ -3,6 +3,7 @@
 //! Told at the start and by `kelisim check`. Never stops anything. Bound: one line per listener and site, and a few.
 
 use super::{ClientAddressFrom, Config, CountryDatabase, Listener, Site};
+use crate::cookies::{Action, Category};
 
 impl Config {
     /// One sentence for each doubtful setting, with its key.
@@ -31,7 +32,13 @@ impl Config {
                  can read and change all of its traffic"
             )
         });
-        listeners.chain(sites).chain(upstreams).chain(self.untold()).collect()
+        let allows = self.cookies.actions.get(Category::Advertising) == Action::Allow;
+        let advertising = allows.then(|| {
+            "cookies.actions.advertising = \"allow\": advertising cookies pass without consent, which a policy that asks for \
+             consent forbids; to see what would be removed, use cookies.mode = \"dry-run\""
+                .to_owned()
+        });
+        listeners.chain(sites).chain(upstreams).chain(advertising).chain(self.untold()).collect()
     }
 
     /// What the site is to be told, and no database knows.
@@ -71,6 +78,16 @@ mod tests {
         assert!(told.len() == 1 && told[0].starts_with("listen[0].proxy_protocol_from: "), "{told:?}");
         let from = "proxy_protocol = true\nproxy_protocol_from = [\"10.0.0.0/8\"]";
         assert!(warnings(from, "").is_empty());
+    }
+
+    #[test]
+    fn advertising_that_passes_without_consent_is_told() {
+        let told = warnings("", "[cookies.actions]\nadvertising = \"allow\"");
+        assert!(
+            told.len() == 1 && told[0].starts_with("cookies.actions.advertising = \"allow\": "),
+            "{told:?}"
+        );
+        assert!(warnings("", "[cookies.actions]\nadvertising = \"strip\"").is_empty());
     }
 
     #[test]

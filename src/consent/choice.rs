@@ -8,7 +8,10 @@ use serde::Deserialize;
 
 use super::endpoints::BODY_BYTES;
 use super::form;
+use super::receipts::PURPOSES;
 use super::record::Mask;
+use super::site::SiteConsent;
+use crate::cookies::Action as CookieAction;
 
 /// Who speaks: it decides the shape of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,12 @@ pub(super) enum Format {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) enum Action {
-    /// Store the purposes as given; one that is not given is refused.
+    /// Store the purposes as given. A form does not tell a switch that is off: a purpose that it does not give is refused.
+    /// A program tells each that it asked for: one that it does not give stays as it was.
     #[default]
     Save,
+    /// Store the answer about the policy alone.
+    Policy,
     /// Allow every purpose that the page offers.
     Accept,
     /// Refuse every purpose.
@@ -35,7 +41,7 @@ pub(super) enum Action {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Submitted {
     pub(super) action: Action,
-    /// Consents; matters with [`Action::Save`].
+    /// Consents, refusals, and purposes of which nothing is said; matters with [`Action::Save`].
     pub(super) consents: Mask,
     /// Whether the policy is accepted; `None` leaves it as it was.
     pub(super) policy: Option<bool>,
@@ -49,6 +55,8 @@ pub(super) struct Submitted {
     pub(super) language: Option<String>,
     /// Hash of the text that our page showed, as the form told.
     pub(super) shown: Option<String>,
+    /// Receipt of the choice that our page showed, as the form told.
+    pub(super) held: Option<String>,
     /// Text that the site's own banner showed, and its variant, as the script told.
     pub(super) banner: Banner,
 }
@@ -77,12 +85,39 @@ impl Banner {
     }
 }
 
+impl Submitted {
+    /// What is said of every purpose. Accepting "all" accepts what the page offers, and nothing that it does not speak of.
+    pub(super) fn chosen(&self, site: &SiteConsent) -> Mask {
+        match self.action {
+            Action::Save => self.consents,
+            Action::Policy => Mask::UNDECIDED,
+            Action::Accept => PURPOSES
+                .into_iter()
+                .filter(|&(category, _)| site.actions.get(category) == CookieAction::Consent)
+                .fold(Mask::EMPTY, |all, (_, bit)| all.or(bit)),
+            Action::Refuse | Action::Withdraw => Mask::EMPTY,
+        }
+    }
+
+    /// Whether nothing is said of any purpose.
+    pub(super) fn is_of_policy_alone(&self) -> bool {
+        self.action == Action::Policy
+            || self.action == Action::Save && self.consents.contains(Mask::UNDECIDED)
+    }
+
+    /// Whether something is said at all.
+    pub(super) fn says_something(&self) -> bool {
+        !self.is_of_policy_alone() || self.policy.is_some()
+    }
+}
+
 /// Why a body is no choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
     TooLarge,
     MediaType,
-    Malformed,
+    /// With what is wrong, in words of ours.
+    Malformed(&'static str),
 }
 
 /// Media type of a request's body, without parameters.
@@ -107,14 +142,14 @@ pub(super) fn read(format: Option<Format>, body: &[u8]) -> Result<Submitted, Bod
         Format::Form => read_form(body),
         Format::Json => read_json(body),
     };
-    submitted.ok_or(BodyError::Malformed)
+    submitted.map_err(BodyError::Malformed)
 }
 
-fn read_form(body: &[u8]) -> Option<Submitted> {
-    let text = str::from_utf8(body).ok()?;
+fn read_form(body: &[u8]) -> Result<Submitted, &'static str> {
+    let text = str::from_utf8(body).map_err(|_| NOT_A_FORM)?;
     let mut out = Submitted::default();
     let (mut action, mut refused) = (None, Mask::EMPTY);
-    for (name, value) in form::pairs(text)? {
+    for (name, value) in form::pairs(text).ok_or(NOT_A_FORM)? {
         if let Some(purpose) = purpose(&name) {
             let yes = matches!(&*value, "on" | "1" | "true" | "yes");
             out.consents = out.consents.with_if(purpose, yes);
@@ -122,15 +157,19 @@ fn read_form(body: &[u8]) -> Option<Submitted> {
             continue;
         }
         match &*name {
-            "action" if action.is_none_or(|known| Some(known) == parse_action(&value)) => {
-                action = Some(parse_action(&value)?);
+            "action" => {
+                let given = parse_action(&value)?;
+                if action.is_some_and(|known| known != given) {
+                    return Err("two actions are given");
+                }
+                action = Some(given);
             }
-            "action" => return None,
             "policy" => out.policy = Some(out.policy != Some(false) && parse_policy(&value)?),
             "token" => out.token = Some(value.into_owned()),
             "return" => out.back = Some(value.into_owned()),
             "lang" => out.language = Some(value.into_owned()),
             "shown" => out.shown = Some(value.into_owned()),
+            "held" => out.held = Some(value.into_owned()),
             // A field that a browser extension added is no reason to lose a choice.
             _ => {}
         }
@@ -138,7 +177,7 @@ fn read_form(body: &[u8]) -> Option<Submitted> {
     out.action = action.unwrap_or_default();
     // Said twice and differently: no.
     out.consents = out.consents.and(refused.complement());
-    Some(out)
+    Ok(out)
 }
 
 /// JSON is written by programs, so an unknown key is a mistake that its author wants to hear of.
@@ -166,8 +205,9 @@ struct Purposes {
     functional: Option<bool>,
 }
 
-fn read_json(body: &[u8]) -> Option<Submitted> {
-    let wire: Wire = serde_json::from_slice(body).ok()?;
+fn read_json(body: &[u8]) -> Result<Submitted, &'static str> {
+    let wire: Wire =
+        serde_json::from_slice(body).map_err(|e| if e.is_data() { NOT_THESE_KEYS } else { "not JSON" })?;
     let nested = wire.purposes.unwrap_or_default();
     let mut consents = Mask::EMPTY;
     for (purpose, flat, nested) in [
@@ -176,8 +216,9 @@ fn read_json(body: &[u8]) -> Option<Submitted> {
         (Mask::FUNCTIONAL, wire.functional, nested.functional),
     ] {
         // Given in both places, both must say yes.
-        let yes = (flat.is_some() || nested.is_some()) && flat.unwrap_or(true) && nested.unwrap_or(true);
-        consents = consents.with_if(purpose, yes);
+        let given = flat.is_some() || nested.is_some();
+        let yes = flat.unwrap_or(true) && nested.unwrap_or(true);
+        consents = consents.with_if(purpose, given && yes).with_if(Mask::open(purpose), !given);
     }
     let policy = match wire.policy {
         Some(text) => Some(parse_policy(&text)?),
@@ -190,10 +231,13 @@ fn read_json(body: &[u8]) -> Option<Submitted> {
     let by_banner = match wire.method.as_deref() {
         None | Some("api") => false,
         Some("banner") => true,
-        Some(_) => return None,
+        Some(_) => return Err("method is api or banner"),
     };
     let banner = wire.banner;
-    banner.is_sound().then_some(Submitted {
+    if !banner.is_sound() {
+        return Err("banner has a variant, a text_id or a text_sha256 that is none");
+    }
+    Ok(Submitted {
         action,
         consents,
         policy,
@@ -214,23 +258,28 @@ fn purpose(name: &str) -> Option<Mask> {
     }
 }
 
-fn parse_action(text: &str) -> Option<Action> {
+fn parse_action(text: &str) -> Result<Action, &'static str> {
     match text {
-        "save" => Some(Action::Save),
-        "accept" => Some(Action::Accept),
-        "refuse" => Some(Action::Refuse),
-        "withdraw" => Some(Action::Withdraw),
-        _ => None,
+        "save" => Ok(Action::Save),
+        "policy" => Ok(Action::Policy),
+        "accept" => Ok(Action::Accept),
+        "refuse" => Ok(Action::Refuse),
+        "withdraw" => Ok(Action::Withdraw),
+        _ => Err("action is save, accept, refuse, withdraw or policy"),
     }
 }
 
-fn parse_policy(text: &str) -> Option<bool> {
+fn parse_policy(text: &str) -> Result<bool, &'static str> {
     match text {
-        "accepted" => Some(true),
-        "declined" => Some(false),
-        _ => None,
+        "accepted" => Ok(true),
+        "declined" => Ok(false),
+        _ => Err("policy is accepted or declined"),
     }
 }
+
+const NOT_A_FORM: &str = "not a form";
+const NOT_THESE_KEYS: &str = "a key is unknown, given twice, or has a value of another type; there are action, advertising, \
+                              analytics, functional, purposes, policy, token, lang, method and banner";
 
 #[cfg(test)]
 mod tests {
@@ -288,17 +337,22 @@ mod tests {
         for bad in
             ["action=accept&action=refuse", "action=", "action=ACCEPT", "policy=yes", &"a=1&".repeat(65)]
         {
-            assert_eq!(form(bad), Err(BodyError::Malformed), "{bad}");
+            assert!(matches!(form(bad), Err(BodyError::Malformed(_))), "{bad}");
         }
-        assert_eq!(read(Some(Format::Form), b"a=\xff"), Err(BodyError::Malformed));
+        assert_eq!(read(Some(Format::Form), b"a=\xff"), Err(BodyError::Malformed(NOT_A_FORM)));
     }
 
     #[test]
     fn json_bodies() {
-        assert_eq!(json("{}"), consents(Mask::EMPTY));
-        assert_eq!(json(r#"{"advertising":true}"#), consents(Mask::ADVERTISING));
-        assert_eq!(json(r#"{"purposes":{"analytics":true}}"#), consents(Mask::ANALYTICS));
-        assert_eq!(json(r#"{"advertising":false,"purposes":{"advertising":true}}"#), consents(Mask::EMPTY));
+        let but = |asked: Mask| Mask::open(asked.complement());
+        let (ads, counting) = (Mask::ADVERTISING, Mask::ANALYTICS);
+        assert_eq!(json(r#"{"advertising":true}"#), consents(ads.or(but(ads))));
+        assert_eq!(json(r#"{"purposes":{"analytics":true}}"#), consents(counting.or(but(counting))));
+        assert_eq!(json(r#"{"advertising":false,"purposes":{"advertising":true}}"#), consents(but(ads)));
+        assert_eq!(
+            json(r#"{"advertising":true,"analytics":false,"functional":false}"#),
+            consents(Mask::ADVERTISING)
+        );
         assert_eq!(json(r#"{"action":"refuse","policy":"declined"}"#).unwrap().policy, Some(false));
         for bad in [
             "",
@@ -315,7 +369,24 @@ mod tests {
             r#"{"banner":{"text_id":""}}"#,
             r#"{} {}"#,
         ] {
-            assert_eq!(json(bad), Err(BodyError::Malformed), "{bad}");
+            assert!(matches!(json(bad), Err(BodyError::Malformed(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_choice_says_something() {
+        for (said, is_choice) in [
+            (json("{}"), false),
+            (json(r#"{"method":"banner"}"#), false),
+            (json(r#"{"action":"policy"}"#), false),
+            (form("action=policy"), false),
+            (form("action=policy&policy=accepted"), true),
+            (json(r#"{"policy":"accepted"}"#), true),
+            (json(r#"{"functional":false}"#), true),
+            (form(""), true),
+        ] {
+            let said = said.unwrap();
+            assert_eq!(said.says_something(), is_choice, "{said:?}");
         }
     }
 

@@ -20,7 +20,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::choice::{self, Action, Format, Submitted};
+use super::choice::{self, Action, BodyError, Format, Submitted};
 use super::form;
 use super::keys::ConsentKeys;
 use super::origin::{self, Origin};
@@ -84,8 +84,9 @@ pub struct Choice {
     pub method: Method,
     /// Language of the page that was shown, for a script that of the request.
     pub language: Language,
-    /// Whether the ad cookies that this request carried must be expired in this response.
-    pub expire_advertising: bool,
+    /// Whether cookies that this request carried must be expired in this response: those of a purpose that is not in the
+    /// record.
+    pub expires: bool,
     /// The genuine record that the browser held before.
     pub before: Option<ConsentRecord>,
     /// Whether that record had ended, by its age or by a new policy version.
@@ -109,6 +110,8 @@ pub enum Event {
     Withdrawn,
     /// The same consents as before were given again.
     ReConfirmed,
+    /// The policy was accepted or declined, and nothing was chosen about any purpose.
+    Policy,
 }
 
 impl Event {
@@ -120,6 +123,7 @@ impl Event {
             Self::Refused => "refused",
             Self::Withdrawn => "withdrawn",
             Self::ReConfirmed => "re-confirmed",
+            Self::Policy => "policy",
         }
     }
 }
@@ -249,6 +253,7 @@ fn consent_page(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys
         decision,
         actions: site.actions,
         mode: site.mode,
+        location: site.location,
         token: keys.form_token(&site.name, hour(now)),
         notices: site.notices.shown(language(request, site).tag(), site.language.tag(), now).collect(),
         back: back.as_deref(),
@@ -295,6 +300,9 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
     };
     let submitted = match submitted {
         Ok(submitted) if withdraws => Submitted { action: Action::Withdraw, ..submitted },
+        Ok(submitted) if !submitted.says_something() => {
+            return refused(request, site, Problem::Body(BodyError::Malformed("nothing is chosen")));
+        }
         Ok(submitted) => submitted,
         Err(error) => return refused(request, site, Problem::Body(error)),
     };
@@ -311,19 +319,33 @@ fn change(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKeys, now:
     }
     let own_text = submitted.shown.as_deref().map(|shown| own_text(shown, request, site));
     let mask = mask(&submitted, request.decision, site);
+    if mask.consents() != Mask::EMPTY && is_stale(&submitted, request.decision) {
+        return refused(request, site, Problem::Stale);
+    }
     // What somebody agrees to must be what they were shown; a refusal needs no text.
     let agrees = mask.consents() != Mask::EMPTY || submitted.policy == Some(true);
     if own_text == Some(None) && agrees && submitted.action != Action::Withdraw {
         return refused(request, site, Problem::Outdated);
     }
     let Some(receipt) = new_receipt(now) else { return refused(request, site, Problem::Internal) };
+    let before = record_before(request, site, keys);
+    // A consent that is kept is not given again: it ends when it would have ended.
+    let keeps = submitted.chosen(site).consents() != mask.consents();
+    let at = before.as_ref().filter(|_| keeps).map_or(now, |before| before.at);
     let record = ConsentRecord {
         version: request.decision.policy_version,
-        at: Timestamp::from_secs(now.as_secs()),
+        at: Timestamp::from_secs(at.as_secs()),
         mask,
         receipt,
     };
-    store(request, site, keys, now, (&submitted, own_text.flatten()), format, record)
+    store(request, site, keys, (&submitted, own_text.flatten()), format, (record, before), now)
+}
+
+/// Whether the form was built on another choice than the one in force: what was refused or withdrawn elsewhere since the
+/// page was opened does not come back by a switch that was left on.
+fn is_stale(submitted: &Submitted, decision: &Decision) -> bool {
+    let current = decision.receipt.map_or_else(|| NO_RECEIPT.to_owned(), |id| id.to_string());
+    submitted.action == Action::Save && submitted.held.as_ref().is_some_and(|held| *held != current)
 }
 
 /// The text of our page that the form carried the hash of, if it is one that holds now.
@@ -339,10 +361,10 @@ fn store(
     request: &OwnRequest<'_>,
     site: &SiteConsent,
     keys: &ConsentKeys,
-    now: Timestamp,
     (submitted, own_text): (&Submitted, Option<(Language, String)>),
     format: Option<Format>,
-    record: ConsentRecord,
+    (record, before): (ConsentRecord, Option<ConsentRecord>),
+    now: Timestamp,
 ) -> Answer {
     let Ok(cookies) = record.set_cookies(keys, &site.name, request.secure, site.rules.max_age) else {
         return refused(request, site, Problem::Internal);
@@ -359,21 +381,23 @@ fn store(
         let saved = || format!("{}?saved=1&lang={}", site.prefix, language.tag());
         reply::see_other(&back.unwrap_or_else(saved))
     } else {
-        // What the next request will be told: the new record together with this browser's header signals.
+        // What the next request will be told: the new record together with what else this browser sends.
         let mut signals = site.sources.read_headers(request.headers);
         signals.push_own(Some(record));
+        site.banners.read_again(request.headers, &mut signals);
         let decision = decide(&signals, &site.rules, now);
         reply::vary(show_state(request, &decision, site, now), VARY)
     };
-    let expire_advertising = !record.mask.contains(Mask::ADVERTISING);
-    // The advertising cookies need room in the same response.
-    let limits = if expire_advertising { Limits::default().half() } else { Limits::default() };
+    let expires = PURPOSES.into_iter().any(|(category, purpose)| {
+        site.actions.get(category) != CookieAction::Allow && !record.mask.contains(purpose)
+    });
+    // These cookies need room in the same response.
+    let limits = if expires { Limits::default().half() } else { Limits::default() };
     let strays = strays::expired(request, &site.prefix, submitted.back.as_deref(), limits);
     // Before ours: a browser that does not tell the scopes apart ends with the new choice.
     for cookie in strays.into_iter().chain(cookies) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    let before = record_before(request, site, keys);
     let banner = &submitted.banner;
     let text = match &own_text {
         Some((language, text)) => {
@@ -386,8 +410,9 @@ fn store(
         }),
     };
     let choice = Choice {
-        event: event(submitted.action, record.mask, before.as_ref()),
-        before_ended: before.is_some() && !request.decision.chosen,
+        event: event(submitted, record.mask, before.as_ref()),
+        before_ended: !request.decision.chosen
+            && before.is_some_and(|before| !before.mask.contains(Mask::UNDECIDED)),
         before,
         text,
         own_text: own_text.map(|(_, text)| text),
@@ -399,16 +424,17 @@ fn store(
             (false, true) => Method::Banner,
         },
         language,
-        expire_advertising,
+        expires,
     };
     Answer { response, choice: Some(choice), receipt: None }
 }
 
 /// What a choice means beside the one before it.
-fn event(action: Action, mask: Mask, before: Option<&ConsentRecord>) -> Event {
+fn event(submitted: &Submitted, mask: Mask, before: Option<&ConsentRecord>) -> Event {
     let had = before.map_or(Mask::EMPTY, |before| before.mask.consents());
     match mask.consents() {
-        Mask::EMPTY if action == Action::Withdraw || had != Mask::EMPTY => Event::Withdrawn,
+        _ if submitted.is_of_policy_alone() => Event::Policy,
+        Mask::EMPTY if submitted.action == Action::Withdraw || had != Mask::EMPTY => Event::Withdrawn,
         Mask::EMPTY => Event::Refused,
         consents if consents == had => Event::ReConfirmed,
         _ => Event::Given,
@@ -425,19 +451,16 @@ fn record_before(request: &OwnRequest<'_>, site: &SiteConsent, keys: &ConsentKey
         .max_by_key(|record| record.at)
 }
 
-/// The bits to store. Accepting "all" accepts what the page offers, and nothing that it does not speak of.
+/// The bits to store. What nothing is said of stays as it is.
 fn mask(submitted: &Submitted, decision: &Decision, site: &SiteConsent) -> Mask {
-    let consents = match submitted.action {
-        Action::Save => submitted.consents,
-        Action::Accept => PURPOSES
-            .into_iter()
-            .filter(|&(category, _)| site.actions.get(category) == CookieAction::Consent)
-            .fold(Mask::EMPTY, |all, (_, bit)| all.or(bit)),
-        Action::Refuse | Action::Withdraw => Mask::EMPTY,
-    };
+    let said = submitted.chosen(site);
+    let purposes = PURPOSES.into_iter().fold(Mask::EMPTY, |all, (_, purpose)| {
+        let from = if said.is_open(purpose) { decision.own } else { said };
+        all.or(from.and(purpose.or(Mask::open(purpose))))
+    });
     // The acceptance of the policy is no consent to cookies: taking back the one leaves the other.
     let accepted = submitted.policy.unwrap_or(decision.policy_accepted);
-    consents.with_if(Mask::POLICY, accepted && decision.policy_version != VersionId::NONE)
+    purposes.with_if(Mask::POLICY, accepted && decision.policy_version != VersionId::NONE)
 }
 
 fn new_receipt(now: Timestamp) -> Option<Uuid> {
@@ -480,6 +503,8 @@ fn cut_for_head(method: &http::Method, reply: Reply) -> Reply {
 
 /// What an answer depends on that tells the decision, in a language.
 const VARY: &str = "Sec-GPC, DNT, Accept-Language";
+/// What the page's form says in the place of a receipt where there is none.
+pub(crate) const NO_RECEIPT: &str = "none";
 /// Longest body of a choice.
 pub const BODY_BYTES: usize = 4096;
 /// The day since which the signal is treated as it is now.

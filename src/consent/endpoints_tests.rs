@@ -98,10 +98,9 @@ impl Got {
     }
 
     fn is_refused(&self, status: u16, error: &str) {
-        assert_eq!(
-            (self.status, self.body.as_str()),
-            (status, format!("{{\"error\":\"{error}\"}}").as_str())
-        );
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!((self.status, body["error"].as_str()), (status, Some(error)), "{}", self.body);
+        assert_eq!(body["detail"].is_string(), error == "malformed", "{}", self.body);
         assert!(self.choice.is_none() && !self.headers.contains_key("set-cookie"));
     }
 }
@@ -193,7 +192,7 @@ fn a_choice_by_form() {
         event: Event::Given,
         method: Method::Page,
         language: Language::Ru,
-        expire_advertising: false,
+        expires: true,
         before: None,
         before_ended: false,
         text: None,
@@ -234,7 +233,7 @@ fn accepting_and_refusing_all() {
     let got = bench.send(&Verb::POST, "consent", &[SAME, FORM], "advertising=on&analytics=on&action=refuse");
     assert_eq!(bench.stored(&got).mask, Mask::EMPTY);
     let choice = got.choice.unwrap();
-    assert_eq!((choice.event, choice.expire_advertising), (Event::Refused, true));
+    assert_eq!((choice.event, choice.expires), (Event::Refused, true));
     assert_eq!(got.headers["location"], "/.kelisim/?saved=1&lang=kk");
 }
 
@@ -252,13 +251,13 @@ fn withdrawing_leaves_a_refusal_and_the_accepted_policy() {
         let record = bench.stored(&got);
         assert_eq!(record.mask, Mask::POLICY, "{verb} {body}");
         let choice = got.choice.unwrap();
-        assert_eq!((choice.event, choice.expire_advertising), (Event::Withdrawn, true));
+        assert_eq!((choice.event, choice.expires), (Event::Withdrawn, true));
         let mut signals = Signals::default();
         signals.push_own(Some(record));
         assert_eq!(decide(&signals, &bench.site.rules, NOW).reason, Reason::OwnRefused);
     }
     let got = bench.send(&Verb::POST, "consent", &[SAME, JSON], r#"{"policy":"declined"}"#);
-    assert_eq!(bench.stored(&got).mask, Mask::EMPTY);
+    assert_eq!(bench.stored(&got).mask, Mask::ADVERTISING.or(Mask::ANALYTICS));
 }
 
 #[test]
@@ -400,7 +399,8 @@ fn a_site_without_a_policy_has_no_policy_page() {
     let got =
         bench.send(&Verb::POST, "consent", &[SAME, JSON], r#"{"advertising":true,"policy":"accepted"}"#);
     let record = bench.stored(&got);
-    assert_eq!((record.version, record.mask), (VersionId::NONE, Mask::ADVERTISING));
+    let mask = Mask::ADVERTISING.or(Mask::open(Mask::ADVERTISING.complement()));
+    assert_eq!((record.version, record.mask), (VersionId::NONE, mask));
 }
 
 /// The hash that the page's form carries.
@@ -494,4 +494,86 @@ fn a_receipt_says_everything_and_keeps_the_end_of_the_choice_before() {
     let receipt = crate::consent::receipts::Receipt::of(&choice, &bench.site, "request-1", NOW);
     let json = serde_json::to_string_pretty(&receipt).unwrap();
     insta::assert_snapshot!(json.replace(&choice.record.receipt.to_string(), "[id]"));
+}
+
+/// A sign-up form accepts the policy by a program: that is neither consent to advertising nor its refusal.
+#[test]
+fn accepting_the_policy_says_nothing_of_advertising() {
+    let bench = Bench::new();
+    for (field, body) in [(JSON, r#"{"policy":"accepted"}"#), (FORM, "action=policy&policy=accepted")] {
+        let got = bench.send(&Verb::POST, "consent", &[SAME, field], body);
+        let record = bench.stored(&got);
+        assert_eq!(record.mask, Mask::UNDECIDED.or(Mask::POLICY), "{body}");
+        assert_eq!(got.cookie(TWIN_COOKIE).as_deref(), Some("1"));
+        let choice = got.choice.unwrap();
+        assert_eq!(choice.event, Event::Policy);
+        let receipt = crate::consent::receipts::Receipt::of(&choice, &bench.site, "request-1", NOW);
+        let json = serde_json::to_value(&receipt).unwrap();
+        assert_eq!((&json["event"], &json["purposes"][2]["state"]), (&"policy".into(), &"open".into()));
+    }
+
+    // Who allowed advertising before still does, for no longer than before.
+    let given = Mask::ADVERTISING.or(Mask::open(Mask::ANALYTICS));
+    let bench = Bench::holding(given);
+    let (version, at) = (bench.decision.policy_version, Timestamp::from_secs(NOW.as_secs() - 86_400));
+    let before = ConsentRecord { version, at, mask: given, ..ConsentRecord::for_test() };
+    let cookie = format!("kelisim_consent={}", before.sign(&bench.keys, "kz.example"));
+    let got =
+        bench.send(&Verb::POST, "consent", &[SAME, JSON, ("cookie", &cookie)], r#"{"policy":"accepted"}"#);
+    assert!(got.body.starts_with(r#"{"decision":"granted","reason":"own_granted""#), "{}", got.body);
+    let record = bench.stored(&got);
+    assert_eq!((record.mask, record.at), (given.or(Mask::POLICY), at));
+    assert_eq!(got.choice.unwrap().event, Event::Policy);
+}
+
+#[test]
+fn what_a_program_does_not_speak_of_stays_as_it_was() {
+    let say = |held: Mask, body: &str| {
+        let bench = Bench::holding(held);
+        bench.stored(&bench.send(&Verb::POST, "consent", &[SAME, JSON], body)).mask
+    };
+    let (ads, counting) = (Mask::ADVERTISING, Mask::ANALYTICS);
+    assert_eq!(say(ads, r#"{"analytics":true}"#), ads.or(counting));
+    assert_eq!(say(ads.or(counting), r#"{"analytics":false}"#), ads);
+    assert_eq!(say(Mask::EMPTY, r#"{"analytics":true}"#), counting);
+    assert_eq!(say(ads.or(Mask::POLICY), r#"{"policy":"declined"}"#), ads);
+    assert_eq!(say(Mask::UNDECIDED, r#"{"advertising":true}"#), ads.or(Mask::open(ads.complement())));
+}
+
+/// Two tabs: what is withdrawn in one does not come back by the switches that the other still shows.
+#[test]
+fn a_form_that_was_open_during_a_withdrawal_grants_nothing() {
+    let held = |page: &str| {
+        page.split("name=\"held\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    let before = Bench::holding(Mask::ADVERTISING);
+    let page = before.send(&Verb::GET, "?lang=en", &[], "").body;
+    let old = held(&page);
+    assert!(page.contains(" checked") && Uuid::try_parse(&old).is_ok());
+    let save = |bench: &Bench, held: &str, more: &str| {
+        bench.send(&Verb::POST, "consent", &[SAME, FORM], &format!("{more}&held={held}"))
+    };
+    assert_eq!(save(&before, &old, "action=save&advertising=on").status, 303);
+
+    let mut after = Bench::new();
+    let withdrawn = ConsentRecord {
+        version: after.decision.policy_version,
+        mask: Mask::EMPTY,
+        receipt: Uuid::from_u128(7),
+        ..ConsentRecord::for_test()
+    };
+    let mut signals = Signals::default();
+    signals.push_own(Some(withdrawn));
+    after.decision = decide(&signals, &after.site.rules, NOW);
+    save(&after, &old, "action=save&advertising=on").is_refused(409, "choice_changed");
+    save(&after, NO_RECEIPT, "action=save&advertising=on").is_refused(409, "choice_changed");
+    // Who says no, or presses what says yes by itself, is understood.
+    for (clear, mask) in
+        [("action=refuse", 0), ("action=save", 0), ("action=withdraw", 0), ("action=accept", 14)]
+    {
+        assert_eq!(after.stored(&save(&after, &old, clear)).mask.bits(), mask, "{clear}");
+    }
+    let first = Bench::new();
+    assert_eq!(held(&first.send(&Verb::GET, "", &[], "").body), NO_RECEIPT);
+    assert_eq!(save(&first, NO_RECEIPT, "action=save&advertising=on").status, 303);
 }

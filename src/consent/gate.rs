@@ -13,6 +13,9 @@ use super::policy::VersionId;
 use super::precedence::Decision;
 use super::reply;
 use super::return_path;
+use crate::pages;
+use crate::pages::consent::Cause;
+use crate::pages::language::Language;
 
 /// The gated prefixes of one site.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +63,7 @@ impl Gate {
     }
 
     /// The answer for a request that must not pass; `None` lets it pass. `path` and `query` are raw, `prefix` is that of
-    /// our own endpoints.
+    /// our own endpoints, `site` the language of our pages where the visitor states none.
     #[must_use]
     pub fn check(
         &self,
@@ -69,7 +72,7 @@ impl Gate {
         query: Option<&str>,
         headers: &HeaderMap,
         decision: &Decision,
-        prefix: &str,
+        (prefix, site): (&str, Language),
     ) -> Option<Response<Full<Bytes>>> {
         // Without a version in force there is nothing to accept.
         if decision.policy_accepted || decision.policy_version == VersionId::NONE || !self.requires(path) {
@@ -83,6 +86,14 @@ impl Gate {
                 _ => path.to_owned(),
             };
             return Some(reply::see_other(&format!("{prefix}?return={}", form::encode(&address))));
+        }
+        // A person sent a form. Sent elsewhere it would be lost; by the browser's way back it is there again.
+        if is_navigation(headers) {
+            let accepted = headers.get(header::ACCEPT_LANGUAGE);
+            let stated = accepted.and_then(|value| Language::from_accept_language(value.as_bytes()));
+            let language = stated.unwrap_or(site);
+            let page = pages::consent::problem(language, prefix, Cause::NotAccepted);
+            return Some(reply::vary(reply::page(StatusCode::FORBIDDEN, language, page), "Accept-Language"));
         }
         let body = Refusal {
             error: "policy_not_accepted",
@@ -250,11 +261,44 @@ mod tests {
             .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
             .into_iter()
             .collect();
-        site.gate.check(method, path, query, &headers, decision, &site.prefix).map(|response| {
-            let location = response.headers().get("location").map_or("", |l| l.to_str().unwrap());
-            assert_eq!(response.headers()["cache-control"], "no-store");
-            (response.status().as_u16(), location.to_owned())
-        })
+        site.gate.check(method, path, query, &headers, decision, (&site.prefix, site.language)).map(
+            |response| {
+                let location = response.headers().get("location").map_or("", |l| l.to_str().unwrap());
+                assert_eq!(response.headers()["cache-control"], "no-store");
+                (response.status().as_u16(), location.to_owned())
+            },
+        )
+    }
+
+    /// A version that came into force while the form was open is no reason to show a person JSON.
+    #[test]
+    fn a_form_that_a_person_sent_is_answered_by_a_page() {
+        let site = SiteConsent::for_test();
+        let decision = decide(&Signals::default(), &site.rules, Timestamp::from_secs(1_795_341_600));
+        let kind = |fields: &[(&'static str, &'static str)]| {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let headers = fields.collect();
+            let answer = site.gate.check(
+                &Method::POST,
+                "/register",
+                None,
+                &headers,
+                &decision,
+                ("/.kelisim/", Language::En),
+            );
+            let answer = answer.expect("a refusal");
+            assert_eq!(answer.status(), 403);
+            let text =
+                |name| answer.headers().get(name).map(|v: &HeaderValue| v.to_str().unwrap().to_owned());
+            (text("content-type"), text("content-language"))
+        };
+        let html = Some("text/html; charset=utf-8".to_owned());
+        let page = ("sec-fetch-mode", "navigate");
+        assert_eq!(kind(&[page, ("accept-language", "ru")]), (html.clone(), Some("ru".into())));
+        assert_eq!(kind(&[("accept", "text/html")]), (html, Some("en".into())));
+        assert_eq!(kind(&[("sec-fetch-mode", "cors")]), (Some("application/json".into()), None));
     }
 
     #[test]

@@ -18,32 +18,47 @@ pub struct Gpp {
     pub opted_out: bool,
     /// The section of TCF EU, if there is one.
     pub tcf: Option<Reading>,
+    /// The string, or a section that is known here, is no such thing: what it was meant to say may be a refusal.
+    pub unreadable: bool,
 }
 
-/// Reads the value of `__gpp`; what cannot be read says nothing.
+/// Reads the value of `__gpp`.
 #[must_use]
 pub fn read(value: &[u8], wanted: Purposes) -> Gpp {
-    let read = |text: &str, pass| {
-        let said = parse(text, wanted);
-        if pass == Pass::First { said } else { Some(said.unwrap_or_default()) }
-    };
-    first(value, read).unwrap_or_default()
+    let read = |text: &str, _: Pass| parse(unquoted(text).trim_end_matches('~'), wanted);
+    first(value, read).unwrap_or(Gpp { unreadable: true, ..Gpp::default() })
 }
 
-/// Whether a value of `us_privacy` opts out: `1` and three of `Y`, `N`, `-`, of which the second is `Y`.
+/// Whether a value of `us_privacy` opts out: `1` and three of `Y`, `N`, `-`, of which the second is `Y`; `None` if it
+/// cannot be read. Some sites keep it in JSON, under `uspString`.
 #[must_use]
-pub fn us_privacy_denies(value: &[u8]) -> bool {
-    first(value, |text, _| us_privacy(text.as_bytes())).unwrap_or(false)
+pub fn read_us_privacy(value: &[u8]) -> Option<bool> {
+    first(value, |text, _| {
+        let inside = serde_json::from_str::<UsPrivacy>(text).ok();
+        us_privacy(inside.map_or(unquoted(text), |json| json.text).as_bytes())
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct UsPrivacy<'a> {
+    #[serde(rename = "uspString")]
+    text: &'a str,
 }
 
 /// `None` if it is no such string.
 fn us_privacy(text: &[u8]) -> Option<bool> {
+    let is_letter = |byte: &u8| matches!(byte.to_ascii_uppercase(), b'Y' | b'N' | b'-');
     match text {
-        [b'1', rest @ ..] if rest.len() == 3 && rest.iter().all(|b| matches!(b, b'Y' | b'N' | b'-')) => {
-            Some(rest.get(1) == Some(&b'Y'))
+        [b'1', rest @ ..] if rest.len() == 3 && rest.iter().all(is_letter) => {
+            Some(rest[1].eq_ignore_ascii_case(&b'Y'))
         }
         _ => None,
     }
+}
+
+/// Without one pair of quotes, which some writers of cookies put around every value.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
 }
 
 fn parse(text: &str, wanted: Purposes) -> Option<Gpp> {
@@ -54,16 +69,33 @@ fn parse(text: &str, wanted: Purposes) -> Option<Gpp> {
         let section = parts.next()?;
         match id {
             2 => gpp.tcf = Some(tcf::read_string(section.as_bytes(), wanted)),
-            6 => gpp.opted_out |= us_privacy(section.as_bytes()).unwrap_or(false),
-            id => gpp.opted_out |= opts_out(*id, section).unwrap_or(false),
+            6 => gpp.note(us_privacy(section.as_bytes())),
+            id => {
+                // Sections of other countries speak of other laws.
+                if let Some(fields) = fields_of(*id) {
+                    gpp.note(opts_out(fields, section));
+                }
+            }
         }
     }
     parts.next().is_none().then_some(gpp)
 }
 
+impl Gpp {
+    /// Takes what a section says.
+    fn note(&mut self, opts_out: Option<bool>) {
+        self.opted_out |= opts_out == Some(true);
+        self.unreadable |= opts_out.is_none();
+    }
+}
+
+/// Where a section of the USA says that somebody opted out.
+fn fields_of(id: u64) -> Option<&'static [usize]> {
+    FIELDS.iter().find(|(ids, _)| ids.contains(&id)).map(|(_, fields)| *fields)
+}
+
 /// Whether a section of the USA opts out; `None` if it cannot be read.
-fn opts_out(id: u64, section: &str) -> Option<bool> {
-    let fields = FIELDS.iter().find(|(ids, _)| ids.contains(&id)).map(|(_, fields)| *fields)?;
+fn opts_out(fields: &[usize], section: &str) -> Option<bool> {
     let mut parts = section.split('.');
     let core = Bits::new(parts.next()?.as_bytes())?;
     if !(1..=2).contains(&core.number(0, 6)?) {
@@ -202,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_nothing() {
+    fn what_cannot_be_read_is_told() {
         for bad in [
             "",
             "DBABLA",
@@ -215,11 +247,18 @@ mod tests {
             "DBABLA~BVQpAAAAAgA.Q=",
             "DBABLA BVQpAAAAAgA.QA",
         ] {
-            assert_eq!(read(bad.as_bytes(), Purposes::ADVERTISING), Gpp::default(), "{bad}");
+            let gpp = read(bad.as_bytes(), Purposes::ADVERTISING);
+            assert_eq!(gpp, Gpp { unreadable: true, ..Gpp::default() }, "{bad}");
         }
+        // A section of another law is none of those.
+        assert_eq!(read(b"DBAA", Purposes::ADVERTISING), Gpp::default());
         // The version may be 2, not 3.
         assert!(denies("DBABLA~CVQpAAAAAgA.QA"));
-        assert_eq!(read(&[0xFF], Purposes::ADVERTISING), Gpp::default());
+        assert!(read(&[0xFF], Purposes::ADVERTISING).unreadable);
+        assert!(
+            denies("\"DBABLA~BVQpAAAAAgA.QA\"") && denies("DBABLA~BVQpAAAAAgA.QA~"),
+            "quoted, with an empty end"
+        );
     }
 
     /// A core of version 1 with one field of two bits.
@@ -236,35 +275,27 @@ mod tests {
             for section in *sections {
                 for at in *fields {
                     for value in 0..4 {
-                        let said = opts_out(*section, &core(*at, value));
+                        let said = opts_out(fields_of(*section).unwrap(), &core(*at, value));
                         assert_eq!(said, Some(value == 1), "section {section}, bit {at}, {value}");
                     }
                 }
             }
         }
         for unknown in [1, 3, 4, 5, 28, 100] {
-            assert_eq!(opts_out(unknown, &core(12, 1)), None);
+            assert_eq!(fields_of(unknown), None);
         }
     }
 
     #[test]
     fn us_privacy_is_four_characters() {
-        for yes in ["1YYN", "1-Y-", "1NYY", "1YY%2D"] {
-            assert!(us_privacy_denies(yes.as_bytes()), "{yes}");
+        for yes in ["1YYN", "1-Y-", "1NYY", "1YY%2D", "1yyn", "\"1YYN\"", "{\"uspString\":\"1YYN\"}"] {
+            assert_eq!(read_us_privacy(yes.as_bytes()), Some(true), "{yes}");
         }
-        for no in [
-            "1YNN",
-            "1---",
-            "1YNY",
-            "2YYN",
-            "1yyn",
-            "1YY",
-            "1YYNN",
-            "\"1YYN\"",
-            "{\"uspString\":\"1YYN\"}",
-            "",
-        ] {
-            assert!(!us_privacy_denies(no.as_bytes()), "{no}");
+        for no in ["1YNN", "1---", "1YNY", "\"1YNN\"", "{\"version\":1,\"uspString\":\"1---\"}"] {
+            assert_eq!(read_us_privacy(no.as_bytes()), Some(false), "{no}");
+        }
+        for bad in ["2YYN", "1YY", "1YYNN", "", "{}", "{\"uspString\":1}", "\"\"1YYN\"\"", "1YY%"] {
+            assert_eq!(read_us_privacy(bad.as_bytes()), None, "{bad}");
         }
     }
 
@@ -291,7 +322,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(text in "(DB)?[A-Za-z0-9_~.-]{0,80}") {
             let gpp = read(text.as_bytes(), Purposes::ADVERTISING);
-            prop_assert!(text.contains('~') || gpp == Gpp::default());
+            prop_assert!(text.contains('~') || !gpp.opted_out && gpp.tcf.is_none());
         }
     }
 }

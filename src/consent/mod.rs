@@ -46,6 +46,7 @@ mod strays;
 mod unread;
 
 pub use banner::Banners;
+pub(crate) use endpoints::NO_RECEIPT;
 pub use endpoints::{
     Answer, BODY_BYTES, Choice, Event, Method, OwnRequest, handle, not_stored, receipt, well_known_gpc,
 };

@@ -15,6 +15,7 @@
 //! | 6 | something grants, and every source that is present grants | granted |
 //! | 7 | anything else | denied, `unknown` |
 //!
+//! A record that speaks of the policy alone, or of other purposes, is not there for rows 1 and 2.
 //! A genuine refusal has no age and no version: a no stays a no. `Sec-GPC` and `DNT` object to sale, sharing and
 //! targeting, so they speak about advertising alone. Statistics follow our own record,
 //! and the banners by rows 4, 6 and 7 where it is absent; preferences follow our own record only.
@@ -28,6 +29,7 @@ use http::HeaderValue;
 use uuid::Uuid;
 
 use super::policy::{Policies, VersionId};
+use super::receipts::PURPOSES;
 use super::record::{ConsentRecord, Mask};
 use super::signal::{OwnCopy, Signal, Signals, Source, Verdict};
 use crate::clock::Timestamp;
@@ -150,8 +152,11 @@ pub struct Decision {
     pub policy_version: VersionId,
     /// Receipt of our own record, if it is genuine.
     pub receipt: Option<Uuid>,
-    /// Whether our own record is fresh and of the version in force: the visitor chose, whatever they chose.
+    /// Whether our own record is fresh, of the version in force, and speaks of a purpose: the visitor chose, whatever they
+    /// chose.
     pub chosen: bool,
+    /// What of our own record still counts, purpose by purpose: a yes that has ended leaves the purpose open.
+    pub own: Mask,
     /// What the cookie filters may let through.
     pub permits: Permits,
     /// Whether the policy version in force was accepted; always false if the site publishes none.
@@ -188,7 +193,7 @@ pub fn decide(signals: &Signals, rules: &Rules, now: Timestamp) -> Decision {
     let result = reason.outcome();
     // Where our own record is, it alone speaks about statistics; else rows 4, 6 and 7 do.
     let statistics = own.mask.contains(Mask::ANALYTICS)
-        || own.verdict.is_none() && !signals.overflowed() && scale.grant(signals.analytics()).is_ok();
+        || !own.speaks_of_statistics && !signals.overflowed() && scale.grant(signals.analytics()).is_ok();
     let permits = Permits {
         advertising: permit(result == Outcome::Granted),
         analytics: permit(statistics),
@@ -200,7 +205,8 @@ pub fn decide(signals: &Signals, rules: &Rules, now: Timestamp) -> Decision {
         source,
         policy_version: version,
         receipt: own.receipt,
-        chosen: own.current,
+        chosen: own.current && !own.mask.contains(Mask::UNDECIDED),
+        own: own.mask,
         permits,
         policy_accepted: version != VersionId::NONE && own.mask.contains(Mask::POLICY),
     }
@@ -264,10 +270,12 @@ struct Scale<'r> {
 
 /// Our own record, all copies taken together.
 struct Own {
-    /// `None`: there is no copy.
+    /// About advertising; `None`: no copy speaks of it.
     verdict: Option<Verdict>,
+    /// Whether one speaks of statistics.
+    speaks_of_statistics: bool,
     contradictory: bool,
-    /// What every copy grants, each only if it is current.
+    /// What every copy grants, each only if it is current. What is neither granted so nor refused by any is open.
     mask: Mask,
     receipt: Option<Uuid>,
     current: bool,
@@ -280,10 +288,10 @@ impl Scale<'_> {
         for signal in signals {
             match self.weigh(signal) {
                 Verdict::Denied => return Err(signal.source),
-                // What can only refuse and does not is not there.
-                _ if signal.source.deny_only() => {}
-                Verdict::Granted => grants = grants.or(Some(signal.source)),
+                // What can only refuse and does not is not there; what cannot be read may refuse.
+                _ if signal.source.deny_only() && signal.decision == Verdict::Granted => {}
                 Verdict::Unknown => return Err(signal.source),
+                Verdict::Granted => grants = grants.or(Some(signal.source)),
             }
         }
         grants.ok_or(Source::None)
@@ -320,25 +328,38 @@ impl Scale<'_> {
     }
 
     fn own(&self, copies: &[OwnCopy]) -> Own {
-        let verdict = |copy: &OwnCopy| copy.as_ref().map_or(Verdict::Unknown, |r| self.weigh(&r.signal()));
-        let mask = |copy: &OwnCopy| match copy {
-            Some(record) if self.is_current(record) => record.mask,
-            _ => Mask::EMPTY,
-        };
         let Some((first, rest)) = copies.split_first() else {
             return Own {
                 verdict: None,
+                speaks_of_statistics: false,
                 contradictory: false,
-                mask: Mask::EMPTY,
+                mask: Mask::UNDECIDED,
                 receipt: None,
                 current: false,
             };
         };
+        let verdict = |copy: &OwnCopy| match copy {
+            Some(record) => record.signal().map(|signal| self.weigh(&signal)),
+            None => Some(Verdict::Unknown),
+        };
+        let grants = |copy: &OwnCopy| match copy {
+            Some(record) if self.is_current(record) => record.mask.said(),
+            _ => Mask::EMPTY,
+        };
+        let granted = rest.iter().fold(grants(first), |all, copy| all.and(grants(copy)));
+        let is_open = |purpose| {
+            !granted.contains(purpose) && !copies.iter().flatten().any(|record| record.mask.refuses(purpose))
+        };
+        let mask = PURPOSES
+            .into_iter()
+            .fold(granted, |all, (_, purpose)| all.with_if(Mask::open(purpose), is_open(purpose)));
+        let speaks = |copy: &OwnCopy| !copy.is_some_and(|record| record.mask.is_open(Mask::ANALYTICS));
         let newest = copies.iter().flatten().max_by_key(|record| record.at);
         Own {
-            verdict: Some(verdict(first)),
+            verdict: verdict(first),
+            speaks_of_statistics: copies.iter().any(speaks),
             contradictory: rest.iter().any(|copy| verdict(copy) != verdict(first)),
-            mask: rest.iter().fold(mask(first), |all, copy| all.and(mask(copy))),
+            mask,
             receipt: newest.map(|record| record.receipt),
             current: copies.iter().all(|copy| copy.as_ref().is_some_and(|r| self.is_current(r))),
         }

@@ -165,9 +165,16 @@ fn precedence() {
         (
             "a deny-only source that is silent",
             &[],
-            &[unknown(Source::Gpp), grant(VENDOR)],
+            &[grant(Source::Gpp), grant(VENDOR)],
             Reason::AllGranted,
             VENDOR,
+        ),
+        (
+            "one that cannot be read",
+            &[],
+            &[unknown(Source::Gpp), grant(VENDOR)],
+            Reason::Unknown,
+            Source::Gpp,
         ),
         // Row 7.
         ("nothing", &[], &[], Reason::Unknown, Source::None),
@@ -372,6 +379,34 @@ fn any_copy() -> impl Strategy<Value = Option<ConsentRecord>> {
     }))
 }
 
+/// Accepting the policy in a sign-up form was taken for a refusal of advertising.
+#[test]
+fn a_record_of_the_policy_alone_stands_in_nobodys_way() {
+    let policy_alone = own(Mask::UNDECIDED.or(Mask::POLICY));
+    let granted = grant(VENDOR);
+    let said = |others: &[Signal]| decide(&signals(&[Some(policy_alone)], others), &rules(false), NOW);
+    let alone = said(&[]);
+    assert_eq!((alone.reason, alone.source, alone.chosen), (Reason::Unknown, Source::None, false));
+    assert!(alone.policy_accepted && alone.receipt.is_some());
+    assert_eq!(said(&[granted]).reason, Reason::AllGranted);
+    assert_eq!(said(&[granted, Signal::denied(Source::Gpc)]).reason, Reason::Gpc);
+    // A forged copy beside it is one that cannot be read.
+    let copies = [Some(policy_alone), None];
+    assert_eq!(decide(&signals(&copies, &[granted]), &rules(false), NOW).result, Outcome::Denied);
+}
+
+#[test]
+fn what_still_counts_of_our_own_record_is_told_by_purpose() {
+    let counts = |copies: &[OwnCopy]| decide(&signals(copies, &[]), &rules(false), NOW).own;
+    let (both, ads) = (Mask::ADVERTISING.or(Mask::ANALYTICS), Mask::ADVERTISING);
+    assert_eq!(counts(&[]), Mask::UNDECIDED);
+    assert_eq!(counts(&[Some(own(both))]), both);
+    // A yes that has ended is open, a no stays a no.
+    assert_eq!(counts(&[Some(aged(own(ads), 400 * DAY))]), Mask::open(ads));
+    // Of two copies neither undoes the other's no.
+    assert_eq!(counts(&[Some(own(both)), Some(own(ads))]), ads);
+}
+
 proptest! {
     /// Whatever is added to a request, a grant needs somebody who really said yes, and no standing no.
     #[test]
@@ -388,10 +423,13 @@ proptest! {
 
         let scale = Scale { version: id("new"), policies: &rules.policies, max_age: rules.max_age, now: NOW };
         let own_yes = !copies.is_empty()
-            && copies.iter().all(|c| c.is_some_and(|r| scale.weigh(&r.signal()) == Verdict::Granted));
+            && copies.iter().all(|c| c.and_then(|r| r.signal()).is_some_and(|s| scale.weigh(&s) == Verdict::Granted));
         let others_yes = copies.is_empty()
             && others.iter().all(|s| s.decision != Verdict::Denied)
-            && others.iter().filter(|s| !s.source.deny_only()).all(|s| scale.weigh(s) == Verdict::Granted)
+            && others.iter().all(|s| match s.source.deny_only() {
+                true => s.decision != Verdict::Unknown,
+                false => scale.weigh(s) == Verdict::Granted,
+            })
             && others.iter().any(|s| !s.source.deny_only());
         let browser_no = others.iter().any(|s| s.decision == Verdict::Denied && matches!(s.source, Source::Gpc | Source::Dnt));
         let expected = (own_yes && !(gpc_first && browser_no)) || others_yes;

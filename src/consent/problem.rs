@@ -20,6 +20,8 @@ pub(super) enum Problem {
     Body(BodyError),
     /// What the form speaks of is not what holds now.
     Outdated,
+    /// The visitor chose elsewhere since the form was shown.
+    Stale,
     /// There is no receipt to be had.
     NoReceipt,
     /// The receipt could not be written, so the choice does not count.
@@ -35,8 +37,8 @@ impl Problem {
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Body(BodyError::Malformed) => StatusCode::BAD_REQUEST,
-            Self::Outdated => StatusCode::CONFLICT,
+            Self::Body(BodyError::Malformed(_)) => StatusCode::BAD_REQUEST,
+            Self::Outdated | Self::Stale => StatusCode::CONFLICT,
             Self::NoReceipt => StatusCode::NOT_FOUND,
             Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -50,8 +52,9 @@ impl Problem {
             Self::CrossSite => "cross_site",
             Self::Body(BodyError::TooLarge) => "body_too_large",
             Self::Body(BodyError::MediaType) => "media_type",
-            Self::Body(BodyError::Malformed) => "malformed",
+            Self::Body(BodyError::Malformed(_)) => "malformed",
             Self::Outdated => "text_changed",
+            Self::Stale => "choice_changed",
             Self::NoReceipt => "no_receipt",
             Self::NotStored => "not_stored",
             Self::Internal => "internal",
@@ -71,7 +74,7 @@ pub(super) fn reply(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) 
     let language = language(request, site);
     let cause = match why {
         Problem::CrossSite => pages::consent::Cause::Unproven,
-        Problem::Outdated => pages::consent::Cause::Outdated,
+        Problem::Outdated | Problem::Stale => pages::consent::Cause::Outdated,
         Problem::NotStored => pages::consent::Cause::NotStored,
         _ => pages::consent::Cause::Unreadable,
     };
@@ -80,10 +83,16 @@ pub(super) fn reply(request: &OwnRequest<'_>, site: &SiteConsent, why: Problem) 
 
 /// An error as JSON.
 pub(super) fn for_program(why: Problem) -> Reply {
-    reply::json(why.status(), &Failure { error: why.label() })
+    let detail = match why {
+        Problem::Body(BodyError::Malformed(detail)) => Some(detail),
+        _ => None,
+    };
+    reply::json(why.status(), &Failure { error: why.label(), detail })
 }
 
 #[derive(Serialize)]
 struct Failure {
     error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }

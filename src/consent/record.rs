@@ -18,13 +18,15 @@ use super::keys::{ConsentKeys, MAC_BYTES};
 use super::policy::VersionId;
 use super::signal::{Signal, Source, Verdict};
 use crate::clock::Timestamp;
+use crate::cookies::Category;
 
 /// Name of the signed cookie.
 pub const COOKIE: &str = "kelisim_consent";
 /// Name of the twin that scripts may read: the mask only. We never read it back.
 pub const TWIN_COOKIE: &str = "kelisim_choice";
 
-/// What was chosen, one bit each.
+/// What was chosen: one bit each for what was said yes to, and for purposes of which nothing was said, four bits higher.
+/// What has neither bit was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Mask(u8);
 
@@ -39,6 +41,38 @@ impl Mask {
     pub const ANALYTICS: Self = Self(1 << 2);
     /// Consent to advertising.
     pub const ADVERTISING: Self = Self(1 << 3);
+
+    /// Nothing was said of any purpose.
+    pub const UNDECIDED: Self = Self::open(Self(0b1110));
+
+    /// Nothing was said of these purposes.
+    #[must_use]
+    pub const fn open(purposes: Self) -> Self {
+        Self(purposes.consents().0 << 4)
+    }
+
+    /// The bit of the purpose that these cookies wait for.
+    #[must_use]
+    pub const fn of(category: Category) -> Option<Self> {
+        match category {
+            Category::Functional => Some(Self::FUNCTIONAL),
+            Category::Analytics => Some(Self::ANALYTICS),
+            Category::Advertising => Some(Self::ADVERTISING),
+            Category::Necessary | Category::Security | Category::Unknown => None,
+        }
+    }
+
+    /// Whether nothing was said of this purpose: neither yes nor no.
+    #[must_use]
+    pub const fn is_open(self, purpose: Self) -> bool {
+        Self(self.0 >> 4).contains(purpose)
+    }
+
+    /// Whether this purpose was refused.
+    #[must_use]
+    pub const fn refuses(self, purpose: Self) -> bool {
+        !self.contains(purpose) && !self.is_open(purpose)
+    }
 
     /// Whether all bits of `other` are in it; false for an empty `other`.
     #[must_use]
@@ -73,7 +107,13 @@ impl Mask {
     /// The consents alone, without the acceptance of the policy.
     #[must_use]
     pub const fn consents(self) -> Self {
-        Self(self.0 & !Self::POLICY.0)
+        Self(self.0 & 0b1110)
+    }
+
+    /// What was said yes to: the consents and the acceptance of the policy.
+    #[must_use]
+    pub const fn said(self) -> Self {
+        Self(self.0 & 0b1111)
     }
 
     /// The bits.
@@ -82,11 +122,21 @@ impl Mask {
         self.0
     }
 
-    /// One lower-case hexadecimal digit; nothing else is a mask.
+    /// One lower-case hexadecimal digit, or before it another for the purposes of which nothing was said; nothing else is
+    /// a mask.
     fn parse(text: &[u8]) -> Option<Self> {
-        match text {
-            [digit @ b'0'..=b'9'] => Some(Self(digit - b'0')),
-            [digit @ b'a'..=b'f'] => Some(Self(digit - b'a' + 10)),
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        match *text {
+            [said] => digit(said).map(Self),
+            [open, said] => {
+                let (open, said) = (digit(open)?, digit(said)?);
+                // Only purposes can be open, and not those that were said yes to.
+                (open != 0 && open & (said | Self::POLICY.0) == 0).then_some(Self(open << 4 | said))
+            }
             _ => None,
         }
     }
@@ -151,17 +201,20 @@ impl ConsentRecord {
         keys.verify_record(key_id, site, signed, &decode_mac(mac)?).then_some(record)
     }
 
-    /// What the record says about advertising. A bit that is off is a refusal, not silence.
+    /// What the record says about advertising, if it speaks of it: then a bit that is off is a refusal, not silence.
     #[must_use]
-    pub const fn signal(&self) -> Signal {
-        Signal {
+    pub const fn signal(&self) -> Option<Signal> {
+        if self.mask.is_open(Mask::ADVERTISING) {
+            return None;
+        }
+        Some(Signal {
             decision: if self.mask.contains(Mask::ADVERTISING) { Verdict::Granted } else { Verdict::Denied },
             explicit: true,
             at: Some(self.at),
             policy_version: Some(self.version),
             source: Source::Own,
             by_tcf: false,
-        }
+        })
     }
 
     /// The `Set-Cookie` fields that store the record: the signed one and its readable twin.
@@ -187,7 +240,10 @@ impl ConsentRecord {
             cookie.set_http_only(http_only.then_some(true));
             HeaderValue::try_from(cookie.to_string())
         };
-        Ok([field(COOKIE, self.sign(keys, site), true)?, field(TWIN_COOKIE, self.mask.to_string(), false)?])
+        Ok([
+            field(COOKIE, self.sign(keys, site), true)?,
+            field(TWIN_COOKIE, self.mask.said().to_string(), false)?,
+        ])
     }
 
     /// A record for tests.

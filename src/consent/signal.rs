@@ -61,7 +61,7 @@ impl Source {
         }
     }
 
-    /// Whether this source can only refuse: unless it does, it does not count as present.
+    /// Whether this source can only refuse: unless it does, or cannot be read, it does not count as present.
     #[must_use]
     pub const fn deny_only(self) -> bool {
         matches!(self, Self::Gpc | Self::Dnt | Self::Gpp | Self::UsPrivacy | Self::ConsentMode)

@@ -32,6 +32,8 @@ pub struct SiteConsent {
     pub actions: Actions,
     /// Whether what is decided is enforced.
     pub mode: Mode,
+    /// Whether the visitor's country is looked up.
+    pub location: bool,
     /// Language of our pages when the visitor states none.
     pub language: Language,
     /// Who is responsible, for receipts.
@@ -45,7 +47,12 @@ pub struct SiteConsent {
 impl SiteConsent {
     /// Compiles one site.
     #[must_use]
-    pub fn new(site: &config::Site, consent: &config::Consent, (actions, mode): (Actions, Mode)) -> Self {
+    pub fn new(
+        site: &config::Site,
+        consent: &config::Consent,
+        (actions, mode): (Actions, Mode),
+        location: bool,
+    ) -> Self {
         let policy = site.policy.as_ref();
         Self {
             name: site.hosts.first().cloned().unwrap_or_default(),
@@ -60,6 +67,7 @@ impl SiteConsent {
             gate: Gate::new(policy.map_or(&[], |p| p.gate.as_slice())),
             actions,
             mode,
+            location,
             language: policy.and_then(|p| Language::from_tag(&p.default_language)).unwrap_or(Language::En),
             controller: site
                 .controller
@@ -123,6 +131,7 @@ impl SiteConsent {
                 actions.set(crate::cookies::Category::Analytics, crate::cookies::Action::Consent);
                 (actions, Mode::Enforce)
             },
+            true,
         )
     }
 }

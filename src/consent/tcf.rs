@@ -1,6 +1,6 @@
 //! IAB TCF 2.2 and 2.3: the consent bits of a TC string.
 //!
-//! `Core[.segment…]`, base64url. Only the core's fixed fields up to bit 213 are read; the rest must be base64url. A
+//! `Core[.segment…]`, base64url. Only the core's fixed fields up to bit 213 are read; the rest must be there, in base64url. A
 //! grant is a string of this version and scope whose consent bits are all set; legitimate interest is no consent. Never
 //! weighs the string's age: that is [`super::precedence`]. Bound: the value's length; nothing is allocated by what a
 //! string claims.
@@ -54,7 +54,7 @@ pub fn read_string(text: &[u8], wanted: Purposes) -> Reading {
 fn parse(text: &[u8], wanted: Purposes) -> Option<Reading> {
     let mut segments = text.split(|byte| *byte == b'.');
     let core = Bits::new(segments.next()?)?;
-    if core.len() < VENDORS || !segments.all(|segment| Bits::new(segment).is_some()) {
+    if core.len() < SHORTEST || !segments.all(|segment| Bits::new(segment).is_some()) {
         return None;
     }
     let ours = core.number(VERSION.0, VERSION.1)? == 2
@@ -84,8 +84,8 @@ const POLICY: (usize, usize) = (132, 6);
 const SERVICE_SPECIFIC: usize = 138;
 const CONSENTS: usize = 152;
 const ONE_TREATMENT: usize = 200;
-/// Where the vendors begin: a shorter core is cut off.
-const VENDORS: usize = 213;
+/// Where the vendors begin, and what two empty lists of them and no restriction take: a shorter core is cut off.
+const SHORTEST: usize = 213 + 17 + 17 + 12;
 /// The policy version of TCF 2.2.
 const OLDEST_POLICY: u64 = 4;
 

@@ -1,43 +1,31 @@
-//! The date of an `Expires` attribute, read as browsers read it (RFC 6265 §5.1.1).
+//! The date of an `Expires` attribute, where every browser reads the same one.
 //!
-//! Tolerant by specification: order, separators and weekday do not matter. Never fails loudly: what has no time, day,
-//! month or year is no date. Bound: one pass over the value, no allocation.
+//! Browsers read more than RFC 6265 §5.1.1 has them read, and differ in what: `1st Jan 2020 0:0:0` is a date of the past
+//! there, and none at all in Chromium, which then keeps the cookie. So only the forms that servers write are dates here:
+//! `Thu, 01 Jan 1970 00:00:00 GMT`, the same with dashes or a year of two digits, and that of asctime with `GMT`. Never
+//! guesses: a part that is missing, twice or unknown makes it no date. Bound: one pass over the value, no allocation.
 
 use crate::clock::Timestamp;
 
-/// The time that a cookie date names; `None` if it is no date.
+/// The time that every browser takes this date for; `None` if they may differ.
 pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
-    for token in text.split(|&byte| is_delimiter(byte)).filter(|token| !token.is_empty()) {
-        // The order of these questions is part of the algorithm.
-        if time.is_none() {
-            time = time_of_day(token);
-            if time.is_some() {
-                continue;
-            }
-        }
-        if day.is_none() {
-            day = number(token, 1, 2);
-            if day.is_some() {
-                continue;
-            }
-        }
-        if month.is_none() {
-            month = month_number(token);
-            if month.is_some() {
-                continue;
-            }
-        }
-        if year.is_none() {
-            year = number(token, 2, 4);
-        }
+    let (mut weekday, mut zone) = (None, None);
+    for token in text.split(|&byte| matches!(byte, b' ' | b',' | b'-')).filter(|token| !token.is_empty()) {
+        let place = match token {
+            [b'0'..=b'9', _, b':', ..] => put(&mut time, time_of_day(token)?),
+            [b'0'..=b'9', ..] if day.is_none() => put(&mut day, number(token, &[1, 2])?),
+            [b'0'..=b'9', ..] => put(&mut year, full_year(token)?),
+            b"GMT" | b"UTC" => put(&mut zone, ()),
+            _ => match position(token, &MONTHS) {
+                Some(number) => put(&mut month, number),
+                None => put(&mut weekday, position(token, &WEEKDAYS).or(position(token, &LONG_WEEKDAYS))?),
+            },
+        };
+        place?;
     }
-    let ((hour, minute, second), day, month) = (time?, day?, month?);
-    let year = match year? {
-        short @ 70..=99 => short + 1900,
-        short @ 0..=69 => short + 2000,
-        long => long,
-    };
+    let ((hour, minute, second), day, month, year) = (time?, day?, month?, year?);
+    zone?;
     if year < 1601 || day < 1 || day > days_in(month, year) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -45,27 +33,36 @@ pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_secs(seconds))
 }
 
-const fn is_delimiter(byte: u8) -> bool {
-    matches!(byte, 0x09 | 0x20..=0x2F | 0x3B..=0x40 | 0x5B..=0x60 | 0x7B..=0x7E)
+/// Fills a place that is empty.
+fn put<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
 }
 
-/// A number of `least` to `most` digits at the beginning of a token, with no further digit after them.
-fn number(token: &[u8], least: usize, most: usize) -> Option<i64> {
-    let digits = token.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (least <= digits && digits <= most)
-        .then(|| token[..digits].iter().fold(0, |sum, &digit| sum * 10 + i64::from(digit - b'0')))
+/// A token of digits alone, as many as one of these.
+fn number(token: &[u8], lengths: &[usize]) -> Option<i64> {
+    let good = lengths.contains(&token.len()) && token.iter().all(u8::is_ascii_digit);
+    good.then(|| token.iter().fold(0, |sum, &digit| sum * 10 + i64::from(digit - b'0')))
 }
 
-/// `hh:mm:ss`, one or two digits each; anything but a digit may follow.
+/// Four digits, or two. For 69 browsers differ: the later century is the one that deletes nothing.
+fn full_year(token: &[u8]) -> Option<i64> {
+    Some(match number(token, &[2, 4])? {
+        short @ 70..=99 if token.len() == 2 => short + 1900,
+        short if token.len() == 2 => short + 2000,
+        long => long,
+    })
+}
+
+/// `hh:mm:ss`.
 fn time_of_day(token: &[u8]) -> Option<(i64, i64, i64)> {
-    let mut parts = token.splitn(3, |&byte| byte == b':');
-    let whole = |part: &[u8]| part.iter().all(u8::is_ascii_digit).then(|| number(part, 1, 2)).flatten();
-    Some((whole(parts.next()?)?, whole(parts.next()?)?, number(parts.next()?, 1, 2)?))
+    let mut parts = token.split(|&byte| byte == b':').map(|part| number(part, &[2]));
+    let time = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some(time)
 }
 
-fn month_number(token: &[u8]) -> Option<i64> {
-    let start = token.get(..3)?;
-    (1..).zip(MONTHS).find(|(_, month)| start.eq_ignore_ascii_case(month)).map(|(number, _)| number)
+/// The place of a word in a list, from 1.
+fn position(token: &[u8], words: &[&[u8]]) -> Option<i64> {
+    (1..).zip(words).find(|(_, word)| token.eq_ignore_ascii_case(word)).map(|(number, _)| number)
 }
 
 const fn days_in(month: i64, year: i64) -> i64 {
@@ -90,6 +87,9 @@ const DAYS_TO_MARCH_1970: i64 = 719_468;
 
 const MONTHS: [&[u8]; 12] =
     [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+const WEEKDAYS: [&[u8]; 7] = [b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun"];
+const LONG_WEEKDAYS: [&[u8]; 7] =
+    [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
 
 #[cfg(test)]
 mod tests {
@@ -104,11 +104,10 @@ mod tests {
         for text in [
             "Wed, 09 Jun 2021 10:18:14 GMT",
             "Wednesday, 09-Jun-21 10:18:14 GMT",
-            "Wed Jun  9 10:18:14 2021",
-            "9 june 21 10:18:14",
-            "10:18:14 9 JUNE 2021",
-            "10:18:14x 9th Junius 2021BC",
-            "\"Wed, 9/Jun/2021 10:18:14\"",
+            "Wed, 09-Jun-2021 10:18:14 GMT",
+            "Wed Jun  9 10:18:14 2021 GMT",
+            "wed, 9 JUN 2021 10:18:14 UTC",
+            "09 Jun 2021 10:18:14 GMT",
         ] {
             assert_eq!(shown(text).as_deref(), Some("2021-06-09T10:18:14"), "{text}");
         }
@@ -116,12 +115,12 @@ mod tests {
 
     #[test]
     fn knows_centuries_and_leap_years() {
-        assert_eq!(shown("1 Jan 70 0:0:0").as_deref(), Some("1970-01-01T00:00:00"));
-        assert_eq!(shown("1 Jan 69 0:0:0").as_deref(), Some("2069-01-01T00:00:00"));
-        assert_eq!(shown("29 Feb 2000 23:59:59").as_deref(), Some("2000-02-29T23:59:59"));
-        assert_eq!(shown("1 Mar 1900 0:0:0").as_deref(), Some("1900-03-01T00:00:00"));
-        assert_eq!(shown("1 Jan 1601 0:0:0").as_deref(), Some("1601-01-01T00:00:00"));
-        assert_eq!(parse(b"31 Dec 9999 23:59:59"), Some(Timestamp::from_secs(253_402_300_799)));
+        assert_eq!(shown("1 Jan 70 00:00:00 GMT").as_deref(), Some("1970-01-01T00:00:00"));
+        assert_eq!(shown("1 Jan 69 00:00:00 GMT").as_deref(), Some("2069-01-01T00:00:00"));
+        assert_eq!(shown("29 Feb 2000 23:59:59 GMT").as_deref(), Some("2000-02-29T23:59:59"));
+        assert_eq!(shown("1 Mar 1900 00:00:00 GMT").as_deref(), Some("1900-03-01T00:00:00"));
+        assert_eq!(shown("1 Jan 1601 00:00:00 GMT").as_deref(), Some("1601-01-01T00:00:00"));
+        assert_eq!(parse(b"31 Dec 9999 23:59:59 GMT"), Some(Timestamp::from_secs(253_402_300_799)));
     }
 
     #[test]
@@ -130,22 +129,53 @@ mod tests {
             "",
             "0",
             "Thu",
-            "09 Jun 2021",
-            "10:18:14 2021",
-            "Jun 2021 10:18:14",
-            "9 Jun 10:18:14",
-            "31 Apr 2021 0:0:0",
-            "29 Feb 1900 0:0:0",
-            "0 Jun 2021 0:0:0",
-            "9 Jun 2021 24:0:0",
-            "9 Jun 2021 0:60:0",
-            "9 Jun 2021 0:0:60",
-            "9 Jun 1600 0:0:0",
-            "9 Jun 20210 0:0:0",
-            "9 Jun 2021 100:0:0",
-            "9 Jun 2021 0:0",
-            "9 Jun 2021 0:0:000",
-            "9 Jun 2021 0x:0:0",
+            "09 Jun 2021 GMT",
+            "10:18:14 2021 GMT",
+            "Jun 2021 10:18:14 GMT",
+            "9 Jun 10:18:14 GMT",
+            "9 Jun 2021 10:18:14",
+            "31 Apr 2021 00:00:00 GMT",
+            "29 Feb 1900 00:00:00 GMT",
+            "0 Jun 2021 00:00:00 GMT",
+            "9 Jun 2021 24:00:00 GMT",
+            "9 Jun 2021 00:60:00 GMT",
+            "9 Jun 2021 00:00:60 GMT",
+            "9 Jun 1600 00:00:00 GMT",
+            "9 Jun 20210 00:00:00 GMT",
+            "9 Jun 0070 00:00:00 GMT",
+            "9 Jun 2021 100:00:00 GMT",
+            "9 Jun 2021 00:00 GMT",
+        ] {
+            assert_eq!(shown(text), None, "{text}");
+        }
+    }
+
+    /// Each of these RFC 6265 reads as a date of the past; Chromium reads no date or one of the future.
+    #[test]
+    fn what_browsers_read_differently_is_no_date() {
+        for text in [
+            "Wed, 01 Jan 2020 00:00:00Z",
+            "Wed, 01 Jan 2020 00:00:00x GMT",
+            "Wed, 01 Jan 2020 00:00:00UTC",
+            "1st Jan 2020 00:00:00 GMT",
+            "1 Jan 2020 00:00:00:00 GMT",
+            "1 Jan 2020 0:0:0 GMT",
+            "01 Jan 2020abc 2040 00:00:00 GMT",
+            "01 Jan 2020 2040 00:00:00 GMT",
+            "01 02 Jan 2020 00:00:00 GMT",
+            "01 Jan Feb 2020 00:00:00 GMT",
+            "01abc Jan 2020 00:00:00 GMT",
+            "01 Januar 2020 00:00:00 GMT",
+            "01 Jan 99x 00:00:00 GMT",
+            "01 Jan 2020 00:00:00 GMT+0300",
+            "01 Jan 2020 00:00:00 GMT GMT",
+            "01 Jan 2020 00:00:00 PST",
+            "10:18:14:9 09 Jun 2021 2040 GMT",
+            "10:18:14 11:18:14 09 Jun 2021 GMT",
+            "01/Jan/2020 00:00:00 GMT",
+            "\"Wed, 01 Jan 2020 00:00:00 GMT\"",
+            "Wed, 01 Jan 2020\u{ff} 00:00:00 GMT",
+            "Wed, Thu, 01 Jan 2020 00:00:00 GMT",
         ] {
             assert_eq!(shown(text), None, "{text}");
         }

@@ -67,6 +67,13 @@ impl Category {
         }
     }
 
+    /// Whether a visitor can be asked about it. The browser is told to forget only such cookies: of the others nobody
+    /// said that they are not wanted there.
+    #[must_use]
+    pub const fn is_chosen(self) -> bool {
+        matches!(self, Self::Functional | Self::Analytics | Self::Advertising)
+    }
+
     /// The category of that name.
     #[must_use]
     pub fn from_label(label: &str) -> Option<Self> {

@@ -91,14 +91,13 @@ impl Outcome {
         self.stripped.iter().map(|&index| index as usize)
     }
 
-    /// The names of the advertising cookies among them that the browser can be told to forget, in order, every copy.
+    /// The names of those among them that the browser can be told to forget, in order, every copy.
     pub fn to_expire<'s, 'a>(
         &'s self,
         cookies: &'s RequestCookies<'a>,
     ) -> impl Iterator<Item = &'a [u8]> + 's {
         let all = self.stripped().filter_map(|index| cookies.get(index));
-        all.filter(|cookie| cookie.class.category == Category::Advertising && cookie.is_named())
-            .map(Cookie::name)
+        all.filter(|cookie| cookie.class.category.is_chosen() && cookie.is_named()).map(Cookie::name)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Whether a `Set-Cookie` field may reach the browser.
 //!
 //! One field is one cookie; it is classified by what the browser will send back. Deletions pass, with consent or
-//! without. A field passes whole or not at all: no byte of it changes. Never looks at other fields. Bound: one pass over
-//! the field.
+//! without. A field passes whole or not at all: no byte of it changes. Of other fields only `Date` is looked at. Bound:
+//! one pass over the field.
 
 use std::fmt;
+use std::time::Duration;
 
+use http::{HeaderMap, header};
 use memchr::memchr;
 
 use super::catalogue::{Class, RESERVED_PREFIX};
@@ -39,9 +41,16 @@ pub enum Verdict {
     Reserved,
 }
 
-/// Judges one `Set-Cookie` field. Attributes are looked at only if the cookie may not be set.
+/// Judges one `Set-Cookie` field of an answer with these fields. Attributes are looked at only if the cookie may not be
+/// set.
 #[must_use]
-pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now: Timestamp) -> Judgement<'a> {
+pub fn judge<'a>(
+    field: &'a [u8],
+    policy: &CookiePolicy,
+    permits: &Permits,
+    answer: &HeaderMap,
+    now: Timestamp,
+) -> Judgement<'a> {
     let rest = trim_start(field);
     let reading = read(rest, &policy.catalogue);
     let Reading { key, class, end, .. } = reading;
@@ -50,7 +59,7 @@ pub fn judge<'a>(field: &'a [u8], policy: &CookiePolicy, permits: &Permits, now:
         Verdict::Reserved
     } else if !policy.blocks(class, permits) {
         Verdict::Keep
-    } else if deletes(attributes, now) {
+    } else if deletes(attributes, answer, now) {
         Verdict::Deletion
     } else {
         Verdict::Strip
@@ -83,7 +92,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
 /// Whether the attributes make every browser forget the cookie: the last `Max-Age` decides, without one the last
 /// `Expires` (RFC 6265 §5.3 step 3). Browsers differ in what an attribute that they cannot read does to one that they can:
 /// so the last is never passed over for one before it, and what cannot be read does not delete.
-fn deletes(attributes: &[u8], now: Timestamp) -> bool {
+fn deletes(attributes: &[u8], answer: &HeaderMap, now: Timestamp) -> bool {
     let mut max_age = None;
     let mut expires = None;
     for attribute in attributes.split(|&byte| byte == b';') {
@@ -101,9 +110,17 @@ fn deletes(attributes: &[u8], now: Timestamp) -> bool {
     let is_read = |value: &[u8]| value.len() <= MAX_ATTRIBUTE;
     match (max_age, expires) {
         (Some(value), _) => is_read(value) && max_age_is_past(value),
-        (None, Some(value)) => is_read(value) && date::parse(value).is_some_and(|at| at <= now),
+        (None, Some(value)) => date::parse(value).is_some_and(|at| is_past(at, answer, now)),
         (None, None) => false,
     }
+}
+
+/// Whether a date is past in every browser. Some take the answer's `Date` for the site's clock and set right by it what
+/// the site says: then a date is past only if it lies before that too. Some do not, and have a clock that is slow.
+fn is_past(at: Timestamp, answer: &HeaderMap, now: Timestamp) -> bool {
+    let at = at.plus(SLACK);
+    let is_before = |date: &[u8]| date::parse(date).is_some_and(|date| at <= date);
+    at <= now && answer.get_all(header::DATE).iter().all(|date| is_before(date.as_bytes()))
 }
 
 /// Whether a `Max-Age` is a number, and zero or less.
@@ -116,6 +133,8 @@ fn max_age_is_past(value: &[u8]) -> bool {
     valid && (negative || digits.iter().all(|&digit| digit == b'0'))
 }
 
+/// How long ago an `Expires` must be: clocks differ, and a site that deletes a cookie by a date names one long gone.
+const SLACK: Duration = Duration::from_secs(30 * 60);
 /// Longer attribute values are ignored by browsers (RFC 6265bis §5.6).
 const MAX_ATTRIBUTE: usize = 1024;
 

@@ -18,7 +18,7 @@ static POLICY: LazyLock<CookiePolicy> = LazyLock::new(|| policy(Mode::Enforce));
 const NOW: Timestamp = Timestamp::from_secs(1_795_305_600);
 
 fn verdict(field: &str) -> Verdict {
-    judge(field.as_bytes(), &policy(Mode::Enforce), &Permits::default(), NOW).verdict
+    judge(field.as_bytes(), &policy(Mode::Enforce), &Permits::default(), &HeaderMap::new(), NOW).verdict
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_cookie_is_what_the_browser_will_send_back() {
     ] {
         assert_eq!(verdict(field), Verdict::Strip, "{field}");
         let policy = policy(Mode::Enforce);
-        let judged = judge(field.as_bytes(), &policy, &Permits::default(), NOW);
+        let judged = judge(field.as_bytes(), &policy, &Permits::default(), &HeaderMap::new(), NOW);
         assert_eq!((judged.class.category, judged.removes), (Category::Advertising, true));
     }
     for field in
@@ -63,7 +63,7 @@ fn of_a_cookie_without_a_name_nothing_is_told() {
         ("_gcl_secret", ""),
         ("\u{a0}secret", ""),
     ] {
-        let judged = judge(field.as_bytes(), &policy, &Permits::default(), NOW);
+        let judged = judge(field.as_bytes(), &policy, &Permits::default(), &HeaderMap::new(), NOW);
         assert_eq!((judged.verdict, judged.name), (Verdict::Strip, name.as_bytes()), "{field}");
     }
 }
@@ -71,7 +71,10 @@ fn of_a_cookie_without_a_name_nothing_is_told() {
 #[test]
 fn with_a_permit_it_may_be_set() {
     let permits = Permits { advertising: Some(Permit::for_test()), ..Permits::default() };
-    assert_eq!(judge(b"_fbp=x", &policy(Mode::Enforce), &permits, NOW).verdict, Verdict::Keep);
+    assert_eq!(
+        judge(b"_fbp=x", &policy(Mode::Enforce), &permits, &HeaderMap::new(), NOW).verdict,
+        Verdict::Keep
+    );
 }
 
 #[test]
@@ -81,12 +84,13 @@ fn deletions_pass() {
         "max-age=-1",
         "MAX-AGE = 00 ",
         "Expires=Thu, 01 Jan 1970 00:00:00 GMT",
-        "Expires=Sun, 22 Nov 2026 00:00:00 GMT",
+        "Expires=Sat, 21 Nov 2026 23:30:00 GMT",
+        "Expires=Thu, 01-Jan-1970 00:00:01 GMT",
         "Max-Age=5; Max-Age=0",
         "Max-Age=x; Max-Age=; Max-Age=0",
         "Max-Age=0; Expires=never",
-        "Expires=Thu, 01 Jan 2099 00:00:00 GMT; Expires=01-Jan-70 0:0:0",
-        "Expires=never; Expires=01-Jan-70 0:0:0",
+        "Expires=Thu, 01 Jan 2099 00:00:00 GMT; Expires=Thu, 01-Jan-70 00:00:00 GMT",
+        "Expires=never; Expires=Thu, 01-Jan-70 00:00:00 GMT",
         "Expires=Thu, 01 Jan 2099 00:00:00 GMT; Max-Age=0",
         "Max-Age=-99999999999999999999",
         "x; ;Max-Age=0;",
@@ -109,9 +113,12 @@ fn what_only_looks_like_a_deletion_does_not_pass() {
         "Expires=0",
         "Expires=-1",
         "Expires=yesterday",
-        "Expires=Sun, 22 Nov 2026 00:00:01 GMT",
+        "Expires=Sat, 21 Nov 2026 23:30:01 GMT",
+        "Expires=Thu, 01 Jan 1970 00:00:00",
+        "Expires=Thu, 01 Jan 1970 00:00:00Z",
+        "Expires=01 Jan 1970 00:00:00 GMT; Expires=1st Jan 1970 00:00:00",
         "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60",
-        "Expires=01-Jan-70 0:0:0; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
+        "Expires=Thu, 01-Jan-70 00:00:00 GMT; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
         "Max-Age=99999999999999999999",
         "XMax-Age=0",
         "Max-Age:0",
@@ -141,6 +148,35 @@ fn the_last_attribute_decides_even_if_it_cannot_be_read() {
     assert_eq!(verdict(&format!("_fbp=x; Max-Age={long}; Max-Age=0")), Verdict::Deletion);
 }
 
+/// Chromium moves `Expires` by what the answer's `Date` is off: a site with a slow clock would set what it means to keep.
+#[test]
+fn a_date_is_past_only_if_it_is_so_by_the_clock_of_the_answer_too() {
+    let verdict = |dates: &[&'static str], expires: &str| {
+        let mut answer = HeaderMap::new();
+        for date in dates {
+            answer.append(header::DATE, http::HeaderValue::from_static(date));
+        }
+        let field = format!("_fbp=x; Expires={expires}");
+        judge(field.as_bytes(), &policy(Mode::Enforce), &Permits::default(), &answer, NOW).verdict
+    };
+    let epoch = "Thu, 01 Jan 1970 00:00:00 GMT";
+    let (july, slow) = ("Wed, 01 Jul 2020 00:00:00 GMT", "Wed, 01 Jan 2020 00:00:00 GMT");
+    let (fast, ours) = ("Fri, 01 Jan 2100 00:00:00 GMT", "Sun, 22 Nov 2026 00:00:00 GMT");
+    for (dates, expires, expected) in [
+        (&[ours][..], july, Verdict::Deletion),
+        (&[fast], july, Verdict::Deletion),
+        (&[slow], epoch, Verdict::Deletion),
+        (&[slow], july, Verdict::Strip),
+        (&[ours, slow], july, Verdict::Strip),
+        (&[slow, ours], july, Verdict::Strip),
+        (&["Mon, 01 Jan 1900 00:00:00 GMT"], epoch, Verdict::Strip),
+        (&["yesterday"], epoch, Verdict::Strip),
+        (&[fast], "Fri, 01 Jan 2099 00:00:00 GMT", Verdict::Strip),
+    ] {
+        assert_eq!(verdict(dates, expires), expected, "{dates:?} {expires}");
+    }
+}
+
 #[test]
 fn an_attribute_above_the_limit_does_not_delete() {
     let zeros = |count| format!("_fbp=x; Max-Age={}", "0".repeat(count));
@@ -156,7 +192,7 @@ fn names_of_ours_never_pass() {
     {
         for mode in [Mode::Enforce, Mode::DryRun] {
             let policy = policy(mode);
-            let judged = judge(field.as_bytes(), &policy, &permits, NOW);
+            let judged = judge(field.as_bytes(), &policy, &permits, &HeaderMap::new(), NOW);
             assert_eq!((judged.verdict, judged.removes), (Verdict::Reserved, true), "{field}");
         }
     }
@@ -166,7 +202,7 @@ fn names_of_ours_never_pass() {
 #[test]
 fn dry_run_judges_and_removes_nothing() {
     let policy = policy(Mode::DryRun);
-    let judged = judge(b"_fbp=x", &policy, &Permits::default(), NOW);
+    let judged = judge(b"_fbp=x", &policy, &Permits::default(), &HeaderMap::new(), NOW);
     assert_eq!((judged.verdict, judged.removes), (Verdict::Strip, false));
     assert!(!format!("{judged:?}").contains("fbp"));
 }
@@ -181,7 +217,7 @@ proptest! {
     ) {
         let field = field.concat();
         let policy = &*POLICY;
-        let judged = judge(&field, policy, &Permits::default(), NOW);
+        let judged = judge(&field, policy, &Permits::default(), &HeaderMap::new(), NOW);
         let Some(sent) = cookie_readers::sent_back(&field).filter(|sent| !sent.is_empty()) else { return Ok(()) };
         let cookies = crate::cookies::parse::RequestCookies::parse(std::iter::once(sent.as_slice()), &policy.catalogue);
         let classes: Vec<Class> = cookies.iter().map(|cookie| cookie.class).collect();
@@ -253,7 +289,9 @@ fn agrees_with_the_working_groups_cases() {
             let at = sent.iter().position(|&byte| byte == b'=').unwrap_or(sent.len());
             let (name, value) = (&sent[..at], sent.get(at + 1..).unwrap_or_default());
             store.retain(|(n, v)| n != name || (v.is_empty() && n.is_empty()));
-            if judge(field, &policy, &Permits::default(), now).verdict == Verdict::Strip && !sent.is_empty() {
+            if judge(field, &policy, &Permits::default(), &HeaderMap::new(), now).verdict == Verdict::Strip
+                && !sent.is_empty()
+            {
                 store.push((name.to_vec(), value.to_vec()));
             }
         }
@@ -309,11 +347,15 @@ fn a_rule_for_a_name_that_is_sent_back_strips_it() {
     for field in cases.iter().flat_map(|case| list(case, "received")) {
         let field = field.as_str().expect("a field").as_bytes();
         fields += 1;
-        assert!(!judge(field, &without, &Permits::default(), now).removes, "{}", field.escape_ascii());
+        assert!(
+            !judge(field, &without, &Permits::default(), &HeaderMap::new(), now).removes,
+            "{}",
+            field.escape_ascii()
+        );
         let sent = cookie_readers::sent_back(field).unwrap_or_default();
         let name = sent.split(|&byte| byte == b'=').next().unwrap_or_default();
         if names.iter().any(|known| known.as_bytes() == name) {
-            let verdict = judge(field, &with_rules, &Permits::default(), now).verdict;
+            let verdict = judge(field, &with_rules, &Permits::default(), &HeaderMap::new(), now).verdict;
             assert!(matches!(verdict, Verdict::Strip | Verdict::Deletion), "{}", field.escape_ascii());
             stripped += 1;
         }

@@ -2,9 +2,9 @@
 //!
 //! All lists of a request lie in one buffer. Decides nothing. Bound: six lists of [`crate::record::wire::TEXT_BYTES`].
 
-use crate::cookies::Category;
 use crate::cookies::parse::{Cookie, RequestCookies};
 use crate::cookies::request::Outcome;
+use crate::cookies::{Action, Category, CookiePolicy};
 use crate::record::{List, ListBuf, ListSpan, Lists, Word};
 
 /// What the cookie steps did.
@@ -26,17 +26,30 @@ pub struct CookieFacts {
 impl CookieFacts {
     /// What is noted of the cookies of a request and of what became of them. `listed` are the names whose values are.
     #[must_use]
-    pub fn of(carried: &RequestCookies<'_>, filtered: &Outcome, listed: &[String]) -> Self {
+    pub fn of(
+        carried: &RequestCookies<'_>,
+        filtered: &Outcome,
+        policy: &CookiePolicy,
+        listed: &[String],
+    ) -> Self {
         let mut lists = Lists::default();
         let names = lists.gather(carried.iter().map(recorded_name));
         let categories = lists.gather_words(carried.iter().map(|cookie| word(cookie.class.category)));
         let hidden = || filtered.stripped().filter_map(|index| carried.get(index));
         let stripped = lists.gather(hidden().map(recorded_name));
-        // Where only advertising is stripped, which is usual, the two lists are one.
+        // Where only what can be chosen is stripped, which is usual, the two lists are one.
         let expire =
-            if hidden().all(is_advertising) { stripped } else { lists.gather(filtered.to_expire(carried)) };
-        let passed = if lists.get(expire).is_empty() {
-            lists.gather(carried.iter().filter(|cookie| is_advertising(cookie)).map(Cookie::name))
+            if hidden().all(is_expirable) { stripped } else { lists.gather(filtered.to_expire(carried)) };
+        // A category passes as a whole or not at all.
+        let passes = |category: Category| {
+            policy.actions.get(category) == Action::Consent
+                && filtered.counts.kept(category) > 0
+                && filtered.counts.stripped(category) == 0
+        };
+        let passed = if Category::ALL.into_iter().any(|category| category.is_chosen() && passes(category)) {
+            let of_consent =
+                carried.iter().filter(|cookie| is_expirable(cookie) && passes(cookie.class.category));
+            lists.gather(of_consent.map(Cookie::name))
         } else {
             ListSpan::default()
         };
@@ -78,13 +91,13 @@ impl CookieFacts {
         self.lists.get(self.values)
     }
 
-    /// Names of advertising cookies that the request carried and that the browser should not hold.
+    /// Names of cookies that the request carried and that the browser should not hold.
     #[must_use]
     pub fn expire(&self) -> List<'_> {
         self.lists.get(self.expire)
     }
 
-    /// Names of all advertising cookies that the request carried, if they were allowed to pass.
+    /// Names of cookies that the request carried and that passed by consent.
     #[must_use]
     pub fn passed(&self) -> List<'_> {
         self.lists.get(self.passed)
@@ -103,8 +116,9 @@ fn is_listed(cookie: &Cookie<'_>, listed: &[String]) -> bool {
     !bad && cookie.is_named() && listed.iter().any(|name| name.as_bytes() == cookie.name())
 }
 
-fn is_advertising(cookie: &Cookie<'_>) -> bool {
-    cookie.class.category == Category::Advertising && !cookie.class.protected && cookie.is_named()
+/// Whether the browser can be told to forget it once it may not pass.
+fn is_expirable(cookie: &Cookie<'_>) -> bool {
+    cookie.class.category.is_chosen() && !cookie.class.protected && cookie.is_named()
 }
 
 /// The label of a category as it stands in a list.

@@ -24,7 +24,8 @@ pub fn answer(bytes: &[u8], cuts: &[usize], head: bool) {
     LocalSet::new().block_on(&runtime, async {
         let ours = script.play::<Box<Http1<DuplexStream>>>().await;
         assert_eq!(ours, script.cut(cuts).play::<Box<Http1<DuplexStream>>>().await, "pieces");
-        if matches!(ours, Seen::Whole(_)) {
+        // What we pass over in such a head hyper does not.
+        if matches!(ours, Seen::Whole(_)) && !format!("{ours:?}").contains("kelisim_unreadable") {
             assert_eq!(ours, script.play::<Hyper<DuplexStream>>().await, "hyper");
         }
     });

@@ -11,7 +11,7 @@ use super::{shell, switcher};
 use crate::consent::notice::Shown;
 use crate::consent::policy::VersionId;
 use crate::consent::receipts::hash_of;
-use crate::consent::{Decision, Outcome, Source};
+use crate::consent::{Decision, Mask, NO_RECEIPT, Outcome, Source};
 use crate::cookies::{Action, Actions, Category, Mode};
 
 /// What the page shows.
@@ -27,6 +27,8 @@ pub struct ConsentPage<'a> {
     pub actions: Actions,
     /// Whether what is decided is enforced: the page says no other thing than what is done.
     pub mode: Mode,
+    /// Whether the visitor's country is looked up.
+    pub location: bool,
     /// Token of the form.
     pub token: String,
     /// What visitors are told now.
@@ -59,9 +61,9 @@ impl ConsentPage<'_> {
                 fieldset {
                     legend { h2 { (t.purposes) } }
                     (row(&t.necessary, t.always))
-                    (self.purpose(Category::Functional, &t.functional, self.decision.permits.functional.is_some(), t))
-                    (self.purpose(Category::Analytics, &t.analytics, self.decision.permits.analytics.is_some(), t))
-                    (self.purpose(Category::Advertising, advertising(t, self.mode), self.decision.permits.advertising.is_some(), t))
+                    (self.purpose(Category::Functional, &t.functional, Mask::FUNCTIONAL, t))
+                    (self.purpose(Category::Analytics, &t.analytics, Mask::ANALYTICS, t))
+                    (self.purpose(Category::Advertising, advertising(t, self.actions, self.mode), Mask::ADVERTISING, t))
                 }
                 (self.policy(t))
                 div.buttons {
@@ -81,8 +83,10 @@ impl ConsentPage<'_> {
             section {
                 h2 { (t.recorded_heading) }
                 p { (t.recorded) }
-                h2 { (t.location_heading) }
-                p { (t.location) }
+                @if self.location {
+                    h2 { (t.location_heading) }
+                    p { (t.location) }
+                }
             }
         };
         shell(self.language, t.title, &body)
@@ -103,8 +107,14 @@ impl ConsentPage<'_> {
             input type="hidden" name="lang" value=(self.language.tag());
             input type="hidden" name="shown"
                 value=(hash_of(&statement(self.language, (self.actions, self.mode), self.decision.policy_version)));
+            input type="hidden" name="held" value=(self.held());
             @if let Some(back) = self.back { input type="hidden" name="return" value=(back); }
         }
+    }
+
+    /// The choice that the switches show: a form that was open while another one was made does not undo it.
+    fn held(&self) -> String {
+        self.decision.receipt.map_or_else(|| NO_RECEIPT.to_owned(), |receipt| receipt.to_string())
     }
 
     fn notices(&self, t: &Texts) -> Markup {
@@ -112,16 +122,19 @@ impl ConsentPage<'_> {
             @if self.saved { p.notice.good role="status" { (t.saved) } }
             @for Shown { language, text, .. } in &self.notices { p.notice lang=(language) { (text) } }
             @if self.gated { p.notice role="status" { (t.gated) } }
-            @if let Some(signal) = self.objection {
+            @if let Some(signal) = self.objection.filter(|_| self.asks_about_advertising()) {
                 p.notice { (fill(if self.objection_wins { t.objection_wins } else { t.objection }, name_of(signal))) }
             }
         }
     }
 
     fn state(&self, t: &Texts) -> Markup {
-        let advertising = match self.decision.result {
-            Outcome::Granted => t.advertising_granted,
-            Outcome::Denied => t.advertising_denied,
+        let action = self.actions.get(Category::Advertising);
+        let advertising = match (action, self.decision.result) {
+            (Action::Consent, Outcome::Granted) => t.advertising_granted.to_owned(),
+            (Action::Consent, Outcome::Denied) => t.advertising_denied.to_owned(),
+            (Action::Allow, _) => format!("{}: {}", t.advertising.name, t.not_asked),
+            (Action::Strip, _) => format!("{}: {}", t.advertising.name, never(t, self.mode)),
         };
         html! {
             section.state {
@@ -137,8 +150,12 @@ impl ConsentPage<'_> {
         }
     }
 
+    fn asks_about_advertising(&self) -> bool {
+        self.actions.get(Category::Advertising) == Action::Consent
+    }
+
     /// A switch, or, where nothing waits for a choice, a plain word about what happens.
-    fn purpose(&self, category: Category, purpose: &Purpose, permitted: bool, t: &Texts) -> Markup {
+    fn purpose(&self, category: Category, purpose: &Purpose, bit: Mask, t: &Texts) -> Markup {
         let name = category.label();
         match self.actions.get(category) {
             Action::Allow => row(purpose, t.not_asked),
@@ -147,7 +164,7 @@ impl ConsentPage<'_> {
                 div.purpose {
                     label for=(name) { (purpose.name) }
                     input type="checkbox" role="switch" id=(name) name=(name) value="on"
-                        aria-describedby={ (name) "-text" } checked[self.decision.chosen && permitted];
+                        aria-describedby={ (name) "-text" } checked[self.decision.own.contains(bit)];
                     p id={ (name) "-text" } { (purpose.text) }
                 }
             },
@@ -190,7 +207,7 @@ pub fn statement(language: Language, (actions, mode): (Actions, Mode), version: 
     for (category, purpose) in [
         (Category::Functional, &t.functional),
         (Category::Analytics, &t.analytics),
-        (Category::Advertising, advertising(t, mode)),
+        (Category::Advertising, advertising(t, actions, mode)),
     ] {
         let asked = match actions.get(category) {
             Action::Consent => "?",
@@ -218,11 +235,13 @@ const fn name_of(signal: Source) -> &'static str {
     }
 }
 
-/// What is said of advertising.
-const fn advertising(t: &Texts, mode: Mode) -> &Purpose {
-    match mode {
-        Mode::Enforce => &t.advertising,
-        Mode::DryRun => &t.advertising_dry_run,
+/// What is said of advertising: what is done.
+const fn advertising(t: &Texts, actions: Actions, mode: Mode) -> &Purpose {
+    match (actions.get(Category::Advertising), mode) {
+        (Action::Consent, Mode::Enforce) => &t.advertising,
+        (Action::Consent, Mode::DryRun) => &t.advertising_dry_run,
+        (Action::Strip, Mode::Enforce) => &t.advertising_never,
+        (Action::Allow, _) | (Action::Strip, Mode::DryRun) => &t.advertising_allowed,
     }
 }
 
@@ -245,6 +264,8 @@ pub enum Cause {
     Outdated,
     /// The choice could not be stored.
     NotStored,
+    /// What was asked for needs acceptance of the policy.
+    NotAccepted,
 }
 
 /// The page for a request that could not be answered.
@@ -258,6 +279,7 @@ pub fn problem(language: Language, prefix: &str, cause: Cause) -> Markup {
             Cause::Unproven => t.problem_expired,
             Cause::Outdated => t.problem_outdated,
             Cause::NotStored => t.problem_not_stored,
+            Cause::NotAccepted => t.gated,
         }) }
         p { a href={ (prefix) "?lang=" (language.tag()) } { (t.back_to_choices) } }
     };

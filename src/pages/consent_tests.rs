@@ -23,6 +23,7 @@ fn page<'a>(language: Language, decision: &'a Decision) -> ConsentPage<'a> {
         decision,
         actions: SiteConsent::for_test().actions,
         mode: Mode::Enforce,
+        location: true,
         token: "TOKEN".into(),
         notices: vec![],
         back: None,
@@ -122,6 +123,50 @@ fn what_nobody_is_asked_about_has_no_switch() {
     let html = page.render().into_string();
     assert!(!html.contains("name=\"analytics\"") && !html.contains("name=\"advertising\""));
     assert!(html.contains("Used without asking") && html.contains("Never let through"));
+}
+
+#[test]
+fn the_page_says_of_advertising_what_is_done() {
+    let first = decision(None);
+    for language in Language::ALL {
+        let t = texts(language);
+        for (action, mode, said, state) in [
+            (Action::Consent, Mode::Enforce, &t.advertising, t.advertising_denied.to_owned()),
+            (Action::Consent, Mode::DryRun, &t.advertising_dry_run, t.advertising_denied.to_owned()),
+            (
+                Action::Strip,
+                Mode::Enforce,
+                &t.advertising_never,
+                format!("{}: {}", t.advertising.name, t.never),
+            ),
+            (
+                Action::Strip,
+                Mode::DryRun,
+                &t.advertising_allowed,
+                format!("{}: {}", t.advertising.name, t.not_asked),
+            ),
+            (
+                Action::Allow,
+                Mode::Enforce,
+                &t.advertising_allowed,
+                format!("{}: {}", t.advertising.name, t.not_asked),
+            ),
+        ] {
+            let mut page = ConsentPage { mode, objection: Some(Source::Gpc), ..page(language, &first) };
+            page.actions.set(Category::Advertising, action);
+            let html = page.render().into_string();
+            let words = format!("<p id=\"advertising-text\">{}</p>", said.text);
+            let plain = format!("<p>{}</p>", said.text);
+            assert!(html.contains(&words) || html.contains(&plain), "{action:?} {mode:?}");
+            assert!(html.contains(&format!("<strong>{state}</strong>")), "{action:?} {mode:?}");
+            assert_eq!(html.contains("Global Privacy Control"), action == Action::Consent);
+            assert!(statement(language, (page.actions, mode), first.policy_version).contains(said.text));
+        }
+        let off = ConsentPage { location: false, ..page(language, &first) }.render().into_string();
+        assert!(
+            !off.contains(t.location) && page(language, &first).render().into_string().contains(t.location)
+        );
+    }
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(super) struct Texts {
     pub(super) advertising: Purpose,
     /// The same while nothing is enforced.
     pub(super) advertising_dry_run: Purpose,
+    /// The same where nobody is asked.
+    pub(super) advertising_allowed: Purpose,
+    /// The same where it never passes.
+    pub(super) advertising_never: Purpose,
     pub(super) always: &'static str,
     pub(super) not_asked: &'static str,
     pub(super) never: &'static str,
@@ -76,7 +80,7 @@ pub(super) const fn texts(language: Language) -> &'static Texts {
 
 const EN: Texts = Texts {
     title: "Your privacy choices",
-    lead: "You decide what cookies may be used for. Every switch stays off until you turn it on yourself. If you refuse, \
+    lead: "You decide what cookies may be used for. A switch is on only if you turned it on yourself. If you refuse, \
            the site keeps working.",
     languages: "Language",
     saved: "Your choice has been saved. It applies from your next request to this site.",
@@ -114,6 +118,15 @@ const EN: Texts = Texts {
         text: "Recognise your browser, choose advertisements for you and measure their effect. Without your consent, \
                cookies known to serve advertising are to be removed on their way between your browser and the site. \
                This is still being tried out: none is removed yet, whatever you choose.",
+    },
+    advertising_allowed: Purpose {
+        name: "Advertising",
+        text: "Recognise your browser, choose advertisements for you and measure their effect.",
+    },
+    advertising_never: Purpose {
+        name: "Advertising",
+        text: "Recognise your browser, choose advertisements for you and measure their effect. Cookies known to serve \
+               advertising are removed on their way between your browser and the site, whatever you choose.",
     },
     always: "Always on",
     not_asked: "Used without asking",
@@ -156,7 +169,7 @@ const EN: Texts = Texts {
 
 const RU: Texts = Texts {
     title: "Настройки конфиденциальности",
-    lead: "Вы решаете, для чего можно использовать файлы cookie. Каждый переключатель выключен, пока вы не включите его \
+    lead: "Вы решаете, для чего можно использовать файлы cookie. Переключатель включён, только если вы включили его \
            сами. При отказе сайт продолжит работать.",
     languages: "Язык",
     saved: "Ваш выбор сохранён. Он действует начиная со следующего обращения к сайту.",
@@ -195,6 +208,15 @@ const RU: Texts = Texts {
         text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Без вашего согласия файлы \
                cookie, известные как рекламные, должны удаляться на пути между вашим браузером и сайтом. Пока это \
                только проверяется: каким бы ни был ваш выбор, они ещё не удаляются.",
+    },
+    advertising_allowed: Purpose {
+        name: "Реклама",
+        text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат.",
+    },
+    advertising_never: Purpose {
+        name: "Реклама",
+        text: "Узнают ваш браузер, подбирают для вас рекламу и измеряют её результат. Файлы cookie, известные как \
+               рекламные, удаляются на пути между вашим браузером и сайтом независимо от вашего выбора.",
     },
     always: "Всегда включены",
     not_asked: "Используются без запроса",
@@ -237,8 +259,8 @@ const RU: Texts = Texts {
 
 const KK: Texts = Texts {
     title: "Құпиялылық баптаулары",
-    lead: "Cookie файлдарының не үшін қолданылатынын өзіңіз шешесіз. Өзіңіз қоспайынша, әр ауыстырып-қосқыш өшірулі \
-           тұрады. Бас тартсаңыз да, сайт жұмысын жалғастыра береді.",
+    lead: "Cookie файлдарының не үшін қолданылатынын өзіңіз шешесіз. Ауыстырып-қосқыш өзіңіз қосқан жағдайда ғана \
+           қосулы болады. Бас тартсаңыз да, сайт жұмысын жалғастыра береді.",
     languages: "Тіл",
     saved: "Таңдауыңыз сақталды. Ол сайтқа келесі сұрауыңыздан бастап қолданылады.",
     gated: "Сіз ашқыңыз келген бет үшін құпиялылық саясатын қабылдау қажет. «Құпиялылық саясаты» бөлімінде белгі \
@@ -278,6 +300,15 @@ const KK: Texts = Texts {
         text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Келісіміңіз болмаса, \
                жарнамаға арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталуы тиіс. \
                Әзірге бұл тек сынақтан өтуде: таңдауыңыз қандай болса да, олар әлі алып тасталмайды.",
+    },
+    advertising_allowed: Purpose {
+        name: "Жарнама",
+        text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді.",
+    },
+    advertising_never: Purpose {
+        name: "Жарнама",
+        text: "Браузеріңізді таниды, сізге жарнама таңдайды және оның нәтижесін өлшейді. Таңдауыңызға қарамастан, жарнамаға \
+               арналғаны белгілі cookie файлдары браузеріңіз бен сайт арасындағы жолда алып тасталады.",
     },
     always: "Әрқашан қосулы",
     not_asked: "Сұраусыз қолданылады",

@@ -1,7 +1,7 @@
 //! Cleans and completes the site's answer before it goes to the visitor.
 //!
 //! Removes what belongs to the connection to the site, judges every `Set-Cookie`, tells the browser to forget
-//! advertising cookies that it should not have, adds the request id. Never makes an answer more cacheable than the site
+//! cookies that it should not have, adds the request id. Never makes an answer more cacheable than the site
 //! did. Bound: the head of the answer.
 
 use http::header::{self, Entry};
@@ -11,21 +11,22 @@ use uuid::Uuid;
 use super::{permissions, proxy_status};
 use crate::admin::labels::{CookieAction, Direction};
 use crate::clock::Timestamp;
+use crate::consent::Mask;
 use crate::cookies::response::{self, Verdict};
-use crate::cookies::{Category, Mode, expire};
+use crate::cookies::{Mode, expire};
 use crate::exchange::Exchange;
 use crate::gateway::permits_advertising;
 use crate::ingress::{headers, host, request_id};
 use crate::record::List;
 use crate::record::decisions::Note;
 
-/// Which advertising cookies the browser is told to forget.
+/// Which of the cookies that the request carried the browser is told to forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expire {
-    /// Those that the request carried and that were not permitted; a visitor who was told today is not told again.
+    /// Those that were not permitted; a visitor who was told today is not told again.
     NotPermitted,
-    /// All that the request carried: the answer to a refusal. Who just refused is told again.
-    Every,
+    /// Those of purposes that are not in this choice: the answer to it. Who just refused is told again.
+    NotChosen(Mask),
 }
 
 /// Makes the site's head fit for the visitor. Returns names that may not come as a trailer either.
@@ -43,15 +44,13 @@ pub fn complete(exchange: &mut Exchange, status: StatusCode, fields: &mut Header
     proxy_status::remove_ours(fields);
     let removed = filter_set_cookies(exchange, fields, now);
     let mut private = removed;
-    if permitted {
-        forget_told(exchange);
-    }
+    forget_told(exchange);
     let document = document(exchange, status, fields);
     if document.is_some() && !permitted && enforced {
         permissions::deny_advertising(fields, cleaned.permissions);
     }
     if document == Some(Document::Page) {
-        let expired = expire_advertising(exchange, fields, Expire::NotPermitted, now);
+        let expired = expire_cookies(exchange, fields, Expire::NotPermitted, now);
         exchange.done.note_if(expired, Note::Expired);
         private |= expired;
         if let Some(cookie) = exchange.visitor_cookie.take() {
@@ -72,13 +71,12 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
     if !fields.contains_key(header::SET_COOKIE) {
         return false;
     }
-    let Entry::Occupied(mut entry) = fields.entry(header::SET_COOKIE) else { return false };
     let Some(decision) = &exchange.consent else { return false };
     let policy = &exchange.state.cookies;
     let mut kept: Vec<HeaderValue> = Vec::new();
     let mut removed = false;
-    for field in entry.iter() {
-        let judgement = response::judge(field.as_bytes(), policy, &decision.permits, now);
+    for field in fields.get_all(header::SET_COOKIE) {
+        let judgement = response::judge(field.as_bytes(), policy, &decision.permits, fields, now);
         let strip = matches!(judgement.verdict, Verdict::Strip | Verdict::Reserved);
         let action = if strip { CookieAction::Stripped } else { CookieAction::Kept };
         exchange.worker.metrics.cookies(
@@ -98,7 +96,7 @@ fn filter_set_cookies(exchange: &mut Exchange, fields: &mut HeaderMap, now: Time
             kept.push(field.clone());
         }
     }
-    if removed {
+    if removed && let Entry::Occupied(mut entry) = fields.entry(header::SET_COOKIE) {
         let mut kept = kept.into_iter();
         match kept.next() {
             Some(first) => {
@@ -153,6 +151,9 @@ fn told_as(exchange: &Exchange) -> Option<u64> {
 /// Forgets that the visitor was told of cookies which a banner's consent lets pass now: without it they are told again. A
 /// consent given here has a receipt of its own, so that nothing need be forgotten.
 fn forget_told(exchange: &Exchange) {
+    if exchange.cookies.passed().is_empty() {
+        return;
+    }
     let by_receipt = exchange.consent.as_ref().is_some_and(|decision| decision.receipt.is_some());
     if let Some(visitor) = told_as(exchange).filter(|_| !by_receipt) {
         exchange.worker.expirer.borrow_mut().forget(visitor, exchange.cookies.passed().into_iter());
@@ -160,21 +161,24 @@ fn forget_told(exchange: &Exchange) {
 }
 
 /// Tells the browser to forget what it should not hold. Returns whether a field was added.
-pub fn expire_advertising(
-    exchange: &Exchange,
-    fields: &mut HeaderMap,
-    which: Expire,
-    now: Timestamp,
-) -> bool {
+pub fn expire_cookies(exchange: &Exchange, fields: &mut HeaderMap, which: Expire, now: Timestamp) -> bool {
     let cookies = &exchange.cookies;
     let limits = expire::Limits::default();
-    let (passed, visitor, limits) = match which {
+    let (chosen, visitor, limits) = match which {
         // Who is not known is told every time.
-        Expire::NotPermitted => (List::default(), told_as(exchange), limits),
+        Expire::NotPermitted => (None, told_as(exchange), limits),
         // An answer of ours expires other things besides.
-        Expire::Every => (cookies.passed(), None, limits.beside(fields.get_all(header::SET_COOKIE).iter())),
+        Expire::NotChosen(chosen) => {
+            (Some(chosen), None, limits.beside(fields.get_all(header::SET_COOKIE).iter()))
+        }
     };
-    let names = cookies.expire().into_iter().chain(passed);
+    let category = |name: &[u8]| exchange.state.cookies.catalogue.classify(name).category;
+    let purpose = |name: &[u8]| Mask::of(category(name)).unwrap_or_default();
+    let stays = |name: &&[u8]| chosen.is_none_or(|chosen| !chosen.contains(purpose(name)));
+    let passed = if chosen.is_some() { cookies.passed() } else { List::default() };
+    let refused =
+        passed.into_iter().filter(|name| chosen.is_some_and(|chosen| chosen.refuses(purpose(name))));
+    let names = cookies.expire().into_iter().filter(stays).chain(refused);
     if names.clone().next().is_none() || exchange.state.cookies.mode == Mode::DryRun {
         return false;
     }
@@ -191,17 +195,12 @@ pub fn expire_advertising(
         Some(visitor) => expirer.expire(visitor, names, host, secure, now),
         None => expire::plan(names, host, secure, limits).fields,
     };
-    let n = expired.len();
+    let any = !expired.is_empty();
+    let mode = exchange.state.cookies.mode;
     for value in expired {
+        let name = value.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+        exchange.worker.metrics.cookies(CookieAction::Expired, category(name), Direction::Response, mode, 1);
         fields.append(header::SET_COOKIE, value);
     }
-    let mode = exchange.state.cookies.mode;
-    exchange.worker.metrics.cookies(
-        CookieAction::Expired,
-        Category::Advertising,
-        Direction::Response,
-        mode,
-        n as u64,
-    );
-    n > 0
+    any
 }

@@ -105,10 +105,12 @@ pub async fn endpoint(
             Event::Given | Event::ReConfirmed => ConsentChoice::Granted,
             Event::Refused => ConsentChoice::Refused,
             Event::Withdrawn => ConsentChoice::Withdrawn,
+            Event::Policy => ConsentChoice::Policy,
         };
         exchange.worker.metrics.consent_choice(label);
-        if choice.expire_advertising {
-            answer::expire_advertising(exchange, response.headers_mut(), Expire::Every, exchange.arrived);
+        if choice.expires {
+            let which = Expire::NotChosen(choice.record.mask);
+            answer::expire_cookies(exchange, response.headers_mut(), which, exchange.arrived);
         }
     }
     Ok(response)
@@ -137,7 +139,7 @@ pub fn gate(exchange: &Exchange, parts: &Parts) -> Option<Response<Full<Bytes>>>
     let site = &exchange.state.consent[exchange.admitted.served.site];
     let decision = exchange.consent.as_ref()?;
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    site.gate.check(&parts.method, path, query, &parts.headers, decision, &site.prefix)
+    site.gate.check(&parts.method, path, query, &parts.headers, decision, (&site.prefix, site.language))
 }
 
 /// The body of a choice: one byte more than the limit is enough to see that it is too long.

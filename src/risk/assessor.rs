@@ -260,6 +260,7 @@ mod tests {
             failed_login_statuses: vec![401..=401, 403..=403],
             shared_networks: Vec::new(),
             shared_asns: Vec::new(),
+            visitor_cookie: true,
             memory_bytes: 0,
         }
     }

@@ -287,6 +287,7 @@ pub(super) fn shared(
     now: Timestamp,
 ) -> Result<Shared, StartError> {
     let data = &config.records.dir;
+    tell_of_lost_keys(data);
     let until = observe_until(config, data, now)?;
     let assessor = Assessor::new(&config.risk, until, now);
     Ok(Shared {
@@ -310,6 +311,30 @@ pub(super) fn shared(
         metrics: Arc::clone(metrics),
     })
 }
+
+/// New keys of visitors are made where there are none. Where there were some, everybody's choice is void, or everybody is
+/// a stranger: that must not happen in silence.
+fn tell_of_lost_keys(data: &Path) {
+    let is_there = |file: &str| data.join(file).metadata().is_ok_and(|file| file.len() > 0);
+    let (consent, visitor) = (is_there(CONSENT_KEY), is_there(VISITOR_KEY));
+    if !consent && (visitor || is_there("receipts/receipts.log")) {
+        tracing::error!(
+            file = CONSENT_KEY,
+            "the key of consent is missing: a new one is made, and all visitors choose again; to keep their choices, stop, \
+             restore the file and start"
+        );
+    }
+    if !visitor && consent {
+        tracing::error!(
+            file = VISITOR_KEY,
+            "the key of visitors is missing: a new one is made, and no browser is known; to know them, stop, restore the \
+             file and start"
+        );
+    }
+}
+
+const CONSENT_KEY: &str = "keys/consent.key";
+const VISITOR_KEY: &str = "keys/visitor.key";
 
 /// Until when `deny` only observes: from the first start, or the first reload, with it.
 pub(super) fn observe_until(

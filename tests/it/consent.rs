@@ -393,6 +393,104 @@ fn headers_of_ours_are_ours_alone() {
     assert!(gateway.metric("kelisim_ingress_dropped_headers_total", &["reason=\"forged\""]) >= 6.0);
 }
 
+/// Chromium reads these dates otherwise than RFC 6265, or sets them right by `Date`, and keeps the cookie.
+#[test]
+fn a_deletion_that_a_browser_may_take_for_a_cookie_does_not_pass() {
+    for (date, expires, passes) in [
+        (None, "Thu, 01 Jan 1970 00:00:00 GMT", true),
+        (None, "Wed, 01 Jan 2020 00:00:00Z", false),
+        (None, "1st Jan 2020 0:0:0", false),
+        (None, "01 Jan 2020abc 2040 00:00:00", false),
+        (Some("Wed, 01 Jan 2020 00:00:00 GMT"), "Wed, 01 Jul 2020 00:00:00 GMT", false),
+        (Some("Wed, 01 Jan 2020 00:00:00 GMT"), "Thu, 01 Jan 1970 00:00:00 GMT", true),
+    ] {
+        let field = format!("_fbp=AD; Path=/; Expires={expires}");
+        let sent = field.clone();
+        let origin = Origin::start(move |_| {
+            let page = Answer::page().header("Set-Cookie", &sent);
+            if let Some(date) = date { page.header("Date", date) } else { page }
+        });
+        let gateway = Gateway::of(&origin);
+        for protocol in Protocol::ALL {
+            let reply = Visitor::new(&gateway, protocol).open("/");
+            assert_eq!(
+                reply.set_cookies().contains(&field.as_str()),
+                passes,
+                "{protocol:?} {date:?} {expires}"
+            );
+        }
+    }
+}
+
+/// A cookie with a control byte costs itself, not the page; browsers would not take it.
+#[test]
+fn a_cookie_with_a_control_byte_costs_no_page() {
+    let origin = Origin::raw(|mut connection| {
+        while let Ok(Some(_)) = connection.request() {
+            let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: public\r\n\
+                          Set-Cookie: pref=a\x01b\r\nSet-Cookie: kept=1\r\nContent-Length: 4\r\n\r\npage";
+            connection.send(answer.as_bytes()).unwrap();
+        }
+    });
+    let gateway = Gateway::of(&origin);
+    for protocol in Protocol::ALL {
+        let reply = Visitor::new(&gateway, protocol).open("/");
+        let set: Vec<&str> =
+            reply.set_cookies().into_iter().filter(|c| !c.starts_with("kelisim_vid=")).collect();
+        assert_eq!((reply.status, reply.text(), set), (200, "page".into(), vec!["kept=1"]), "{protocol:?}");
+        assert_eq!(reply.header("cache-control"), "private");
+    }
+}
+
+/// Whatever waits for consent is also deleted without it, not advertising alone.
+#[test]
+fn statistics_and_preferences_that_wait_for_consent_are_deleted_as_well() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin])
+        .key("cookies.actions", "{ analytics = \"consent\", functional = \"consent\" }")
+        .start();
+    origin.grant_advertising(true);
+    let deleted = |reply: &crate::support::Reply| -> Vec<&'static str> {
+        let fields = reply.set_cookies();
+        ["_ga", "_fbp"]
+            .into_iter()
+            .filter(|name| fields.iter().any(|f| f.starts_with(&format!("{name}=;"))))
+            .collect()
+    };
+    let hold = |visitor: &mut Visitor| {
+        visitor.hold("_ga", "GA1");
+        visitor.hold("_fbp", "fb.1");
+    };
+    for protocol in Protocol::ALL {
+        let mut visitor = Visitor::new(&gateway, protocol);
+        hold(&mut visitor);
+        assert_eq!(deleted(&visitor.open("/")), ["_ga", "_fbp"], "{protocol:?}");
+        hold(&mut visitor);
+        assert_eq!(deleted(&visitor.choose(r#"{"advertising":true,"analytics":true}"#)), [""; 0]);
+        assert_eq!(deleted(&visitor.open("/")), [""; 0]);
+        // Only what is taken back.
+        assert_eq!(deleted(&visitor.choose(r#"{"analytics":false}"#)), ["_ga"]);
+        hold(&mut visitor);
+        assert_eq!(deleted(&visitor.open("/")), ["_ga"]);
+        visitor.choose(r#"{"advertising":true,"analytics":true}"#);
+        hold(&mut visitor);
+        let withdraws = ask("DELETE", "/.kelisim/consent").header("origin", &visitor.origin());
+        assert_eq!(deleted(&visitor.fetch(withdraws)), ["_ga", "_fbp"]);
+    }
+    let expired = |category| {
+        gateway.metric("kelisim_cookies_total", &["action=\"expired\"", category, "direction=\"response\""])
+    };
+    assert!(expired("category=\"analytics\"") > 0.0 && expired("category=\"advertising\"") > 0.0);
+}
+
+#[test]
+fn without_the_key_no_visitor_cookie_is_given() {
+    let origin = Origin::pages();
+    let gateway = Gateway::build(&[&origin]).key("risk.visitor_cookie", "false").start();
+    let reply = Visitor::new(&gateway, Protocol::Http1).open("/");
+    assert_eq!(reply.set_cookies(), [""; 0]);
+}
+
 #[test]
 fn a_dry_run_counts_and_changes_nothing() {
     let origin = setting_site();
@@ -403,7 +501,8 @@ fn a_dry_run_counts_and_changes_nothing() {
         let all = everything(&visitor);
         let reply = visitor.open("/");
         assert_eq!(without_ours(&origin.last()), all);
-        assert_eq!(reply.set_cookies().iter().filter(|c| !c.starts_with("kelisim_vid=")).count(), 4);
+        assert_eq!(reply.set_cookies().len(), 4, "not even a visitor cookie");
+        assert_eq!(reply.header("cache-control"), "public, max-age=60");
     }
     let stripped = ["action=\"stripped\"", "category=\"advertising\"", "mode=\"dry-run\""];
     let count = |direction| gateway.metric("kelisim_cookies_total", &[&stripped[..], &[direction]].concat());

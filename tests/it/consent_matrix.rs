@@ -189,7 +189,7 @@ fn row(source: &'static str, cookies: &str, advertising: Says, analytics: Says) 
 fn tcf(granted: bool) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let decis = u64::try_from(now.as_millis() / 100).unwrap();
-    let mut bits = vec![false; 228];
+    let mut bits = vec![false; 264];
     let mut put = |at: usize, length: usize, number: u64| {
         (0..length).for_each(|i| bits[at + i] = number >> (length - 1 - i) & 1 == 1);
     };

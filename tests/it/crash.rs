@@ -1,6 +1,6 @@
 //! What a killed gateway leaves behind: told, cut, and in nobody's way. What survives is asked by [`super::promises`].
 
-use crate::support::{Gateway, Origin, wait_for};
+use crate::support::{Gateway, Origin};
 
 #[test]
 fn an_unclean_end_is_told_and_a_clean_one_is_not() {

@@ -93,6 +93,20 @@ fn a_choice_whose_receipt_cannot_be_written_does_not_count() {
 }
 
 #[test]
+fn a_lost_key_of_consent_or_of_visitors_is_told() {
+    let origin = Origin::pages();
+    let gateway = Gateway::of(&origin);
+    let is_told = |gateway: &Gateway, what: &str| gateway.log_lines().iter().any(|line| line.contains(what));
+    assert!(!is_told(&gateway, "is missing"));
+    Visitor::new(&gateway, Protocol::Http1).choose(r#"{"advertising":true}"#);
+    let keys = gateway.data().join("keys");
+    let gateway = gateway.crash_and_edit(|| fs::remove_file(keys.join("consent.key")).unwrap());
+    assert!(is_told(&gateway, "the key of consent is missing") && !is_told(&gateway, "the key of visitors"));
+    let gateway = gateway.crash_and_edit(|| fs::remove_file(keys.join("visitor.key")).unwrap());
+    assert!(is_told(&gateway, "the key of visitors is missing") && !is_told(&gateway, "the key of consent"));
+}
+
+#[test]
 fn whoever_was_told_of_a_stored_choice_has_a_receipt_after_kill_9() {
     let origin = Origin::pages();
     let mut gateway = Gateway::of(&origin);

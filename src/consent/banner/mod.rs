@@ -30,6 +30,10 @@ mod onetrust;
 mod tealium;
 mod trustarc;
 
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderValue, header};
+
 use self::jar::{Jar, Name};
 use self::presets::{Options, Preset, Purpose, Reader, reader};
 use self::reading::{Reading, fold};
@@ -37,6 +41,7 @@ use self::spec::Spec;
 use super::gpp;
 use super::signal::{Signal, Signals, Source, Verdict};
 use super::tcf::{self, Purposes};
+use crate::cookies::catalogue::Catalogue;
 use crate::cookies::parse::RequestCookies;
 
 /// One cookie of the operator's own.
@@ -157,6 +162,16 @@ impl Banners {
         }
     }
 
+    /// Reads the cookies of a request whose other cookies do not matter any more.
+    pub fn read_again(&self, headers: &HeaderMap, signals: &mut Signals) {
+        if !self.names.is_empty() {
+            // Only names and values are looked at, so it does not matter which rules there are.
+            static RULES: LazyLock<Catalogue> = LazyLock::new(Catalogue::builtin);
+            let fields = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+            self.read(&RequestCookies::parse(fields, &RULES), None, signals);
+        }
+    }
+
     fn collect<'a>(&self, cookies: &RequestCookies<'a>) -> Jar<'a> {
         let mut jar = Jar::default();
         for cookie in cookies {
@@ -205,13 +220,17 @@ impl Banners {
             }
             if read.iter().any(|gpp| gpp.opted_out) {
                 signals.push(Signal::denied(Source::Gpp));
+            } else if read.iter().any(|gpp| gpp.unreadable) {
+                signals.push(signal(Source::Gpp, Reading::UNKNOWN));
             }
         }
         if self.us_privacy {
-            let denies =
-                US_PRIVACY.into_iter().any(|name| jar.copies(&Name::exact(name)).any(gpp::us_privacy_denies));
-            if denies {
+            let names = US_PRIVACY.map(Name::exact);
+            let said = || names.iter().flat_map(|name| jar.copies(name)).map(gpp::read_us_privacy);
+            if said().any(|denies| denies == Some(true)) {
                 signals.push(Signal::denied(Source::UsPrivacy));
+            } else if said().any(|denies| denies.is_none()) {
+                signals.push(signal(Source::UsPrivacy, Reading::UNKNOWN));
             }
         }
     }

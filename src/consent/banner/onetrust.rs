@@ -36,7 +36,7 @@ fn consent(value: &[u8], groups: &[String], objection: bool, closed: Reading) ->
     if closed.verdict != Verdict::Granted {
         return Reading::UNKNOWN;
     }
-    if word("AwaitingReconsent").as_deref() == Some("true") {
+    if word("AwaitingReconsent").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
         return Reading::UNKNOWN;
     }
     let Some(listed) = word("groups") else { return Reading::UNKNOWN };

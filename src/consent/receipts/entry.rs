@@ -25,6 +25,8 @@ pub enum Kind {
     Withdrawn,
     /// The same consents as before were given again.
     ReConfirmed,
+    /// The policy was accepted or declined, and nothing was chosen about any purpose.
+    Policy,
     /// An earlier choice had ended by its age or by a new policy version, as was seen when the person chose again.
     Expired,
     /// The bytes before this entry are what a killed writer left, or entries are missing.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Withdrawn => "withdrawn",
             Self::ReConfirmed => "re-confirmed",
+            Self::Policy => "policy",
             Self::Expired => "expired",
             Self::Interrupted => "interrupted",
         }
@@ -53,6 +56,7 @@ impl From<Event> for Kind {
             Event::Refused => Self::Refused,
             Event::Withdrawn => Self::Withdrawn,
             Event::ReConfirmed => Self::ReConfirmed,
+            Event::Policy => Self::Policy,
         }
     }
 }
@@ -154,6 +158,8 @@ pub enum State {
     Refused,
     /// Consent was given before and no more.
     Withdrawn,
+    /// Nothing was said of it, and no earlier choice of it counts.
+    Open,
     /// Nothing waits for a choice: such cookies pass.
     NotAsked,
     /// Nothing waits for a choice: such cookies never pass.
@@ -232,6 +238,7 @@ fn purposes(record: &ConsentRecord, before: Option<&ConsentRecord>, site: &SiteC
         Action::Allow => State::NotAsked,
         Action::Strip => State::Never,
         Action::Consent if record.mask.contains(bit) => State::Given,
+        Action::Consent if record.mask.is_open(bit) => State::Open,
         Action::Consent if before.is_some_and(|before| before.mask.contains(bit)) => State::Withdrawn,
         Action::Consent => State::Refused,
     };

@@ -11,6 +11,7 @@ use httparse::{Error, ParserConfig, Status};
 use smallvec::SmallVec;
 
 use super::HeadLimits;
+use super::unreadable::{self, Outcome};
 use crate::error::Reason;
 use crate::forward::phrase;
 
@@ -53,6 +54,25 @@ pub(super) enum Follows {
 /// # Errors
 /// `UpstreamHeadTooLarge`, or `UpstreamProtocol` for anything that is not one clear answer.
 pub(super) fn parse(
+    input: &mut BytesMut,
+    bodiless: bool,
+    limits: HeadLimits,
+    spare: &mut HeaderMap,
+) -> Result<Parsed, Reason> {
+    match parse_as_it_is(input, bodiless, limits, spare) {
+        Err(Reason::UpstreamProtocol) => match unreadable::replace(input) {
+            Outcome::Replaced => parse_as_it_is(input, bodiless, limits, spare),
+            Outcome::Partial(_) if input.len() >= limits.bytes => Err(Reason::UpstreamHeadTooLarge),
+            Outcome::Partial(mut lines) => {
+                parse_as_it_is(&mut lines, bodiless, limits, &mut HeaderMap::new()).map(|_| Parsed::Partial)
+            }
+            Outcome::Unchanged => Err(Reason::UpstreamProtocol),
+        },
+        read => read,
+    }
+}
+
+fn parse_as_it_is(
     input: &mut BytesMut,
     bodiless: bool,
     limits: HeadLimits,
@@ -344,6 +364,24 @@ mod tests {
         ] {
             assert_eq!(answer(head, false).unwrap_err(), Reason::UpstreamProtocol, "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_cookie_that_no_browser_takes_costs_no_page() {
+        let head = with("content-length: 0\r\nset-cookie: a=b\x01c\r\nset-cookie: d=e\r\n").unwrap();
+        let cookies: Vec<_> = head.response.headers().get_all(header::SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["kelisim_unreadable=", "d=e"]);
+        assert_eq!(with("cache-control: no-store\x01\r\n").unwrap_err(), Reason::UpstreamProtocol);
+        let begun = "HTTP/1.1 200 OK\r\nset-cookie: a=\x01";
+        let parsed = parse(&mut BytesMut::from(begun), false, HeadLimits::USUAL, &mut HeaderMap::new());
+        assert!(matches!(parsed, Ok(Parsed::Partial)), "{parsed:?}");
+        let endless = format!("{begun}{}", "x".repeat(HeadLimits::USUAL.bytes));
+        let parsed = parse(&mut BytesMut::from(&*endless), false, HeadLimits::USUAL, &mut HeaderMap::new());
+        assert_eq!(parsed.unwrap_err(), Reason::UpstreamHeadTooLarge);
+        // What else is wrong is told as soon as without it.
+        let wrong = "HTTP/1.1 200 OK\r\na b\r\nset-cookie: a=\x01";
+        let parsed = parse(&mut BytesMut::from(wrong), false, HeadLimits::USUAL, &mut HeaderMap::new());
+        assert_eq!(parsed.unwrap_err(), Reason::UpstreamProtocol);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `http1` | HTTP/1.1 by this crate: what is in use |
 //! | `sending` | the request, from fields and frames to bytes |
 //! | `input`, `head`, `decode` | the answer, from bytes to fields and frames |
+//! | `unreadable` | the cookies that cost no page |
 //! | `transport` | the byte stream below: what can be connected to |
 //! | `reference` | hyper's client, which the tests hold `http1` against |
 
@@ -19,6 +20,7 @@ mod input;
 pub(super) mod reference;
 mod sending;
 mod transport;
+mod unreadable;
 
 use std::task::{Context, Poll};
 
