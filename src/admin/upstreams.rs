@@ -5,6 +5,7 @@
 
 use super::labels::{ConnectError, PoolClosed, PoolState, RetryReason, UpstreamResult};
 use super::worker::WorkerMetrics;
+use crate::config;
 use crate::error::Reason;
 use crate::forward::{Answer, Closed, EndpointStats, FailedBefore, SendError, Upstreams};
 
@@ -62,12 +63,29 @@ const fn closed(why: Closed) -> PoolClosed {
 pub struct Pools(Vec<EndpointStats>);
 
 impl Pools {
+    /// The same, and a log line for each endpoint that is held for down since the last look, or no longer is: at most one
+    /// in a second of each, and of each thread.
+    pub fn look(&mut self, metrics: &WorkerMetrics, upstream: usize, pools: &Upstreams, site: &config::Site) {
+        let before: Vec<bool> = self.0.iter().map(|stats| stats.ejected).collect();
+        self.update(metrics, upstream, pools);
+        for (endpoint, stats) in self.0.iter().enumerate() {
+            let server = site.upstream.get(endpoint).map(tracing::field::display);
+            let site = site.hosts.first();
+            match (before.get(endpoint).copied().unwrap_or_default(), stats.ejected) {
+                (false, true) => tracing::warn!(site, server, "a thread holds a server for down"),
+                (true, false) => tracing::info!(site, server, "a thread sends requests to a server again"),
+                _ => {}
+            }
+        }
+    }
+
     /// Brings the gauges up to date.
     pub fn update(&mut self, metrics: &WorkerMetrics, upstream: usize, pools: &Upstreams) {
         let now: Vec<EndpointStats> = pools.stats().collect();
         self.shift_to(metrics, upstream, &now);
         for (endpoint, stats) in now.iter().enumerate() {
             metrics.upstream_healthy(upstream, endpoint, !stats.ejected);
+            metrics.upstream_not_repeated(upstream, endpoint, pools.take_bodies_gone(endpoint));
             for why in Closed::ALL {
                 metrics.pool_closed(upstream, endpoint, closed(why), pools.take_closed(endpoint, why));
             }

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::agents::{Data, Role};
+use crate::clock;
 use crate::config::{self, Problems, Records};
-use crate::server::trial;
+use crate::server::{certificates, trial};
 
 /// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
 /// standard error.
@@ -21,7 +22,13 @@ pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let read = config::read_and_open(file, config::environment(), trial::unusable);
     if let Ok(config) = &read {
         let rules = rule_files(&config.records);
-        config.warnings().iter().chain(&rules).for_each(|warning| eprintln!("warning: {warning}"));
+        let certificates = certificates::of_files(config, clock::now());
+        config
+            .warnings()
+            .iter()
+            .chain(&certificates)
+            .chain(&rules)
+            .for_each(|warning| eprintln!("warning: {warning}"));
     }
     let problems = read.err();
     report(file, problems.as_ref(), json, colour, &mut out)?;

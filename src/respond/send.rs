@@ -215,7 +215,8 @@ async fn arrived(body: &mut AnswerBody) -> Option<Option<Result<Frame<Bytes>, Re
     .await
 }
 
-/// Tells the operator about failures that are not the client's: with the request id, without an address.
+/// Tells the operator about failures that are not the client's: with the request id and the names that the configuration
+/// has, without an address of the client.
 fn log(exchange: &Exchange, refusal: &Refusal) {
     use crate::error::Fault;
     let id = exchange.admitted.id.to_str().unwrap_or_default();
@@ -224,7 +225,11 @@ fn log(exchange: &Exchange, refusal: &Refusal) {
     match reason.fault() {
         Fault::Client => tracing::debug!(reason = reason.label(), request.id = id, "refused"),
         Fault::Site => {
-            tracing::warn!(reason = reason.label(), request.id = id, cause, "the site did not answer");
+            let site = &exchange.state.config.sites[exchange.admitted.served.site];
+            let endpoint = exchange.upstream.as_ref().and_then(|facts| facts.endpoint);
+            let server = endpoint.and_then(|index| site.upstream.get(index)).map(tracing::field::display);
+            let (site, reason) = (site.hosts.first(), reason.label());
+            tracing::warn!(site, server, reason, request.id = id, cause, "the site did not answer");
         }
         Fault::Us => {
             tracing::error!(reason = reason.label(), request.id = id, cause, "a fault of the gateway");

@@ -134,7 +134,9 @@ fn is_own(function: &str) -> bool {
 }
 
 fn is_driver(function: &str) -> bool {
-    ["hyper::proto", "hyper::server", "tokio::runtime", "tokio::task"].iter().any(|name| function.contains(name))
+    ["hyper::proto", "hyper::server", "tokio::runtime", "tokio::task"]
+        .iter()
+        .any(|name| function.contains(name))
 }
 
 /// The crate of a file, and its path below `src` if the crate is this one.

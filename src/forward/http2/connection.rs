@@ -14,7 +14,7 @@ use ::h2::client::{self, SendRequest};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::super::pool::{Closed, Settings};
+use super::super::pool::{Closed, Settings, add_one};
 use super::super::wire::{HEAD_BYTES, Transport};
 use super::stream::told;
 use super::{MOST_STREAMS, Streams};
@@ -151,6 +151,13 @@ impl Connection {
     /// No further request: this one showed that the connection is broken or about to end.
     pub(super) fn retire(&self) {
         self.retired.set(true);
+    }
+
+    /// The endpoint had not acted on a request that cannot be sent again: more of its body was sent than is kept.
+    pub(super) fn body_is_gone(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            add_one(&owner.counters.bodies_gone);
+        }
     }
 
     /// Takes a stream. True if the connection was used before.
