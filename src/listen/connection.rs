@@ -358,6 +358,11 @@ impl Connection {
         self.heard.store(true, Relaxed);
     }
 
+    /// What it sent so far does not count.
+    pub fn hear_anew(&self) {
+        self.heard.store(false, Relaxed);
+    }
+
     /// Whether a further request of an HTTP/2 client is one too many: it was told that the connection ends, and had the
     /// time to heed it, or has asked for more than `most` all the same.
     pub fn overstays(&self, most: u64, now: impl FnOnce() -> Instant) -> bool {

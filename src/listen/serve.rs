@@ -178,6 +178,7 @@ where
             closing = true;
             shut_down(conn.as_mut());
             // h2 waits for the client's acknowledgement for good.
+            connection.hear_anew();
             farewell = connection.multiplexed().then(|| Box::pin(sleep(GOODBYE)));
         }
     })
