@@ -1,7 +1,7 @@
 //! What the upstream side did, in figures.
 //!
 //! [`answered`] and [`failed`] count one request; [`Pools`] copies the state of a thread's pools into its gauges once a
-//! second. Never decides anything. Bound: one entry per endpoint.
+//! second, and tells when it changes. Never decides anything. Bound: one entry per endpoint.
 
 use super::labels::{ConnectError, PoolClosed, PoolState, RetryReason, UpstreamResult};
 use super::worker::WorkerMetrics;
@@ -63,8 +63,8 @@ const fn closed(why: Closed) -> PoolClosed {
 pub struct Pools(Vec<EndpointStats>);
 
 impl Pools {
-    /// The same, and a log line for each endpoint that is held for down since the last look, or no longer is: at most one
-    /// in a second of each, and of each thread.
+    /// What [`Pools::update`] does, and a log line for each endpoint that is held for down since the last look, or no
+    /// longer is: at most one for each look and thread.
     pub fn look(&mut self, metrics: &WorkerMetrics, upstream: usize, pools: &Upstreams, site: &config::Site) {
         let before: Vec<bool> = self.0.iter().map(|stats| stats.ejected).collect();
         self.update(metrics, upstream, pools);

@@ -96,9 +96,7 @@ impl Certificate {
             }
         }
     }
-}
 
-impl Certificate {
     /// Which it is.
     fn names(&self) -> (&str, String) {
         (&self.store.address, self.store.path().display().to_string())
