@@ -551,7 +551,7 @@ pub static KEYS: &[Key] = &[
     key("limits.uri_bytes", size(256, MIB), Value("\"16KiB\""), "Request target; beyond it 414."),
     key("limits.body_bytes", size(0, TIB), Value("\"100MiB\""), "Request body; beyond it 413."),
     key("limits.linger_bytes", size(0, GIB), Value("\"256KiB\""),
-        "Read and thrown away after an answer that came before the end of the request; then the connection is cut, or the HTTP/2 stream reset."),
+        "Read and thrown away after an answer that came before the end of the request; then the connection is cut; an HTTP/2 stream is not read on and reset after timeouts.linger."),
     key("limits.linger_connections", integer(0, 1_000_000), Value("256"),
         "Connections and HTTP/2 streams per thread that are read on so; further ones end at once, and their client may miss the answer."),
     key("limits.min_body_rate", size(0, GIB), Value("0"),

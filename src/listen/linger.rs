@@ -59,16 +59,18 @@ impl Linger {
         None
     }
 
-    /// The same for the body of a request whose HTTP/2 stream has its answer: when this is over the stream is reset.
+    /// The same for the body of a request whose HTTP/2 stream has its answer: when this is over the stream is reset. What
+    /// is not read holds its client back by the window, so a stream that sends too much ends no sooner than others: the
+    /// reset would overtake the answer.
     pub async fn discard_body(self, worker: &Worker, mut body: Incoming) -> Option<ConnReason> {
         let Some(_lingering) = worker.linger(self.connections) else { return Some(ConnReason::LingerLimit) };
         let read = async {
             let mut left = self.bytes;
-            while left > 0
-                && let Some(Ok(frame)) = body.frame().await
-            {
+            while left > 0 {
+                let Some(Ok(frame)) = body.frame().await else { return };
                 left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
+            std::future::pending().await
         };
         // However it ends: after this the stream is.
         let _: Result<(), _> = timeout(self.time, read).await;

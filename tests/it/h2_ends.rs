@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::frames::{
-    self, DATA, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, frame,
+    self, DATA, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE, frame,
 };
 use crate::support::{Answer, Gateway, Origin, wait_for};
 
@@ -77,20 +77,24 @@ fn lingering_on_a_stream_has_limits() {
             .key("limits.linger_bytes", bytes)
             .key("timeouts.linger", time)
             .key("limits.linger_connections", streams)
+            .key("limits.h2_stream_window", "\"16KiB\"")
             .start()
     };
     let begin = |frames: &mut Frames, stream: u32| {
         let block = frames::request("POST", "/up", &[("content-length", "100000")]);
         frames.send(&frame(HEADERS, END_HEADERS, stream, &block));
     };
-    // Bytes.
-    let gateway = start("\"8KiB\"", "\"1m\"", "256");
+    // Bytes: what follows is not read, and the window holds the client back.
+    let gateway = start("\"8KiB\"", "\"2s\"", "256");
     let mut frames = connect(&gateway);
     begin(&mut frames, 1);
     answered(&mut frames, 1);
-    frames.send(&frame(DATA, 0, 1, &[b'x'; 8191]));
+    frames.send(&frame(DATA, 0, 1, &[b'x'; 8192]));
     assert_eq!(reset(&frames.settle().expect("open"), 1), None);
-    frames.send(&frame(DATA, 0, 1, b"xx"));
+    frames.send(&frame(DATA, 0, 1, &[b'x'; 8192]));
+    let seen = frames.settle().expect("open");
+    let given = seen.iter().any(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 1);
+    assert_eq!((reset(&seen, 1), given), (None, false));
     assert_eq!(frames.until(RST_STREAM).expect("a reset").payload, [0, 0, 0, 0]);
     // Time.
     let gateway = start("\"1MiB\"", "\"1s\"", "256");
