@@ -70,7 +70,7 @@ impl Linger {
                 let Some(Ok(frame)) = body.frame().await else { return };
                 left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         // However it ends: after this the stream is.
         let _: Result<(), _> = timeout(self.time, read).await;
