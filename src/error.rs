@@ -56,6 +56,8 @@ reasons! {
     Underscore = "underscore", Client;
     /// A host that is not configured here.
     UnknownHost = "unknown_host", Client;
+    /// A host that is configured, but not in the certificate of the listener.
+    NotInCertificate = "not_in_certificate", Client;
     /// A method that is not served (`CONNECT`, `TRACE`).
     MethodNotAllowed = "method_not_allowed", Client;
     /// The target is longer than `limits.uri_bytes`.

@@ -23,6 +23,7 @@ use crate::exchange::{Exchange, UpstreamFacts};
 use crate::forward::RequestBody;
 use crate::ingress::{self, Normalised, headers, max_forwards, outgoing, target};
 use crate::listen::connection::{Connection, OpenRequest};
+use crate::listen::patience;
 use crate::record::decisions::Note;
 use crate::respond::{self, Body, own};
 use crate::risk::Action;
@@ -60,16 +61,22 @@ async fn answer_to(
     let mut dropped = |reason| worker.metrics.dropped_header(reason);
     let (admitted, look) = match ingress::admit(parts, open.connection(), &state, &worker.ids, &mut dropped) {
         Ok(admitted) => admitted,
-        Err(reason) => return respond::unrecorded(worker, open.connection(), parts, reason),
+        Err(reason) => {
+            let response = respond::unrecorded(worker, open.connection(), parts, reason);
+            patience::leave_unread(body);
+            return response;
+        }
     };
     let mut exchange = Exchange::begin(worker, open, state, parts, (admitted, look.kept));
     // Here and below, what is rare and waits is boxed: every request under way has room for all that is not.
-    match steps(&mut exchange, parts, look.found, &mut body).await {
+    let response = match steps(&mut exchange, parts, look.found, &mut body).await {
         Ok(Step::Own(response)) => Box::pin(respond::ours(exchange, *response)).await,
         Ok(Step::LastHop) => Box::pin(respond::ours(exchange, own::last_hop())).await,
-        Ok(Step::Forward(to_site)) => forward(exchange, parts, body, to_site).await,
+        Ok(Step::Forward(to_site)) => return forward(exchange, parts, body, to_site).await,
         Err(refusal) => Box::pin(respond::refuse(exchange, &refusal)).await,
-    }
+    };
+    patience::leave_unread(body);
+    response
 }
 
 /// What the steps before the site came to.

@@ -29,6 +29,7 @@
 pub mod admin;
 pub mod agents;
 pub mod audit;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -260,7 +260,8 @@ impl Worker {
             }
             figures.resize_with(state.upstreams.len(), Pools::default);
             for (site, pools) in figures.iter_mut().enumerate() {
-                pools.update(&self.metrics, state.upstream_labels[site], &state.upstreams[site]);
+                let (label, upstreams) = (state.upstream_labels[site], &state.upstreams[site]);
+                pools.update(&self.metrics, label, upstreams);
             }
             tokio::time::sleep(POOLS_EVERY).await;
         }

@@ -40,6 +40,11 @@ families! {
     TOLERATED: Counter "kelisim_ingress_tolerated_total" ["reason"]
         = "Request heads let through that ingress.strict would refuse, by what was wrong with them.";
 
+    CERTIFICATE_EXPIRY: Gauge "kelisim_certificate_expiry_timestamp_seconds" ["listener"]
+        = "When the certificate that a listener serves expires.";
+    CERTIFICATE_RELOADS: Counter "kelisim_certificate_reloads_total" ["listener", "result"]
+        = "Changed certificate files that were taken, and tries with such that could not be used.";
+
     // Upstream. An endpoint is its place in the configuration, from 0.
     UPSTREAM_REQUESTS: Counter "kelisim_upstream_requests_total" ["upstream", "endpoint", "result"]
         = "Exchanges with an endpoint, retries included.";
@@ -49,6 +54,8 @@ families! {
         = "Connections to an endpoint that could not be made.";
     UPSTREAM_RETRIES: Counter "kelisim_upstream_retries_total" ["upstream", "endpoint", "reason"]
         = "Requests sent a second time; the endpoint is the one that failed.";
+    UPSTREAM_NOT_REPEATED: Counter "kelisim_upstream_not_repeated_total" ["upstream", "endpoint"]
+        = "Requests that an HTTP/2 server had not acted on and that were not sent again: more of the body had been sent than is kept.";
     UPSTREAM_POOL: Gauge "kelisim_upstream_pool_connections" ["upstream", "endpoint", "state"]
         = "Connections to an endpoint.";
     UPSTREAM_QUEUED: Gauge "kelisim_upstream_queued_requests" ["upstream", "endpoint"]

@@ -60,6 +60,8 @@ impl Source for JournalAndGeo {
         histogram.observe(Duration::from_micros(700));
         out.gauge(GEO_DB_BUILD, ["country"], 1_780_000_000.0);
         out.counter(GEO_DB_RELOADS, ["country", "ok"], 1);
+        out.gauge(CERTIFICATE_EXPIRY, ["0.0.0.0:8443"], 1_790_000_000.0);
+        out.counter(CERTIFICATE_RELOADS, ["0.0.0.0:8443", "ok"], 1);
         out.counter(ACCESS_LOG_LINES, ["written"], 1);
         out.counter(JOURNAL_RECORDS, ["access"], 12);
         out.counter(JOURNAL_DROPPED, ["access", "ring_full"], 0);

@@ -43,6 +43,7 @@ pub(super) struct Plan {
     pub(super) upstream_seconds: Block<1>,
     pub(super) upstream_connect_errors: Block<2>,
     pub(super) upstream_retries: Block<2>,
+    pub(super) upstream_not_repeated: Block<1>,
     pub(super) upstream_pool: Block<2>,
     pub(super) upstream_queued: Block<1>,
     pub(super) upstream_down: Block<1>,
@@ -89,6 +90,7 @@ impl Plan {
             upstream_connect_errors: b
                 .dense(table::UPSTREAM_CONNECT_ERRORS, [endpoint, &axis::<ConnectError>()]),
             upstream_retries: b.dense(table::UPSTREAM_RETRIES, [endpoint, &axis::<RetryReason>()]),
+            upstream_not_repeated: b.dense(table::UPSTREAM_NOT_REPEATED, [endpoint]),
             upstream_pool: b.dense(table::UPSTREAM_POOL, [endpoint, &axis::<PoolState>()]),
             upstream_queued: b.dense(table::UPSTREAM_QUEUED, [endpoint]),
             upstream_down: b.block(table::UPSTREAM_HEALTHY, [endpoint], Shown::OneWhileZero),

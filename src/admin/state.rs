@@ -1,4 +1,4 @@
-//! Figures of what all threads share: location databases, risk memory, rules for user agents.
+//! Figures of what all threads share: location databases, certificates, risk memory, rules for user agents.
 //!
 //! Reads them when the page is asked for. Never keeps what it shows alive. Bound: a handful of samples.
 
@@ -62,6 +62,17 @@ impl Source for StateSource {
             let reloads = &shared.geo_reloads[role as usize];
             out.counter(table::GEO_DB_RELOADS, [role.label(), "ok"], reloads.ok.load(Relaxed));
             out.counter(table::GEO_DB_RELOADS, [role.label(), "error"], reloads.failed.load(Relaxed));
+        }
+        for store in &shared.certificates {
+            // By the address that the configuration has.
+            let listener = store.address.as_str();
+            if let Some(facts) = store.current().facts {
+                out.number(table::CERTIFICATE_EXPIRY.spec(), &[listener], facts.ends.as_secs() as f64);
+            }
+            for (result, count) in [("ok", &store.reloads.ok), ("error", &store.reloads.failed)] {
+                let count = count.load(Relaxed) as f64;
+                out.number(table::CERTIFICATE_RELOADS.spec(), &[listener, result], count);
+            }
         }
         let risk = shared.snapshot.load().assessor.stats();
         for (part, entries, capacity) in [

@@ -69,6 +69,7 @@ impl Pools {
         self.shift_to(metrics, upstream, &now);
         for (endpoint, stats) in now.iter().enumerate() {
             metrics.upstream_healthy(upstream, endpoint, !stats.ejected);
+            metrics.upstream_not_repeated(upstream, endpoint, pools.take_bodies_gone(endpoint));
             for why in Closed::ALL {
                 metrics.pool_closed(upstream, endpoint, closed(why), pools.take_closed(endpoint, why));
             }

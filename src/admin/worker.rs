@@ -127,6 +127,12 @@ impl WorkerMetrics {
         self.add(self.plan.upstream_retries.cell([at, reason.index()]), 1);
     }
 
+    /// `n` requests were not sent again, since too much of their body was gone.
+    pub fn upstream_not_repeated(&self, upstream: usize, endpoint: usize, n: u64) {
+        let at = self.plan.endpoint(upstream, endpoint);
+        self.add(self.plan.upstream_not_repeated.cell([at]), n);
+    }
+
     /// A connection to an endpoint entered (`1`) or left (`-1`) a state.
     pub fn pool_connections(&self, upstream: usize, endpoint: usize, state: PoolState, change: i64) {
         let at = self.plan.endpoint(upstream, endpoint);

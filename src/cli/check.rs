@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::agents::{Data, Role};
+use crate::clock;
 use crate::config::{self, Problems, Records};
-use crate::server::{surroundings, trial};
+use crate::server::{certificates, surroundings, trial};
 
 /// Checks the file and writes the answer to standard output: exit code 0 if it is fine, 1 if not. Warnings go to
 /// standard error.
@@ -22,8 +23,9 @@ pub fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
     let read = config::read_and_open(file, config::environment(), trial::unusable);
     if let Ok(config) = &read {
         let rules = rule_files(&config.records);
+        let certificates = certificates::of_files(config, clock::now());
         let obstacles = surroundings::obstacles(config);
-        let all = config.warnings().into_iter().chain(rules).chain(obstacles);
+        let all = config.warnings().into_iter().chain(certificates).chain(rules).chain(obstacles);
         all.for_each(|warning| eprintln!("warning: {warning}"));
     }
     let problems = read.err();

@@ -1,7 +1,8 @@
 //! One try to get an answer, and the judgement whether another may follow.
 //!
-//! A request is repeated only if the site cannot have acted on it: it was never written, or it is idempotent, has no
-//! body, and a connection that had been idle closed without a byte of an answer. Never picks an endpoint. Bound: one repetition.
+//! A request is repeated only if the site cannot have acted on it: it was never written, or the site says so (HTTP/2), or
+//! it is idempotent, has no body, and a connection that had been idle closed without a byte of an answer. Never picks an
+//! endpoint. Bound: one repetition.
 
 use std::future::poll_fn;
 use std::pin::pin;

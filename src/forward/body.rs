@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::kept::Kept;
 use super::timer::LazyTimer;
 use super::trailers;
 use crate::clock;
@@ -21,6 +22,7 @@ use crate::config;
 use crate::error::{Reason, Refusal};
 use crate::ingress::headers::Listed;
 use crate::ingress::outgoing::Fields;
+use crate::listen::patience;
 
 /// What is known of a request body while it is sent and afterwards.
 #[derive(Debug)]
@@ -99,9 +101,29 @@ enum Source {
     Empty,
     /// Whoever sends it has it.
     Taken,
-    Client(Incoming),
+    Client(Unread),
+    Again(Box<Again>),
     #[cfg(test)]
     Stub(http_body_util::combinators::UnsyncBoxBody<Bytes, Refusal>),
+}
+
+/// The client's body. Dropped before its end it is left to the task of its stream, if it came by HTTP/2. `None` only
+/// while it is dropped.
+struct Unread(Option<Incoming>);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take() {
+            patience::leave_unread(body);
+        }
+    }
+}
+
+/// A body that is sent from its beginning once more.
+struct Again {
+    /// Counted when it came from the client.
+    kept: Kept,
+    rest: Source,
 }
 
 struct Watch {
@@ -128,7 +150,7 @@ impl RequestBody {
         let body = if incoming.is_end_stream() {
             Self::empty()
         } else {
-            Self::watched(Source::Client(incoming), limits, listed)
+            Self::watched(Source::Client(Unread(Some(incoming))), limits, listed)
         };
         Self { own, ..body }
     }
@@ -139,9 +161,11 @@ impl RequestBody {
         Self { source, watch: self.watch.take(), own: Fields::NONE }
     }
 
-    /// Puts back what was taken, if nothing was read of it.
-    pub(super) fn put_back(&mut self, taken: Self) {
-        (self.source, self.watch) = (taken.source, taken.watch);
+    /// Puts back what was taken, behind what was read of it.
+    pub(super) fn put_back(&mut self, taken: Self, kept: Kept) {
+        let rest = if kept.has_ended() { Source::Empty } else { taken.source };
+        self.source = if kept.is_empty() { rest } else { Source::Again(Box::new(Again { kept, rest })) };
+        self.watch = taken.watch;
     }
 
     /// Tells that so many trailer fields cannot be passed on.
@@ -215,8 +239,10 @@ impl RequestBody {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         match self {
-            Self::Empty | Self::Taken => Poll::Ready(None),
-            Self::Client(incoming) => {
+            Self::Empty | Self::Taken | Self::Client(Unread(None)) => Poll::Ready(None),
+            // What was kept has been taken from it: see [`RequestBody::poll_frame`].
+            Self::Again(again) => again.rest.poll_frame(cx),
+            Self::Client(Unread(Some(incoming))) => {
                 Pin::new(incoming).poll_frame(cx).map_err(|e| Refusal::caused_by(Reason::BodyBroken, e))
             }
             #[cfg(test)]
@@ -226,10 +252,26 @@ impl Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Taken => true,
-            Self::Client(incoming) => incoming.is_end_stream(),
+            Self::Empty | Self::Taken | Self::Client(Unread(None)) => true,
+            Self::Client(Unread(Some(incoming))) => incoming.is_end_stream(),
+            Self::Again(again) => again.kept.is_empty() && again.rest.is_end_stream(),
             #[cfg(test)]
             Self::Stub(stub) => stub.is_end_stream(),
+        }
+    }
+}
+
+impl Source {
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Taken | Self::Client(Unread(None)) => SizeHint::with_exact(0),
+            Self::Client(Unread(Some(incoming))) => incoming.size_hint(),
+            Self::Again(again) => {
+                let exact = again.rest.size_hint().exact();
+                exact.map_or_else(SizeHint::new, |rest| SizeHint::with_exact(rest + again.kept.length()))
+            }
+            #[cfg(test)]
+            Self::Stub(stub) => stub.size_hint(),
         }
     }
 }
@@ -292,6 +334,12 @@ impl Body for RequestBody {
         let Some(watch) = &mut this.watch else {
             return Poll::Ready(None);
         };
+        while let Source::Again(again) = &mut this.source {
+            if let Some(frame) = again.kept.next() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            this.source = mem::replace(&mut again.rest, Source::Taken);
+        }
         match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 if let Err(refusal) = watch.took(&frame) {
@@ -322,11 +370,6 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty | Source::Taken => SizeHint::with_exact(0),
-            Source::Client(incoming) => incoming.size_hint(),
-            #[cfg(test)]
-            Source::Stub(stub) => stub.size_hint(),
-        }
+        self.source.size_hint()
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Counters {
     pub(super) requests: Cell<u64>,
     pub(super) connect_errors: Cell<u64>,
     pub(super) retries: Cell<u64>,
+    /// Requests that could not be repeated, since too much of their body was gone; since somebody asked last.
+    pub(super) bodies_gone: Cell<u64>,
     /// By [`Closed`]; since somebody asked last.
     closed: [Cell<u64>; Closed::ALL.len()],
 }

@@ -15,7 +15,7 @@
 //! | `shared` | what threads share of a site |
 //! | `counts` | what is counted |
 //! | `framing`, `trailers`, `phrase` | one framing in each direction, and what else of a head is this hop's |
-//! | `body`, `answer` | the two bodies, with limits and waits |
+//! | `body`, `kept`, `answer` | the two bodies, with limits and waits, and what of the first is sent again |
 //! | [`tunnel`] | after a 101 |
 //! | `rehearsal` | the head alone, for a dry run |
 
@@ -31,6 +31,7 @@ mod framing;
 pub mod fuzz;
 mod health;
 mod http2;
+mod kept;
 mod phrase;
 mod pool;
 pub mod probe;
@@ -243,6 +244,13 @@ impl Upstreams {
     #[must_use]
     pub fn take_fail_open(&self) -> u64 {
         self.balancer.take_fail_open()
+    }
+
+    /// How many requests an endpoint had not acted on, but were not repeated, since too much of their body was gone; since
+    /// this was asked last.
+    #[must_use]
+    pub fn take_bodies_gone(&self, endpoint: usize) -> u64 {
+        self.pools.get(endpoint).map_or(0, |pool| pool.counters.bodies_gone.take())
     }
 
     /// How many pooled connections of an endpoint were closed for a reason, since this was asked last.

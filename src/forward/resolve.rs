@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -49,7 +50,7 @@ struct Inner {
     /// When the last look-up began.
     began: Cell<Option<Instant>>,
     running: Cell<bool>,
-    failure: RefCell<Option<Rc<io::Error>>>,
+    failure: RefCell<Option<Arc<io::Error>>>,
     done: Notify,
 }
 
@@ -138,8 +139,8 @@ impl Name {
             return Err(Refusal::caused_by(Reason::DnsTimeout, elapsed));
         }
         if let Some(failure) = &*inner.failure.borrow() {
-            // The cause is shared by all who waited; an error from the system is told by its kind.
-            return Err(Refusal::caused_by(Reason::Dns, io::Error::from(failure.kind())));
+            // The cause is shared by all who waited.
+            return Err(Refusal::caused_by(Reason::Dns, Arc::clone(failure)));
         }
         inner.known.borrow().clone().ok_or_else(|| Refusal::from(Reason::Dns))
     }
@@ -160,8 +161,8 @@ impl Name {
                     inner.known.replace(Some(Known::new(&addresses, clock::monotonic())));
                     None
                 }
-                Ok(_) => Some(Rc::new(io::ErrorKind::NotFound.into())),
-                Err(error) => Some(Rc::new(error)),
+                Ok(_) => Some(Arc::new(io::ErrorKind::NotFound.into())),
+                Err(error) => Some(Arc::new(error)),
             };
             if let Some(error) = &failure {
                 tracing::debug!(%error, "a name of an upstream cannot be looked up");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::probe::Verdict;
 use super::tls::{ClientTls, TlsError};
+use crate::clock::Timestamp;
 use crate::config;
 
 /// The shared part of one site.
@@ -49,6 +50,12 @@ impl SiteUpstream {
             Ok(old.iter().find(|old| old.same(&new)).map_or(new, Arc::clone))
         };
         sites.iter().map(load).collect()
+    }
+
+    /// What is doubtful about the certificate that its servers are shown: `index` is the site's in the configuration.
+    #[must_use]
+    pub fn warnings(&self, index: usize, now: Timestamp) -> Vec<String> {
+        self.tls.as_ref().map_or_else(Vec::new, |tls| tls.warnings(index, now))
     }
 
     pub(super) fn endpoints(&self) -> &[config::Endpoint] {

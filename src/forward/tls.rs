@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::certificate::Facts;
+use crate::clock::Timestamp;
 use crate::error::{Reason, Refusal};
 use crate::{config, regular_file};
 
@@ -30,6 +32,8 @@ pub struct ClientTls {
     name: Option<ServerName<'static>>,
     /// Of everything that was read from files.
     files: [u8; 32],
+    /// When our own certificate is valid.
+    own: Option<Facts>,
 }
 
 /// Why TLS to an endpoint cannot be set up.
@@ -89,10 +93,12 @@ impl ClientTls {
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         };
+        let mut facts = None;
         let mut client = match &of.client {
             None => builder.with_no_client_auth(),
             Some(own) => {
                 let chain = certificates(&own.certificate, &mut files)?;
+                facts = Facts::of(&chain);
                 let pem = read(&own.key, &mut files)?;
                 let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|source| TlsError::Pem {
                     path: own.key.clone(),
@@ -112,7 +118,15 @@ impl ClientTls {
             client: Arc::new(client),
             name: name.transpose()?,
             files: digest,
+            own: facts,
         })
+    }
+
+    /// What servers will not accept about our own certificate: one sentence each, with its key.
+    pub(super) fn warnings(&self, site: usize, now: Timestamp) -> Vec<String> {
+        let (Some(facts), Some(own)) = (self.own, &self.of.client) else { return Vec::new() };
+        let key = format!("site[{site}].upstream_tls.certificate");
+        facts.warnings(&key, &own.certificate, now).collect()
     }
 
     /// Whether connections made with one could have been made with the other.
@@ -150,9 +164,18 @@ impl Dialer {
             config::Protocol::Http1 => chosen.is_none_or(|name| name == alpn(self.protocol)),
             config::Protocol::Http2 => chosen == Some(alpn(self.protocol)),
         };
-        if agreed { Ok(stream) } else { Err(Reason::UpstreamTls.into()) }
+        if agreed {
+            Ok(stream)
+        } else {
+            Err(Refusal::caused_by(Reason::UpstreamTls, NotAgreed(self.protocol)))
+        }
     }
 }
+
+/// A server that speaks TLS, but not the protocol that is wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("the server did not agree to {} by ALPN", String::from_utf8_lossy(alpn(self.0)))]
+struct NotAgreed(config::Protocol);
 
 const fn alpn(protocol: config::Protocol) -> &'static [u8] {
     match protocol {

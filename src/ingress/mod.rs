@@ -87,8 +87,8 @@ pub struct Look {
 /// Finds the site and the client, and looks at every field. Leaves exactly one `Host` in the head.
 ///
 /// # Errors
-/// [`Reason::BadHost`], or [`Reason::UnknownHost`] for a host that is not configured, or not covered by the
-/// certificate of this connection. Nothing is recorded about such a request.
+/// [`Reason::BadHost`], [`Reason::UnknownHost`] for a host that is not configured, or [`Reason::NotInCertificate`] for
+/// one that the certificate of this connection does not cover. Nothing is recorded about such a request.
 pub fn admit(
     parts: &mut Parts,
     connection: &Connection,
@@ -138,8 +138,11 @@ fn find(
     let refused = |reason| if parts_are_connect { Reason::MethodNotAllowed } else { reason };
     let host = host::take(parts).map_err(refused)?;
     let served = snapshot.host(host.name()).ok_or(Reason::UnknownHost).map_err(refused)?;
-    if connection.tls.as_ref().is_some_and(|tls| !tls.certificate.covered.contains(host.name())) {
-        return Err(Reason::UnknownHost);
+    if let Some(tls) = &connection.tls
+        && !tls.certificate.covered.contains(host.name())
+    {
+        tls.certificate.misses(host.name());
+        return Err(Reason::NotInCertificate);
     }
     Ok((host, served))
 }

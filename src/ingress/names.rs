@@ -112,10 +112,25 @@ fn family(name: &str) -> Class {
         Some(b's') if begins("sec-ad-auction-") || begins("sec-shared-storage-") => Class::Advertising,
         // Only browsers can say it, and in a head.
         Some(b's') if begins("sec-") => Class::Head,
-        Some(b'x') if begins("x-forwarded-") => Class::Relayed,
+        // What a CDN or a cloud says of the client, and what a proxy says of who it is: each has a family of names.
+        Some(b'c') if begins("cloudfront-viewer-") || begins("cloudfront-forwarded-") => Class::Forged,
+        Some(b'x') if begins("x-appengine-") => Class::Forged,
+        Some(b'c') if begins("cf-access-") => Class::Relayed,
+        Some(b's') if begins("ssl-client-") => Class::Relayed,
+        Some(b'x') if IDENTITY.iter().any(|prefix| begins(prefix)) => Class::Relayed,
         _ => Class::Plain,
     }
 }
+
+/// Families of names in which a proxy says who the visitor is, and `X-Forwarded-*`.
+const IDENTITY: [&str; 6] = [
+    "x-forwarded-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
+    "x-ssl-client-",
+];
 
 /// Fields that name one client address, and that `site[].client_address_from` and `…_to` may choose.
 pub const CLIENT_ADDRESS: &[&str] = &[
@@ -189,7 +204,8 @@ const NAMES: &[(&str, Class)] = &{
         ("x-envoy-external-address", ClientAddress), ("x-nf-client-connection-ip", ClientAddress),
         ("x-real-ip", ClientAddress), ("x-sucuri-clientip", ClientAddress),
 
-        ("cf-ipcountry", Forged), ("cf-pseudo-ipv4", Forged), ("cloudfront-viewer-address", Forged),
+        ("cf-ipcountry", Forged), ("cf-pseudo-ipv4", Forged), ("cf-visitor", Forged),
+        ("cloudfront-viewer-address", Forged),
         ("forwarded-for", Forged), ("front-end-https", Forged), ("x-azure-socketip", Forged), ("x-forwarded", Forged),
         ("x-forwarded-by", Forged), ("x-forwarded-port", Forged), ("x-forwarded-prefix", Forged),
         ("x-forwarded-scheme", Forged), ("x-forwarded-server", Forged), ("x-forwarded-ssl", Forged),
@@ -198,7 +214,11 @@ const NAMES: &[(&str, Class)] = &{
         ("x-proxyuser-ip", Forged), ("x-remote-addr", Forged),
         ("x-remote-ip", Forged), ("x-originating-ip", Forged), ("x-rewrite-url", Forged),
         ("x-url-scheme", Forged), ("x-vercel-forwarded-for", Forged),
-        ("remote-user", Relayed), ("x-remote-user", Relayed),
+        ("x-akamai-edgescape", Forged), ("x-arr-ssl", Forged), ("x-ms-forwarded-client-ip", Forged),
+        ("x-original-proto", Forged), ("x-scheme", Forged), ("x-vercel-ip-country", Forged),
+        ("remote-user", Relayed), ("x-remote-user", Relayed), ("x-webauth-user", Relayed),
+        ("client-cert", Relayed), ("client-cert-chain", Relayed), ("x-arr-clientcert", Relayed),
+        ("x-client-cert", Relayed),
 
         ("attribution-reporting-eligible", Advertising), ("attribution-reporting-support", Advertising),
         ("sec-ad-auction-fetch", Advertising), ("sec-browsing-topics", Advertising),
@@ -301,6 +321,39 @@ mod tests {
         for (name, known) in NAMES {
             assert_eq!(class(name), *known, "{name}");
         }
+    }
+
+    #[test]
+    fn claims_of_known_proxies_are_known() {
+        for name in [
+            "cloudfront-forwarded-proto",
+            "cloudfront-viewer-country",
+            "cf-visitor",
+            "x-scheme",
+            "x-original-proto",
+            "x-arr-ssl",
+            "x-appengine-country",
+            "x-appengine-remote-addr",
+            "x-akamai-edgescape",
+            "x-ms-forwarded-client-ip",
+        ] {
+            assert_eq!(class(name), Class::Forged, "{name}");
+        }
+        for name in [
+            "ssl-client-verify",
+            "x-ssl-client-verify",
+            "x-client-cert",
+            "x-arr-clientcert",
+            "x-webauth-user",
+            "x-auth-request-user",
+            "x-ms-client-principal",
+            "cf-access-jwt-assertion",
+            "x-forwarded-user",
+        ] {
+            assert_eq!(class(name), Class::Relayed, "{name}");
+        }
+        assert_eq!(class("x-appengine-user-ip"), Class::ClientAddress);
+        assert_eq!(class("x-client-version"), Class::Plain);
     }
 
     #[test]

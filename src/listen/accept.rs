@@ -92,6 +92,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn admit(worker: &Rc<Worker>, link: Link, peer: SocketAddr, door: &Rc<Door>) {
     let address = ClientAddress::from_resolved(peer.ip());
     if door.proxy.as_ref().is_some_and(|required| !required.admits(address.ip())) {
+        tracing::debug!(
+            listener = door.listener,
+            "a connection from a peer that listen[].proxy_protocol_from does not name"
+        );
         worker.metrics.connection_rejected(ConnReason::ProxyProtocol);
         return;
     }
@@ -134,7 +138,10 @@ async fn connection(
     let (facts, transport, protocol, prefix) = match &door.tls {
         Some(store) => match timeout_at(handshake_ends.into(), Box::pin(handshake(link, store))).await {
             Ok(Ok((facts, transport, protocol))) => (Some(facts), transport, protocol, BytesMut::new()),
-            Ok(Err(_)) => return Some(ConnReason::TlsError),
+            Ok(Err(error)) => {
+                tracing::debug!(listener = store.address, %error, "a TLS handshake failed");
+                return Some(ConnReason::TlsError);
+            }
             Err(_) => return Some(ConnReason::TlsTimeout),
         },
         None => {
@@ -174,8 +181,16 @@ async fn introduced(
     place: &mut Place,
     deadline: Instant,
 ) -> Result<SocketAddr, ConnReason> {
-    let Ok(Ok(told)) = timeout_at(deadline.into(), proxy_protocol::read(link)).await else {
-        return Err(ConnReason::ProxyProtocol);
+    let told = match timeout_at(deadline.into(), proxy_protocol::read(link)).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection without a PROXY header that can be read");
+            return Err(ConnReason::ProxyProtocol);
+        }
+        Err(_) => {
+            tracing::debug!("a connection whose PROXY header did not come in time");
+            return Err(ConnReason::ProxyProtocol);
+        }
     };
     let Some(client) = told else { return Ok(peer) };
     let address = ClientAddress::from_resolved(client.ip());

@@ -43,6 +43,12 @@ pub struct Connection {
     /// Whoever waits in [`Connection::wait_for_answers`].
     reader: Mutex<Option<Waker>>,
     closing: AtomicBool,
+    /// When its end was asked for: microseconds since `accepted`.
+    closing_since: AtomicU64,
+    /// Since somebody looked last, the client sent something. Told on HTTP/2 only.
+    heard: AtomicBool,
+    /// A request was refused because the client did not heed the end of the connection.
+    overstayed: AtomicBool,
     close: Notify,
 }
 
@@ -117,6 +123,9 @@ impl Connection {
             reading: Reading::default(),
             reader: Mutex::new(None),
             closing: AtomicBool::new(false),
+            closing_since: AtomicU64::new(0),
+            heard: AtomicBool::new(false),
+            overstayed: AtomicBool::new(false),
             close: Notify::new(),
         }
     }
@@ -326,6 +335,9 @@ impl Connection {
     pub fn ask_to_close(&self) -> bool {
         // Before whoever polls the connection is woken.
         let first = !self.closing.swap(true, Relaxed);
+        if first {
+            self.closing_since.store(self.offset(clock::monotonic()), Relaxed);
+        }
         self.close.notify_one();
         first
     }
@@ -341,6 +353,44 @@ impl Connection {
         self.close.notified().await;
     }
 
+    /// The client sent something.
+    pub fn set_heard(&self) {
+        self.heard.store(true, Relaxed);
+    }
+
+    /// What it sent so far does not count.
+    pub fn hear_anew(&self) {
+        self.heard.store(false, Relaxed);
+    }
+
+    /// Whether a further request of an HTTP/2 client is one too many: it was told that the connection ends, and had the
+    /// time to heed it, or has asked for more than `most` all the same.
+    pub fn overstays(&self, most: u64, now: impl FnOnce() -> Instant) -> bool {
+        if !self.is_closing() || !self.multiplexed() {
+            return false;
+        }
+        let told = self.accepted + Duration::from_micros(self.closing_since.load(Relaxed));
+        let overstays = self.requests() >= most || now().saturating_duration_since(told) >= GOODBYE;
+        if overstays {
+            self.overstayed.store(true, Relaxed);
+        }
+        overstays
+    }
+
+    /// Whether an HTTP/2 connection can be closed without its client's consent, [`GOODBYE`] after it was told of the end
+    /// and each such time later: nothing is under way on it, and the client is silent or does not heed what it is told.
+    pub fn may_be_left(&self, now: Instant) -> bool {
+        let (phase, since) = self.phase();
+        let silent = !self.heard.swap(false, Relaxed);
+        let rests = match phase {
+            Phase::First => true,
+            Phase::Idle => now.saturating_duration_since(since) >= GOODBYE,
+            Phase::Head | Phase::Busy => false,
+        };
+        let written = self.write_blocked.load(Relaxed) == 0;
+        rests && written && (silent || self.overstayed.load(Relaxed))
+    }
+
     fn enter(&self, phase: Phase, now: Instant) {
         self.phase.store(phase as u8, Relaxed);
         self.since.store(self.offset(now), Relaxed);
@@ -350,6 +400,9 @@ impl Connection {
         u64::try_from(now.saturating_duration_since(self.accepted).as_micros()).unwrap_or(u64::MAX - 1)
     }
 }
+
+/// How long an HTTP/2 client has to acknowledge that its connection ends.
+pub const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A request being answered.
 #[derive(Debug)]

@@ -82,3 +82,38 @@ fn the_first_blocked_write_counts() {
     c.write_progressed(|| panic!("nothing is awaited of the client yet"));
     assert_eq!(c.write_blocked_since(), None);
 }
+
+#[test]
+fn an_http2_client_that_does_not_heed_the_end_is_refused_and_left() {
+    let (c, _) = connection();
+    c.set_multiplexed();
+    drop(c.request_started());
+    assert!(!c.overstays(1, || panic!("nobody has asked for the end")));
+    assert!(c.ask_to_close());
+    let now = clock::monotonic();
+    assert!(!c.overstays(2, || now), "it may have been on its way");
+    assert!(c.overstays(1, || now), "more than can have been");
+    let later = now + GOODBYE * 2;
+    assert!(c.overstays(2, || later));
+    // It goes on asking, and is left all the same.
+    c.set_heard();
+    assert!(c.may_be_left(later));
+}
+
+#[test]
+fn a_silent_http2_client_is_left_when_nothing_is_under_way() {
+    let (c, _) = connection();
+    c.set_multiplexed();
+    let open = c.request_started();
+    c.ask_to_close();
+    let later = clock::monotonic() + GOODBYE * 2;
+    assert!(!c.may_be_left(later), "it has no answer yet");
+    drop(open);
+    c.set_heard();
+    assert!(!c.may_be_left(later), "it says something");
+    c.write_blocked(|| later);
+    assert!(!c.may_be_left(later), "the end of its answer is not written");
+    c.write_progressed(|| later);
+    assert!(!c.may_be_left(later), "it has just been");
+    assert!(c.may_be_left(later + GOODBYE));
+}

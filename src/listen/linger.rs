@@ -1,13 +1,16 @@
-//! Closes a connection whose client may still be sending.
+//! Closes a connection, or ends an HTTP/2 stream, whose client may still be sending.
 //!
 //! Closing a socket with unread bytes resets the connection, and a reset destroys an answer that the client has not read
 //! yet. So the writing side ends first, and what comes in is read and thrown away for a while. Under TLS this happens
-//! below the encryption: nobody looks at these bytes. Bound: `limits.linger_connections` on each thread, each for
-//! `limits.linger_bytes` and `timeouts.linger`; the answer itself has `timeouts.response_write`.
+//! below the encryption: nobody looks at these bytes. A stream is read on likewise before it is reset. Bound:
+//! `limits.linger_connections` of both on each thread, each for `limits.linger_bytes` and `timeouts.linger`; the answer
+//! itself has `timeouts.response_write`.
 
 use std::io;
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -53,6 +56,24 @@ impl Linger {
     pub async fn discard(self, worker: &Worker, transport: Transport) -> Option<ConnReason> {
         let Some(_lingering) = worker.linger(self.connections) else { return Some(ConnReason::LingerLimit) };
         self.read_on(transport).await;
+        None
+    }
+
+    /// The same for the body of a request whose HTTP/2 stream has its answer: when this is over the stream is reset. What
+    /// is not read holds its client back by the window, so a stream that sends too much ends no sooner than others: the
+    /// reset would overtake the answer.
+    pub async fn discard_body(self, worker: &Worker, mut body: Incoming) -> Option<ConnReason> {
+        let Some(_lingering) = worker.linger(self.connections) else { return Some(ConnReason::LingerLimit) };
+        let read = async {
+            let mut left = self.bytes;
+            while left > 0 {
+                let Some(Ok(frame)) = body.frame().await else { return };
+                left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+            }
+            std::future::pending::<()>().await;
+        };
+        // However it ends: after this the stream is.
+        let _: Result<(), _> = timeout(self.time, read).await;
         None
     }
 

@@ -4,12 +4,11 @@
 //! and answers the heads that the scan kept from hyper, in their turn. Decides nothing about a request. Bound:
 //! `limits.h2_*`, `limits.head_*`.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use http::Version;
@@ -20,8 +19,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::select;
 use tokio::sync::oneshot;
 use tokio::task::unconstrained;
+use tokio::time::{Sleep, sleep};
 
-use super::connection::Connection;
+use super::connection::{Connection, GOODBYE};
 use super::deadline::{Deadlines, Overdue};
 use super::http10;
 use super::linger::{Linger, has_unread};
@@ -52,6 +52,8 @@ pub async fn serve(
     let snapshot = worker.snapshot();
     let config = &snapshot.config;
     let deadlines = Deadlines::from(&config.timeouts);
+    // What may have been on its way when the client was told of the end.
+    let most = config.limits.requests_per_connection.saturating_add(u64::from(config.limits.h2_streams));
     let service = {
         let context = Rc::new((Rc::clone(&worker), Arc::clone(&connection)));
         service_fn(move |request: http::Request<Incoming>| {
@@ -59,6 +61,10 @@ pub async fn serve(
             // Boxed: hyper keeps the room of one request, 7 KiB, while the connection waits for the next.
             Box::pin(async move {
                 let (worker, connection) = &*context;
+                if connection.overstays(most, clock::monotonic) {
+                    // The client may ask elsewhere: RFC 9113 §8.7.
+                    return Err(h2::Error::from(h2::Reason::REFUSED_STREAM));
+                }
                 let is_old = request.version() == Version::HTTP_10;
                 let mut response = gateway::handle(worker, connection, request).await;
                 worker.announce_end(connection, &mut response);
@@ -69,7 +75,7 @@ pub async fn serve(
                     patience::client_is_awaited();
                     response = response.map(Body::in_pieces);
                 }
-                Ok::<http::Response<Body>, Infallible>(response)
+                Ok::<http::Response<Body>, h2::Error>(response)
             })
         })
     };
@@ -103,7 +109,7 @@ pub async fn serve(
                     say_goodbye(conn.as_mut(), &connection, deadlines).await
                 }
                 End::Overdue(overdue) => reason(overdue),
-                End::Refused | End::Left => None,
+                End::Refused | End::Left | End::Silent => None,
             }
         }
     }
@@ -119,12 +125,14 @@ enum End {
     Refused,
     /// By its client, and nobody was there to hear it.
     Left,
+    /// By us, since an HTTP/2 client did not take part in it.
+    Silent,
 }
 
 /// Polls the connection, its deadlines and the wish to close.
 async fn drive<C>(
-    mut conn: std::pin::Pin<&mut C>,
-    shut_down: impl Fn(std::pin::Pin<&mut C>),
+    mut conn: Pin<&mut C>,
+    shut_down: impl Fn(Pin<&mut C>),
     connection: &Connection,
     deadlines: Deadlines,
 ) -> End
@@ -134,6 +142,7 @@ where
     let mut timer = pin!(deadlines.timer(connection));
     let mut close = pin!(unconstrained(connection.close_asked()));
     let mut closing = false;
+    let mut farewell: Option<Pin<Box<Sleep>>> = None;
     // Whom the timer and the wish to close will wake: while that is the task that polls, and neither has come to pass,
     // they need no poll of their own, of which each request would pay for three.
     let mut woken: Option<Waker> = None;
@@ -158,14 +167,34 @@ where
             {
                 return Poll::Ready(End::Overdue(overdue));
             }
+            if let Some(timer) = &mut farewell
+                && poll_farewell(connection, timer.as_mut(), cx).is_ready()
+            {
+                return Poll::Ready(End::Silent);
+            }
             if closing || (known && !connection.is_closing()) || close.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             closing = true;
             shut_down(conn.as_mut());
+            // h2 waits for the client's acknowledgement for good.
+            connection.hear_anew();
+            farewell = connection.multiplexed().then(|| Box::pin(sleep(GOODBYE)));
         }
     })
     .await
+}
+
+/// Ready when a connection that was told of its end is to be closed all the same.
+fn poll_farewell(connection: &Connection, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+        let now = clock::monotonic();
+        if connection.may_be_left(now) {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset((now + GOODBYE).into());
+    }
 }
 
 /// What is left to do on HTTP/1.1 when hyper has let go of the transport: our own answer, and a close that lets the
@@ -196,7 +225,7 @@ async fn finish(
         }
         (End::Closed(Err(error)), ..) => (false, protocol_error(&error, connection)),
         (End::Overdue(overdue), ..) => (false, reason(overdue)),
-        (End::Refused, None, _) | (End::Left, ..) => (false, None),
+        (End::Refused, None, _) | (End::Left | End::Silent, ..) => (false, None),
     };
     if answered { linger.discard(worker, remains.transport).await } else { closed }
 }
@@ -217,7 +246,7 @@ pub async fn refuse(
 
 /// Lets GOAWAY reach the client, and answers a request that crossed it on the way.
 async fn say_goodbye<C>(
-    mut conn: std::pin::Pin<&mut C>,
+    mut conn: Pin<&mut C>,
     connection: &Connection,
     deadlines: Deadlines,
 ) -> Option<ConnReason>
@@ -228,7 +257,7 @@ where
         select! {
             biased;
             _ = conn.as_mut() => return Some(ConnReason::Idle),
-            () = tokio::time::sleep(GOODBYE) => {
+            () = sleep(GOODBYE) => {
                 if let Some(overdue) = deadlines.overdue(connection, clock::monotonic()) {
                     return reason(overdue);
                 }
@@ -286,7 +315,5 @@ pub(crate) fn http2(limits: &Limits, tasks: StreamTasks) -> http2::Builder<Strea
     builder
 }
 
-/// How long a client has to acknowledge GOAWAY.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;

@@ -320,6 +320,7 @@ impl AsyncRead for Stream {
                 ready!(this.read_more(cx))?;
             }
             if this.ended || buf.filled().len() > before {
+                this.connection.set_heard();
                 return Poll::Ready(Ok(()));
             }
         }

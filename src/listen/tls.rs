@@ -1,12 +1,14 @@
 //! Certificates: loads them, serves them by rustls, and takes new ones when the files change.
 //!
-//! A half-written or bad file leaves the last good certificate in use. TLS 1.2 and 1.3 with ring; ALPN offers `h2` and
+//! A half-written or bad file leaves the last good certificate in use. One that clients will not accept is used, and told.
+//! TLS 1.2 and 1.3 with ring; ALPN offers `h2` and
 //! `http/1.1`. Never logs a key. Bound: one certificate per listener.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -14,6 +16,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use crate::certificate::Facts;
+use crate::clock::Timestamp;
+use crate::snapshot::Reloads;
 use crate::{config, regular_file};
 
 /// A certificate in use: what rustls needs and the names it is valid for.
@@ -25,6 +30,9 @@ pub struct Certificate {
     /// The configured hosts that the leaf is valid for. Requests for others are misdirected (RFC 9110 §15.5.20):
     /// compared with the certificate, not with SNI, since reusing a connection for another name is legal.
     pub covered: HashSet<Box<str>>,
+    /// When it is valid; `None` if it does not say.
+    pub facts: Option<Facts>,
+    told: AtomicBool,
 }
 
 /// The certificate of one listener, replaced when its files change.
@@ -33,6 +41,12 @@ pub struct Store {
     files: ArcSwap<config::Tls>,
     hosts: ArcSwap<Vec<String>>,
     current: ArcSwap<Certificate>,
+    /// The listener's index in the configuration.
+    pub listener: usize,
+    /// Its address, as metrics and log lines have it.
+    pub address: String,
+    /// How often changed files were taken, and could not be.
+    pub reloads: Reloads,
 }
 
 /// A certificate from other files than those in use.
@@ -82,7 +96,16 @@ impl Store {
             files: ArcSwap::from_pointee(files),
             hosts: ArcSwap::from_pointee(hosts),
             current: ArcSwap::from_pointee(certificate),
+            listener: 0,
+            address: String::new(),
+            reloads: Reloads::default(),
         })
+    }
+
+    /// The certificate of this listener.
+    #[must_use]
+    pub fn of_listener(self, listener: usize, address: String) -> Self {
+        Self { listener, address, ..self }
     }
 
     /// The certificate in use now.
@@ -96,7 +119,10 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open`]; the certificate in use stays.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(load(&self.files.load(), &self.hosts.load())?));
+        let loaded = load(&self.files.load(), &self.hosts.load());
+        let counter = if loaded.is_ok() { &self.reloads.ok } else { &self.reloads.failed };
+        counter.fetch_add(1, Relaxed);
+        self.current.store(Arc::new(loaded?));
         Ok(())
     }
 
@@ -128,9 +154,41 @@ impl Store {
         let current = self.current();
         // The leaf was read before; should it not be, no host is covered by it.
         let covered = covered_by(&current.leaf, &hosts).unwrap_or_default();
-        let server = Arc::clone(&current.server);
+        let (server, leaf) = (Arc::clone(&current.server), current.leaf.clone());
         self.hosts.store(Arc::new(hosts));
-        self.current.store(Arc::new(Certificate { server, leaf: current.leaf.clone(), covered }));
+        let told = AtomicBool::new(false);
+        self.current.store(Arc::new(Certificate { server, leaf, covered, facts: current.facts, told }));
+    }
+
+    /// The file of the certificate.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.files.load().certificate.clone()
+    }
+
+    /// The configured hosts that the certificate is not for.
+    #[must_use]
+    pub fn uncovered(&self) -> Vec<String> {
+        let current = self.current();
+        let hosts = self.hosts.load();
+        hosts.iter().filter(|host| !current.covered.contains(name(host))).cloned().collect()
+    }
+
+    /// What clients will not accept about it: one sentence each, with its key.
+    #[must_use]
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let (key, path, current) =
+            (format!("listen[{}].tls.certificate", self.listener), self.path(), self.current());
+        let mut told: Vec<String> =
+            current.facts.into_iter().flat_map(|facts| facts.warnings(&key, &path, now)).collect();
+        if current.covered.is_empty() && !self.hosts.load().is_empty() {
+            told.push(format!(
+                "{key}: {} is for none of the hosts: every request over TLS at {} is answered 421",
+                path.display(),
+                self.address
+            ));
+        }
+        told
     }
 
     /// When the files were last changed: a value to compare, not to show.
@@ -139,6 +197,18 @@ impl Store {
         let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
         let files = self.files.load();
         (modified(&files.certificate), modified(&files.key))
+    }
+}
+
+impl Certificate {
+    /// Tells once that somebody asked for a configured host which it is not for.
+    pub fn misses(&self, host: &str) {
+        if !self.told.swap(true, Relaxed) {
+            tracing::warn!(
+                host,
+                "a request was answered 421: the listener's certificate is not for its host"
+            );
+        }
     }
 }
 
@@ -154,7 +224,7 @@ fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, Certificat
         source: rustls::pki_types::pem::Error::NoItemsFound,
     })?;
     let covered = covered_by(leaf, hosts)?;
-    let leaf = leaf.clone();
+    let (leaf, facts) = (leaf.clone(), Facts::of(&chain));
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|source| CertificateError::Pem {
         path: files.key.clone(),
         what: "private key",
@@ -166,7 +236,7 @@ fn load(files: &config::Tls, hosts: &[String]) -> Result<Certificate, Certificat
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Certificate { server: Arc::new(server), leaf, covered })
+    Ok(Certificate { server: Arc::new(server), leaf, covered, facts, told: AtomicBool::new(false) })
 }
 
 fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box<str>>, CertificateError> {
@@ -174,9 +244,12 @@ fn covered_by(leaf: &CertificateDer<'_>, hosts: &[String]) -> Result<HashSet<Box
     let covers = |host: &&str| {
         ServerName::try_from(*host).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
     };
-    // Look-ups are by name without brackets.
-    let names = hosts.iter().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-    Ok(names.filter(covers).map(Into::into).collect())
+    Ok(hosts.iter().map(|host| name(host)).filter(covers).map(Into::into).collect())
+}
+
+/// Look-ups are by name without brackets.
+fn name(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -228,6 +301,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(write(dir.path(), &["::1"]), vec!["[::1]".into()]).unwrap();
         assert!(store.current().covered.contains("::1"));
+    }
+
+    #[test]
+    fn a_certificate_for_no_host_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = write(dir.path(), &["kz.example"]);
+        let hosts = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let now = Timestamp::from_secs(1_790_000_000);
+        let store = Store::open(files.clone(), hosts(&["kz.example", "other.example"])).unwrap();
+        assert_eq!((store.warnings(now), store.uncovered()), (vec![], hosts(&["other.example"])));
+        let store = Store::open(files, hosts(&["other.example"])).unwrap().of_listener(2, "[::]:443".into());
+        let told = store.warnings(now);
+        assert!(told.len() == 1 && told[0].starts_with("listen[2].tls.certificate: "), "{told:?}");
+        assert!(told[0].ends_with("every request over TLS at [::]:443 is answered 421"), "{told:?}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) const fn words(language: Language) -> Words {
 /// Title and advice for a person: what happened, and what they can do.
 pub(super) fn sentence(reason: Reason, language: Language) -> (&'static str, &'static str) {
     let [kk, ru, en] = match reason {
-        Reason::UnknownHost => MISDIRECTED,
+        Reason::UnknownHost | Reason::NotInCertificate => MISDIRECTED,
         Reason::Throttled | Reason::RateLimited => THROTTLED,
         Reason::Denied | Reason::CrossSite => DENIED,
         Reason::BodyTooLarge => TOO_LARGE,

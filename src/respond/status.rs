@@ -21,7 +21,7 @@ pub fn status(reason: Reason) -> StatusCode {
         R::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         R::UriTooLong => StatusCode::URI_TOO_LONG,
         R::Expectation => StatusCode::EXPECTATION_FAILED,
-        R::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+        R::UnknownHost | R::NotInCertificate => StatusCode::MISDIRECTED_REQUEST,
         R::Throttled | R::RateLimited | R::ClientShare => StatusCode::TOO_MANY_REQUESTS,
         R::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         R::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_refusal_by_the_policy_keeps_the_connection() {
         assert!(!closes(Reason::Throttled) && !closes(Reason::RateLimited) && !closes(Reason::ClientShare));
-        assert!(!closes(Reason::UnknownHost));
+        assert!(!closes(Reason::UnknownHost) && !closes(Reason::NotInCertificate));
         assert!(closes(Reason::AmbiguousFraming));
     }
 }

@@ -48,14 +48,26 @@ struct Certificate {
     stamp: (Option<SystemTime>, Option<SystemTime>),
     /// Why the files that are there now cannot be used.
     refused: Option<String>,
+    /// It was told that the certificate in use has expired; so it was if it had when it was read.
+    expired: bool,
 }
 
 impl Certificate {
     fn new(store: &Arc<Store>) -> Self {
-        Self { store: Arc::clone(store), stamp: store.stamp(), refused: None }
+        let (stamp, expired) = (store.stamp(), has_expired(store));
+        Self { store: Arc::clone(store), stamp, refused: None, expired }
     }
 
     fn look(&mut self) {
+        self.look_at_files();
+        let expired = has_expired(&self.store);
+        if expired && !self.expired {
+            self.warn();
+        }
+        self.expired = expired;
+    }
+
+    fn look_at_files(&mut self) {
         let now = self.store.stamp();
         if now == self.stamp {
             self.refused = None;
@@ -63,19 +75,40 @@ impl Certificate {
         }
         match self.store.reload() {
             Ok(()) => {
-                tracing::info!("a certificate was reloaded");
-                (self.stamp, self.refused) = (now, None);
+                let (listener, file) = self.names();
+                tracing::info!(listener, file, "a certificate was reloaded");
+                (self.stamp, self.refused, self.expired) = (now, None, has_expired(&self.store));
+                self.warn();
             }
             // The stamp stays old: the file may be half-written, so it is tried again. What is told, is told once.
             Err(error) => {
                 let error = chain(&error).to_string();
                 if self.refused.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "a changed certificate cannot be used; the last good one stays");
+                    let (listener, file) = self.names();
+                    tracing::warn!(
+                        listener,
+                        file,
+                        %error,
+                        "a changed certificate cannot be used; the last good one stays"
+                    );
                     self.refused = Some(error);
                 }
             }
         }
     }
+
+    /// Which it is.
+    fn names(&self) -> (&str, String) {
+        (&self.store.address, self.store.path().display().to_string())
+    }
+
+    fn warn(&self) {
+        self.store.warnings(clock::now()).iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
+}
+
+fn has_expired(store: &Store) -> bool {
+    store.current().facts.is_some_and(|facts| clock::now() > facts.ends)
 }
 
 /// The location databases of the configuration in force.

@@ -55,7 +55,7 @@ impl Rehearsal {
         (records.file_bytes, records.ring_bytes) = (JOURNAL_BYTES, RING_BYTES);
         let cookies = start::cookie_policy(&config)?;
         let (geo, _) = Databases::open(&config.geoip, now)?;
-        let certificates = start::certificates(&config)?;
+        let certificates = start::open_certificates(&config)?;
         let (metrics, handles) = Metrics::new(&start::labels(&config), 1)?;
         let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
         let parts = Parts { cookies, geo, upstreams, receipts: Receipts::none() };

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::Source;
 use super::start::{StartError, cookie_policy, hosts, observe_until};
+use super::{Source, certificates};
 use crate::clock::{self, Timestamp};
 use crate::config::{self, Config, ListenAddress};
 use crate::consent::ConsentKeys;
@@ -103,6 +103,8 @@ impl Fresh {
             }
         }
         shared.certificates.iter().for_each(|store| store.set_hosts(hosts.clone()));
+        let doubts = certificates::warnings(&shared.certificates, &self.upstreams, clock::now());
+        doubts.iter().for_each(|warning| tracing::warn!("{warning}"));
         shared.admission.set_limits(config.limits.connections, config.limits.connections_per_client);
         if let Some(geo) = self.geo {
             shared.geo.store(Arc::new(geo));

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::watchdog::Watchdog;
 use super::worker::{self, Seat};
-use super::{Phase, Server, background, files, handover, sockets};
+use super::{Phase, Server, background, certificates, files, handover, sockets};
 use crate::admin::health::{NotReady, Readiness};
 use crate::admin::journal::JournalSource;
 use crate::admin::metrics::{LabelSpace, Metrics};
@@ -168,7 +168,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     if let Some(told) = Disclosure::of(&config.geoip) {
         disclosure::log(Some(&told));
     }
-    let certificates = certificates(config)?;
+    let opened = open_certificates(config)?;
     let access_log = access_log::Writer::start(&config.log, config.workers).map_err(StartError::AccessLog)?;
     let (access_log, access_logs) =
         access_log.map_or((None, Vec::new()), |(writer, ends)| (Some(writer), ends));
@@ -179,10 +179,12 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     // One that drains gives nothing any more, but lives.
     let succeeds =
         store::is_written(&data).map_err(|source| StartError::Data { path: data.clone(), source })?;
-    let (listening, socket_files) = sockets::listen(config, &certificates, &mut given, succeeds)?;
+    let (listening, socket_files) = sockets::listen(config, &opened, &mut given, succeeds)?;
     let addresses = sockets::addresses(config, &listening);
     let admin = sockets::admin(config, &mut given, succeeds)?;
     let upstreams = SiteUpstream::load_all(&config.sites, &[])?;
+    let stores: Vec<Arc<Store>> = opened.iter().flatten().cloned().collect();
+    certificates::warnings(&stores, &upstreams, now).iter().for_each(|warning| tracing::warn!("{warning}"));
     // One more for the health checks.
     let (metrics, mut handles) = Metrics::new(&labels(config), config.workers + 1)?;
     let counting = handles.pop();
@@ -196,7 +198,7 @@ pub fn start(config: &Config, source: Source) -> Result<Server, StartError> {
     let receipts = receipts.map_err(StartError::Receipts)?;
     metrics.add_source(receipts.stats());
     let parts = Parts { cookies, geo, upstreams, receipts };
-    let shared = Arc::new(shared(config, parts, &certificates, &metrics, now)?);
+    let shared = Arc::new(shared(config, parts, &opened, &metrics, now)?);
     metrics.add_source(Arc::clone(&shared.status) as _);
     metrics.add_source(Arc::new(ProcessSource::new(now)));
     metrics.add_source(Arc::new(JournalSource {
@@ -370,15 +372,15 @@ fn listed(problems: &[RuleProblem]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
+pub(super) fn open_certificates(config: &Config) -> Result<Vec<Option<Arc<Store>>>, StartError> {
     let hosts = hosts(config);
-    let open = |listener: &config::Listener| {
+    let open = |(index, listener): (usize, &config::Listener)| {
         let Some(files) = &listener.tls else { return Ok(None) };
         Store::open(files.clone(), hosts.clone())
-            .map(|store| Some(Arc::new(store)))
+            .map(|store| Some(Arc::new(store.of_listener(index, listener.address.to_string()))))
             .map_err(|source| StartError::Certificate { address: listener.address.clone(), source })
     };
-    config.listeners.iter().map(open).collect()
+    config.listeners.iter().enumerate().map(open).collect()
 }
 
 /// The hosts of all sites.

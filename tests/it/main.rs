@@ -19,6 +19,7 @@
 //! | [`corpora`] | and what do others' collections of bad requests say? |
 //! | [`limits`] | is every limit and every timeout kept, counted, and survived by everybody else? |
 //! | [`h2_abuse`] | HTTP/2 used against the gateway |
+//! | [`h2_ends`] | HTTP/2 at its end: early answers, and clients that do not heed it |
 //! | [`forwarding`] | do requests and answers arrive whole, or visibly not at all? |
 //! | [`upstream`] | servers of a site: how they are reached, chosen, checked, and survived |
 //! | [`answers`] | what a site's answer may be: late bodies, large heads, its own words; and what is told of one that is not |
@@ -76,6 +77,7 @@ mod errors;
 mod forwarding;
 mod front_door;
 mod h2_abuse;
+mod h2_ends;
 mod http10;
 mod ingress;
 mod life;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::support::cli::kelisim;
 use crate::support::client::Client;
 use crate::support::h2::Http2;
 use crate::support::tls::Certificate;
@@ -77,6 +78,43 @@ fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
     assert_eq!(client.fetch(&ask("GET", "/").host("www.kz.example")).status, 421);
     assert_eq!(gateway.client().fetch(&ask("GET", "/").host("www.kz.example")).status, 200, "in cleartext");
     assert_eq!(origin.count(), 2);
+    // Under a reason of its own: the configuration is at fault, not who asks.
+    assert_eq!(gateway.metric("kelisim_request_rejected_total", &["reason=\"not_in_certificate\""]), 1.0);
+    assert_eq!(gateway.metric("kelisim_request_rejected_total", &["reason=\"unknown_host\""]), 0.0);
+    let said = |words: &str| gateway.wait_for_log(0, words, |line| line.contains(words));
+    assert!(said("answered 421: the listener's certificate").contains("www.kz.example"));
+    assert!(said("no certificate is for www.kz.example").contains("WARN"));
+}
+
+/// `check` said "fine", the start nothing, and the reload that all was well.
+#[test]
+fn a_certificate_that_clients_refuse_is_told() {
+    let origin = Origin::pages();
+    let builder = Gateway::build(&[&origin]);
+    let certificate = Certificate::write_valid_until(builder.folder(), &["other.example"], 2026);
+    let gateway = builder.listener(&certificate.config()).start();
+    let ends = || gateway.metric("kelisim_certificate_expiry_timestamp_seconds", &[]);
+    assert_eq!(ends(), 1_767_225_600.0);
+    let config = gateway.folder().join("kelisim.toml");
+    let checked = kelisim(&["check", "--config", config.to_str().expect("a path")]);
+    for told in ["expired at 2026-01-01T00:00:00", "is for none of the hosts: every request over TLS"] {
+        gateway.wait_for_log(0, told, |line| line.contains(told) && line.contains("listen[1].tls"));
+        let warned = checked.err.lines().any(|line| line.starts_with("warning: ") && line.contains(told));
+        assert!(warned, "{}", checked.err);
+    }
+    assert_eq!(checked.code, 0);
+    // A good one.
+    let renewed = Certificate::write(gateway.folder(), NAMES);
+    wait_for("the new certificate", || (ends() > 2e9).then_some(()));
+    assert_eq!(https(&gateway, &renewed).get("/").status, 200);
+    let line = gateway.wait_for_log(0, "a reload", |line| line.contains("a certificate was reloaded"));
+    assert!(line.contains("site.pem") && line.contains("listener"), "{line}");
+    // And again a bad one.
+    let skip = gateway.log_lines().len();
+    Certificate::write_valid_until(gateway.folder(), NAMES, 2026);
+    gateway.wait_for_log(skip, "the warning", |line| line.contains("expired at 2026-01-01"));
+    let reloads = gateway.metric("kelisim_certificate_reloads_total", &["result=\"ok\""]);
+    assert!(reloads >= 2.0, "{reloads}");
 }
 
 #[test]

@@ -292,7 +292,7 @@ fn both_protocols_and_tls_are_told_apart() {
     assert!(told["notes"].to_string().contains("HTTP/2 has no field `connection`"), "{told}");
     // The certificate does not cover this name, although it is the site's.
     let head = "GET /x HTTP/1.1\nHost: www.kz.example\n";
-    assert_eq!(report(&config, head.as_bytes(), &["--listener", "2"])["reason"], "unknown_host");
+    assert_eq!(report(&config, head.as_bytes(), &["--listener", "2"])["reason"], "not_in_certificate");
     assert_eq!(report(&config, head.as_bytes(), &["--listener", "1"])["verdict"], "forwarded");
     assert_eq!(dry_run(&config, head.as_bytes(), &["--listener", "3"]).code, 2);
     assert_eq!(dry_run(&config, head.as_bytes(), &["--listener", "1", "--tls"]).code, 2);

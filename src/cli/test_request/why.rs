@@ -17,7 +17,8 @@ pub(super) const fn refused(reason: Reason) -> &'static str {
         Reason::BadHost => "there is no host, more than one, or one that does not parse",
         Reason::BadTarget => "the target does not parse, or has a NUL or an invalid % in it",
         Reason::Underscore => "a field name has _ in it, and ingress.underscores = \"reject\"",
-        Reason::UnknownHost => "the host is no site's, or the listener's certificate does not cover it",
+        Reason::UnknownHost => "the host is no site's",
+        Reason::NotInCertificate => "the listener's certificate does not cover the host",
         Reason::MethodNotAllowed => "CONNECT and TRACE are not served",
         Reason::UriTooLong => "the target is longer than limits.uri_bytes",
         Reason::HeadTooLarge => {

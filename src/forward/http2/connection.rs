@@ -14,7 +14,7 @@ use ::h2::client::{self, SendRequest};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::super::counts::Closed;
+use super::super::counts::{Closed, add_one};
 use super::super::pool::Settings;
 use super::super::wire::Transport;
 use super::stream::told;
@@ -152,6 +152,13 @@ impl Connection {
     /// No further request: this one showed that the connection is broken or about to end.
     pub(super) fn retire(&self) {
         self.retired.set(true);
+    }
+
+    /// The endpoint had not acted on a request that cannot be sent again: more of its body was sent than is kept.
+    pub(super) fn body_is_gone(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            add_one(&owner.counters.bodies_gone);
+        }
     }
 
     /// Takes a stream. True if the connection was used before.

@@ -2,7 +2,8 @@
 //!
 //! The request's body is sent while the answer is awaited and read, so that the endpoint's windows hold the client
 //! back, and the client's the endpoint. Dropping the stream before its end resets it (CANCEL) and leaves the connection
-//! to others. Never waits for a stream: it has one from the beginning. Bounds: the windows of the connection.
+//! to others. Never waits for a stream: it has one from the beginning. Bounds: the windows of the connection, and what
+//! [`Kept`] keeps of a body until the answer comes.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use super::super::body::RequestBody;
+use super::super::kept::Kept;
 use super::super::phrase;
 use super::super::wire::{Failure, HeadLimits, State, Switched, Transport, Wire};
 use super::connection::Connection;
@@ -70,9 +72,25 @@ impl Http2 {
     /// Ready when nothing of the request is left to send, or the endpoint wants no more of it.
     fn poll_sending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(())) };
-        let outcome = ready!(sending.poll(cx));
-        self.sending = None;
-        Poll::Ready(outcome)
+        if !sending.over {
+            ready!(sending.poll(cx))?;
+            sending.over = true;
+        }
+        // Until the answer comes it may have to be sent once more.
+        if self.heard {
+            self.sending = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The head of the answer has come: the request is not sent again.
+    fn hear(&mut self) {
+        self.heard = true;
+        match &mut self.sending {
+            Some(sending) if sending.over => self.sending = None,
+            Some(sending) => sending.kept.give_up(),
+            None => {}
+        }
     }
 
     fn failed(&mut self, broken: Broken, request: &mut Request<RequestBody>) -> Failure {
@@ -83,13 +101,18 @@ impl Http2 {
         if !error.is_reset() {
             self.connection.retire();
         }
+        let unprocessed = is_unprocessed(&error);
         if let Some(sending) = self.sending.take()
-            && !sending.touched
+            && unprocessed
         {
-            request.body_mut().put_back(sending.body);
+            if sending.kept.is_whole() {
+                request.body_mut().put_back(sending.body, sending.kept);
+            } else {
+                self.connection.body_is_gone();
+            }
         }
-        // RFC 9113 §8.7 would allow to repeat any method, but what was sent of a body is gone.
-        let unwritten = request.body().is_whole() && is_unprocessed(&error);
+        // RFC 9113 §8.7: whatever the method, the endpoint has not acted on it.
+        let unwritten = unprocessed && request.body().is_whole();
         Failure { refusal: told(error), unwritten }
     }
 }
@@ -132,7 +155,7 @@ impl Wire<Transport> for Http2 {
         let mut response = pin!(response);
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, response.as_mut())).await;
         let answer = answer.map_err(|broken| self.failed(broken, request))?;
-        self.heard = true;
+        self.hear();
         let (parts, body) = answer.into_parts();
         if parts.status.is_informational() {
             // RFC 9113 §8.6: there is no 101, and what else is informational is never an answer.
@@ -222,13 +245,15 @@ struct Sending {
     stream: SendStream<Bytes>,
     /// Read from the client, but not yet taken by the endpoint's window.
     pending: Bytes,
-    /// Whether anything was read from the client.
-    touched: bool,
+    /// What was read from the client.
+    kept: Kept,
+    /// Whether nothing is left to send, or the endpoint wants no more.
+    over: bool,
 }
 
 impl Sending {
     const fn new(body: RequestBody, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, pending: Bytes::new(), touched: false }
+        Self { body, stream, pending: Bytes::new(), kept: Kept::new(), over: false }
     }
 
     /// Ready when all of it was sent or the endpoint wants no more; an error is the client's.
@@ -252,10 +277,13 @@ impl Sending {
                 return Poll::Ready(Ok(()));
             }
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                self.kept.end();
                 drop(self.stream.send_data(Bytes::new(), true));
                 return Poll::Ready(Ok(()));
             };
-            self.touched = true;
+            if let Ok(frame) = &frame {
+                self.kept.keep(frame);
+            }
             match frame {
                 Ok(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() && self.body.is_end_stream() => {
@@ -332,8 +360,17 @@ pub(super) fn told(error: ::h2::Error) -> Refusal {
 }
 
 fn classify(error: &::h2::Error) -> Reason {
-    let ended = error.is_io() || (error.is_remote() && (error.is_go_away() || error.is_reset()));
-    if ended { Reason::UpstreamClosed } else { Reason::UpstreamProtocol }
+    if error.is_io() || (error.is_remote() && (error.is_go_away() || error.is_reset())) {
+        return Reason::UpstreamClosed;
+    }
+    // The library gives up a connection in these two ways for a head far above the limit. One that is a little above it
+    // is a malformed answer to it, like others.
+    let too_large = [Some(::h2::Reason::ENHANCE_YOUR_CALM), Some(::h2::Reason::COMPRESSION_ERROR)];
+    if error.is_library() && too_large.contains(&error.reason()) {
+        Reason::UpstreamHeadTooLarge
+    } else {
+        Reason::UpstreamProtocol
+    }
 }
 
 /// Fields that say something about one HTTP/1.1 connection, and `Host`, which is `:authority` here.

@@ -444,3 +444,22 @@ fn an_endpoint_that_wants_to_end_finishes_what_it_has() {
         assert_eq!(upstreams.take_closed(0, Closed::Endpoint), 1);
     });
 }
+
+/// It was told as a protocol error, unlike over HTTP/1.1.
+#[test]
+fn a_head_far_above_the_limit_is_told_as_such() {
+    local(async {
+        let origin = H2Origin::start(100, |_, (_, mut respond)| async move {
+            let mut answer = Response::new(());
+            for n in 0..60 {
+                let name: HeaderName = format!("x-large-{n}").parse().unwrap();
+                answer.headers_mut().insert(name, HeaderValue::from_str(&"v".repeat(5000)).unwrap());
+            }
+            // The connection may be gone by then.
+            let _ = respond.send_response(answer, true);
+        })
+        .await;
+        let upstreams = origin.upstreams(|_| ());
+        assert_eq!(fetch(&upstreams, get("/")).await, Err(Reason::UpstreamHeadTooLarge));
+    });
+}

@@ -15,6 +15,7 @@ use tokio::io::AsyncWrite;
 
 use crate::error::{Reason, Refusal};
 use crate::forward::body::RequestBody;
+use crate::forward::kept::Kept;
 
 /// The request of one exchange.
 pub(super) struct Sending {
@@ -81,7 +82,7 @@ impl Sending {
         if self.untouched
             && let Some(body) = self.body.take()
         {
-            request.body_mut().put_back(body);
+            request.body_mut().put_back(body, Kept::new());
         }
         self.untouched
     }

@@ -21,15 +21,23 @@ pub struct Certificate {
 impl Certificate {
     /// Writes `site.pem` and `site.key` into a folder, over what may be there.
     pub fn write(folder: &Path, names: &[&str]) -> Self {
+        Self::write_valid_until(folder, names, 4000)
+    }
+
+    /// The same, valid until the first day of a year.
+    pub fn write_valid_until(folder: &Path, names: &[&str], year: i32) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-        let (certificate, key) = (folder.join("site.pem"), folder.join("site.key"));
+        let mut params = rcgen::CertificateParams::new(names).expect("names");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        let (certificate, key_file) = (folder.join("site.pem"), folder.join("site.key"));
         // Beside their place and then moved: the gateway may look at any moment.
-        for (path, text) in [(&key, made.signing_key.serialize_pem()), (&certificate, made.cert.pem())] {
+        for (path, text) in [(&key_file, key.serialize_pem()), (&certificate, cert.pem())] {
             let new = path.with_extension("new");
             fs::write(&new, text).and_then(|()| fs::rename(&new, path)).expect("written");
         }
-        Self { certificate, key, der: made.cert.der().clone() }
+        Self { certificate, key: key_file, der: cert.der().clone() }
     }
 
     /// A client that trusts this certificate alone and offers these protocols.
