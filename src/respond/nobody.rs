@@ -1,7 +1,7 @@
 //! Answers to requests that belong to no site: heads that never became a request, and hosts that are not served here.
 //!
 //! Counted, and told in the log with the id that the page shows, so that it can be found; nothing is recorded about a
-//! visit. Never tells an address, a host or a byte of the head. Bound: [`LINES`] lines a second; the next line says how
+//! visit. Never tells an address, a host or a byte of the head. Bound: `LINES` lines a second; the next line says how
 //! many were withheld.
 
 use std::cell::Cell;

@@ -41,7 +41,7 @@ pub(super) fn path(folder: &Path, instance: u32, number: u32) -> PathBuf {
 }
 
 /// The journal files of a folder, sorted; empty when the folder does not exist. What has such a name and is no file is
-/// left out, since nobody reads or writes it: [`no_files`] has it.
+/// left out, since nobody reads or writes it: `no_files` has it.
 ///
 /// # Errors
 /// When the folder cannot be read.
