@@ -198,5 +198,5 @@ fn is_listed(geoip: &View<'_>, what: &str) -> bool {
     geoip.list("headers").iter().any(|(value, _)| matches!(value, Value::Text(text) if text == what))
 }
 
-const PURPOSE: &str = "set geoip.headers_purpose, in the words of the privacy policy, for example \"prices with the \
-                       taxes of the visitor's country\"";
+const PURPOSE: &str = "set geoip.headers_purpose, in the words of the privacy policy, for example \"checks of orders \
+                       against fraud\"";

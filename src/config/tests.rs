@@ -105,7 +105,7 @@ gpc_over_own_grant = true
 country = "off"
 asn = "asn.mmdb"
 headers = ["network", "country"]
-headers_purpose = "prices with taxes"
+headers_purpose = "checks of orders"
 headers_as = "cloudflare"
 [risk]
 off = ["velocity"]
@@ -144,7 +144,7 @@ address = "off"
     assert_eq!(config.consent.sources, [ConsentSource::Dnt, ConsentSource::Own]);
     assert!(config.consent.gpc_over_own_grant);
     assert_eq!(config.geoip.country, CountryDatabase::Off);
-    let purpose = "prices with taxes".to_owned();
+    let purpose = "checks of orders".to_owned();
     let told = GeoHeaders { purpose, country: true, network: true, cloudflare: true };
     assert_eq!(config.geoip.headers, Some(told));
     assert_eq!((config.risk.actions.high, config.risk.observe_days), (risk::Action::Deny, Some(14)));

@@ -32,7 +32,7 @@ impl Shelf {
         self.ready.pop()
     }
 
-    /// The one that came first, rested or not.
+    /// The one that came first of those that are ready, else of those that rest.
     pub(super) fn take_oldest(&mut self) -> Option<Connection> {
         if self.ready.is_empty() { self.resting.pop_front() } else { Some(self.ready.remove(0)) }
     }

@@ -164,7 +164,7 @@ fn disclosing(origin: &Origin) -> Builder {
     NAMES.iter().for_each(|name| origin.tolerate(name));
     telling(origin)
         .key("geoip.headers", "[\"country\", \"network\"]")
-        .key("geoip.headers_purpose", "\"prices with taxes\"")
+        .key("geoip.headers_purpose", "\"checks of orders\"")
         .key("geoip.headers_as", "\"cloudflare\"")
 }
 
@@ -188,7 +188,7 @@ fn the_site_is_told_the_country_and_the_kind_of_network_for_a_purpose() {
     let gateway = disclosing(&origin).key("geoip.asn", &format!("{file:?}")).start();
     let line =
         gateway.wait_for_log(0, "what is told", |line| line.contains("the site is told where visitors are"));
-    assert!(line.contains("country, network, CF-IPCountry") && line.contains("prices with taxes"), "{line}");
+    assert!(line.contains("country, network, CF-IPCountry") && line.contains("checks of orders"), "{line}");
     assert!(line.contains("INFO"), "{line}");
     for (address, code, network) in
         [("1.0.0.1", Some("US"), "isp"), ("8.8.8.8", Some("US"), "unknown"), ("192.0.2.1", None, "unknown")]

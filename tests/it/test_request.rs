@@ -338,7 +338,7 @@ fn values_are_shown_only_on_demand() {
 fn caps_shared_addresses_and_what_the_site_is_told_of_places_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let more = "[risk]\nshared_networks = [\"8.8.8.0/24\"]\noff = [\"new-country\"]\ncap.velocity = \"low\"\n\
-                [geoip]\nheaders = [\"country\"]\nheaders_purpose = \"prices\"\nheaders_as = \"cloudflare\"";
+                [geoip]\nheaders = [\"country\"]\nheaders_purpose = \"checks\"\nheaders_as = \"cloudflare\"";
     let config = config(folder.path(), more);
     let head = format!("GET / HTTP/1.1\nHost: {HOST}\nKelisim-Country: ZW\n");
     for (peer, shared, code) in [("8.8.8.8", true, "US"), ("192.0.2.1", false, "XX")] {
@@ -347,7 +347,7 @@ fn caps_shared_addresses_and_what_the_site_is_told_of_places_are_told() {
         assert!(told["head"].to_string().contains(&format!("cf-ipcountry: {code}")), "{told}");
         assert_eq!(told["head"].to_string().contains("kelisim-country: US"), shared, "{told}");
         assert!(told["removed"].to_string().contains("kelisim-country: ZW"), "{told}");
-        let note = "The site is told where the visitor is (country, CF-IPCountry), for: prices.";
+        let note = "The site is told where the visitor is (country, CF-IPCountry), for: checks.";
         assert!(told["notes"].to_string().contains(note), "{told}");
         let text = dry_run(&config, head.as_bytes(), &["--peer", peer]).out;
         assert!(text.contains("  velocity        none (at most low)  many logins"), "{text}");

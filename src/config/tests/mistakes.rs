@@ -350,7 +350,7 @@ fn shared_networks_are_networks_and_numbers_need_their_database() {
 
 #[test]
 fn the_site_is_told_of_places_for_a_purpose_only() {
-    let purpose = "headers_purpose = \"prices with taxes\"\n";
+    let purpose = "headers_purpose = \"checks of orders\"\n";
     let country = "[geoip]\nheaders = [\"country\"]\n";
     fine(&format!("{country}{purpose}headers_as = \"cloudflare\""));
     assert_eq!(one(country), "2:11 geoip.headers: telling the site where visitors are needs a purpose");
